@@ -1,0 +1,88 @@
+"""Conversation sessions for bots and agents, on any backend, with no lost turns."""
+
+from botsession.config import Settings, load_settings
+from botsession.discovery import drivers, hookimpl
+from botsession.errors import (
+    BotSessionError,
+    ConfigError,
+    CorruptSessionError,
+    DriverConflictError,
+    DriverError,
+    DriverLoadError,
+    DriverNotFoundError,
+    InvalidSessionIdError,
+    LeaseTimeoutError,
+    NestedTurnError,
+    SessionConflictError,
+    SessionTooLargeError,
+    StateError,
+    StoreError,
+    StoreUnavailableError,
+    TurnEndedError,
+    UnsupportedError,
+)
+from botsession.lifetime import ONE_YEAR, Clock, Lifetime, Minutes, utc_now
+from botsession.opening import open_store
+from botsession.options import construct
+from botsession.protocol import (
+    Replacement,
+    ScanPage,
+    SessionStore,
+    StoredSession,
+    SupportsBulk,
+    SupportsClose,
+    SupportsExpiry,
+    SupportsPing,
+    SupportsPurge,
+    SupportsReplace,
+    SupportsScan,
+    SupportsTouch,
+)
+from botsession.session import Session, SessionInfo
+from botsession.sessions import Sessions
+
+__all__ = [
+    "ONE_YEAR",
+    "BotSessionError",
+    "Clock",
+    "ConfigError",
+    "CorruptSessionError",
+    "DriverConflictError",
+    "DriverError",
+    "DriverLoadError",
+    "DriverNotFoundError",
+    "InvalidSessionIdError",
+    "LeaseTimeoutError",
+    "Lifetime",
+    "Minutes",
+    "NestedTurnError",
+    "Replacement",
+    "ScanPage",
+    "Session",
+    "SessionConflictError",
+    "SessionInfo",
+    "SessionStore",
+    "SessionTooLargeError",
+    "Sessions",
+    "Settings",
+    "StateError",
+    "StoreError",
+    "StoreUnavailableError",
+    "StoredSession",
+    "SupportsBulk",
+    "SupportsClose",
+    "SupportsExpiry",
+    "SupportsPing",
+    "SupportsPurge",
+    "SupportsReplace",
+    "SupportsScan",
+    "SupportsTouch",
+    "TurnEndedError",
+    "UnsupportedError",
+    "construct",
+    "drivers",
+    "hookimpl",
+    "load_settings",
+    "open_store",
+    "utc_now",
+]

@@ -1,0 +1,185 @@
+"""Configuration: a file, over it the environment, over both the arguments.
+
+The file is `botsession.toml`, else the table `[tool.botsession]` of `pyproject.toml`, in the working directory or the
+nearest folder above it. Of the environment `BOTSESSION_CONFIG`, `BOTSESSION_DRIVER`, `BOTSESSION_URL` and
+`BOTSESSION_EXPIRES_IN` are read.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from botsession.errors import ConfigError
+from botsession.lifetime import Minutes, check_minutes
+from botsession.options import listed, suggestion
+
+Unset = msgspec.UnsetType
+UNSET = msgspec.UNSET
+
+_KEYS = ("driver", "url", "expires_in", "max_lifetime", "initial_state", "stores")
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a configuration says.
+
+    Attributes:
+        driver: The driver's name, or `module:Class` of a store that is not packaged.
+        url: The backend's URL.
+        expires_in: Minutes since the last write after which a session ends; `None` means never.
+        max_lifetime: Minutes since its creation after which a session ends; `None` means never.
+        initial_state: The state of a new session.
+        stores: Options by driver name.
+        origins: Where each setting was found, by its name: a file, a variable of the environment, or an argument.
+    """
+
+    driver: str | Unset = UNSET
+    url: str | Unset = UNSET
+    expires_in: Minutes | Unset | None = UNSET
+    max_lifetime: Minutes | Unset | None = UNSET
+    initial_state: dict[str, Any] | Unset = UNSET
+    stores: Mapping[str, Mapping[str, object]] = {}
+    origins: Mapping[str, str] = {}
+
+    def over(self, lower: Settings) -> Settings:
+        """Returns these settings, with those of `lower` where these say nothing.
+
+        Driver and URL belong together: settings that name a driver, or give a URL, replace both.
+        """
+        chosen = self if self.driver is not UNSET or self.url is not UNSET else lower
+        merged: dict[str, Any] = {"driver": chosen.driver, "url": chosen.url}
+        origins = {**lower.origins, **self.origins}
+        for key in ("driver", "url"):
+            if key not in chosen.origins:
+                origins.pop(key, None)
+        for key in ("expires_in", "max_lifetime", "initial_state"):
+            value = getattr(self, key)
+            merged[key] = getattr(lower, key) if value is UNSET else value
+        return Settings(**merged, stores={**lower.stores, **self.stores}, origins=origins)
+
+
+def load_settings(path: str | os.PathLike[str] | None = None) -> Settings:
+    """Reads the configuration file and the environment.
+
+    Args:
+        path: The file; where `None`, `BOTSESSION_CONFIG` names it, else it is looked for from the working directory
+            upwards.
+
+    Returns:
+        What they say; all unset where there is no file and no variable.
+
+    Raises:
+        ConfigError: A named file is missing, a file cannot be read, or a setting is unknown or of the wrong type.
+    """
+    return _from_environment().over(_from_file(path))
+
+
+def parse_settings(table: Mapping[str, object], origin: str) -> Settings:
+    """Checks a configuration that is already a mapping.
+
+    Args:
+        table: The keys of `botsession.toml`.
+        origin: Where it comes from, for errors.
+
+    Raises:
+        ConfigError: A setting is unknown or of the wrong type.
+    """
+    for key in table:
+        if key not in _KEYS:
+            raise ConfigError(f"{origin}: unknown setting {key!r}{suggestion(key, _KEYS)}; known are {listed(_KEYS)}")
+    values: dict[str, Any] = {}
+    for key in ("driver", "url"):
+        if key in table:
+            values[key] = _typed(table[key], str, "a text", key, origin)
+    for key in ("expires_in", "max_lifetime"):
+        if key in table:
+            values[key] = parse_minutes(table[key], key, origin)
+    if "initial_state" in table:
+        values["initial_state"] = dict(_typed(table["initial_state"], Mapping, "a table", "initial_state", origin))
+    stores = _typed(table.get("stores", {}), Mapping, "a table", "stores", origin)
+    values["stores"] = {
+        name: dict(_typed(options, Mapping, "a table", f"stores.{name}", origin)) for name, options in stores.items()
+    }
+    return Settings(**values, origins=dict.fromkeys((key for key in table if key != "stores"), origin))
+
+
+def parse_minutes(value: object, key: str, origin: str) -> Minutes | None:
+    """Checks a number of minutes from a configuration; the text `never` means no end.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if value is None or value == "never":
+        return None
+    try:
+        return check_minutes(value, key)
+    except ConfigError as error:
+        raise ConfigError(f'{origin}: {error} (in a file or the environment: "never")') from None
+
+
+def _from_environment() -> Settings:
+    table: dict[str, object] = {}
+    origins: dict[str, str] = {}
+    for key in ("driver", "url", "expires_in"):
+        variable = f"BOTSESSION_{key.upper()}"
+        text = os.environ.get(variable, "")
+        if text:
+            table[key] = text
+            origins[key] = variable
+    if "expires_in" in table:
+        text = str(table["expires_in"])
+        try:
+            number: object = float(text)
+        except ValueError:
+            number = text
+        table["expires_in"] = parse_minutes(number, "expires_in", "BOTSESSION_EXPIRES_IN")
+    return msgspec.structs.replace(parse_settings(table, "the environment"), origins=origins)
+
+
+def _from_file(path: str | os.PathLike[str] | None) -> Settings:
+    named = os.fspath(path) if path is not None else os.environ.get("BOTSESSION_CONFIG", "")
+    if named:
+        file = Path(named)
+        document = _read_toml(file)
+        table = _tool_table(document, file) if file.name == "pyproject.toml" else document
+        if table is None:
+            raise ConfigError(f"{file} has no table [tool.botsession]")
+        return parse_settings(table, str(file))
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        file = folder / "botsession.toml"
+        if file.is_file():
+            return parse_settings(_read_toml(file), str(file))
+        file = folder / "pyproject.toml"
+        if file.is_file() and (table := _tool_table(_read_toml(file), file)) is not None:
+            return parse_settings(table, str(file))
+    return Settings()
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"there is no configuration file {file}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the configuration file {file} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file} is no valid TOML: {error}") from error
+
+
+def _tool_table(document: Mapping[str, Any], file: Path) -> dict[str, Any] | None:
+    tool = document.get("tool", {})
+    if not isinstance(tool, Mapping) or "botsession" not in tool:
+        return None
+    return dict(_typed(tool["botsession"], Mapping, "a table", "tool.botsession", str(file)))
+
+
+def _typed(value: object, kind: type, wanted: str, key: str, origin: str) -> Any:
+    if not isinstance(value, kind):
+        raise ConfigError(f"{origin}: {key} must be {wanted}, not {type(value).__name__}")
+    return value

@@ -1,0 +1,204 @@
+"""Discovery: from a driver's name to its plugin, through the entry points of installed packages.
+
+An entry point of the group `botsession.drivers` names a driver; its value is a light module with the hook
+`open_store`. One scan finds them all, on first use; only the driver that is asked for is loaded. See the Python
+Packaging User Guide, "Entry points specification", and pluggy's documentation for the mechanisms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import importlib_metadata
+import pluggy
+
+from botsession.errors import DriverConflictError, DriverLoadError, DriverNotFoundError
+from botsession.lifetime import Clock
+from botsession.options import listed, suggestion
+from botsession.protocol import SessionStore
+
+GROUP: Final = "botsession.drivers"
+
+hookimpl = pluggy.HookimplMarker("botsession")
+"""Marks a driver's implementation of the hook `open_store`."""
+
+_hookspec = pluggy.HookspecMarker("botsession")
+
+_PACKAGES: Final = {
+    "memory": "botsession-memory",
+    "file": "botsession-file",
+    "redis": "botsession-redis",
+    "rediss": "botsession-redis",
+    "mongo": "botsession-mongo",
+    "mongodb": "botsession-mongo",
+    "mongodb+srv": "botsession-mongo",
+}
+"""Which package to suggest for a name that is not installed; discovery itself knows no driver."""
+
+
+class DriverSpec:
+    """The hook of a driver."""
+
+    @_hookspec(firstresult=True)
+    def open_store(self, options: Mapping[str, object], clock: Clock) -> SessionStore:
+        """Makes a store that is not connected yet; it connects in its `init`.
+
+        A driver may leave out parameters that it does not need. It imports its client in here, so that naming a driver
+        is what loads it.
+
+        Args:
+            options: Options by name, not yet checked; `botsession.options.construct` checks them. A URL by which the
+                driver was chosen is the option `url`.
+            clock: Tells the present moment in UTC.
+
+        Raises:
+            ConfigError: An option is unknown, missing or of the wrong type.
+        """
+        raise NotImplementedError
+
+
+class Drivers:
+    """The installed drivers, by name."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[importlib_metadata.EntryPoint]] | None = None
+        self._local: dict[str, object] = {}
+        self._manager = pluggy.PluginManager("botsession")
+        self._manager.add_hookspecs(DriverSpec)
+
+    def register(self, name: str, plugin: object) -> None:
+        """Offers a driver of this process, without any packaging; it goes before an installed one.
+
+        Args:
+            name: The driver's name.
+            plugin: An object (usually a module) with the hook `open_store`.
+
+        Raises:
+            DriverConflictError: This process has registered the name already.
+            DriverLoadError: The plugin has no such hook, or the hook asks for what this core does not know.
+        """
+        if name in self._local:
+            raise DriverConflictError(f"driver {name!r} is registered already")
+        self._register(name, plugin, f"the plugin registered as {name!r}")
+        self._local[name] = plugin
+
+    def names(self) -> list[str]:
+        """Returns the names of all drivers, sorted; loads none of them."""
+        return sorted({*self._scan(), *self._local})
+
+    def entry_points(self, name: str) -> list[importlib_metadata.EntryPoint]:
+        """Returns what installed packages offer under a name; more than one is a conflict."""
+        return list(self._scan().get(name, ()))
+
+    def aliases(self, name: str) -> list[str]:
+        """Returns the other names of the same driver, such as `redis` for `rediss`."""
+        values = {(point.value, _package(point)) for point in self._scan().get(name, ())}
+        return sorted(
+            other
+            for other, points in self._scan().items()
+            if other != name and any((point.value, _package(point)) in values for point in points)
+        )
+
+    def open_store(self, name: str, options: Mapping[str, object], clock: Clock) -> SessionStore:
+        """Loads the named driver, and only that one, and has it make a store.
+
+        Args:
+            name: The driver's name.
+            options: Options by name.
+            clock: Tells the present moment in UTC.
+
+        Returns:
+            The store, not connected yet.
+
+        Raises:
+            DriverNotFoundError: No installed package offers the name.
+            DriverConflictError: Two installed packages offer it.
+            DriverLoadError: The driver does not load.
+            ConfigError: An option is unknown, missing or of the wrong type.
+        """
+        plugin = self._load(name)
+        others = [other for other in self._manager.get_plugins() if other is not plugin]
+        call = self._manager.subset_hook_caller("open_store", others)
+        store = call(options=options, clock=clock)
+        if not isinstance(store, SessionStore):
+            raise DriverLoadError(f"driver {name!r} returned {type(store).__name__}, which is no SessionStore")
+        return store
+
+    def refresh(self) -> None:
+        """Forgets the scan, so that the next use sees packages installed meanwhile."""
+        self._found = None
+
+    def _scan(self) -> dict[str, list[importlib_metadata.EntryPoint]]:
+        if self._found is None:
+            found: dict[str, list[importlib_metadata.EntryPoint]] = {}
+            for point in importlib_metadata.entry_points(group=GROUP):
+                found.setdefault(point.name, []).append(point)
+            self._found = found
+        return self._found
+
+    def _load(self, name: str) -> object:
+        if name in self._local:
+            return self._local[name]
+        points = self._scan().get(name, [])
+        if not points:
+            raise DriverNotFoundError(self._advice(name))
+        if len(points) > 1:
+            owners = " and ".join(sorted(_owner(point) for point in points))
+            raise DriverConflictError(f"driver {name!r} is offered by {owners}; uninstall all but one")
+        (point,) = points
+        module = point.value.partition(":")[0]
+        try:
+            plugin = point.load()
+        except Exception as error:
+            missing = error.name if isinstance(error, ModuleNotFoundError) else None
+            reason = (
+                f"it needs the module {missing!r}, which is not installed"
+                if missing
+                else f"{type(error).__name__}: {error}"
+            )
+            if missing == module:
+                reason = f"its module {module!r} is missing"
+            raise DriverLoadError(
+                f"driver {name!r} of {_owner(point)} does not load: {reason}; "
+                f"reinstall it with: pip install --force-reinstall {_package(point)}"
+            ) from error
+        if not self._manager.is_registered(plugin):
+            self._register(name, plugin, f"driver {name!r} of {_owner(point)}")
+        return plugin
+
+    def _register(self, name: str, plugin: object, what: str) -> None:
+        try:
+            self._manager.register(plugin, name=name)
+            self._manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            self._manager.unregister(plugin)
+            core = importlib_metadata.version("botsession-core")
+            raise DriverLoadError(f"{what} does not fit botsession-core {core}: {error}") from error
+        if not self._manager.get_hookcallers(plugin):
+            self._manager.unregister(plugin)
+            raise DriverLoadError(f"{what} has no hook open_store marked with botsession.hookimpl")
+
+    def _advice(self, name: str) -> str:
+        names = self.names()
+        package = _PACKAGES.get(name)
+        close = "" if package else suggestion(name, {*names, *_PACKAGES})
+        if package:
+            cure = f"install it with: pip install {package}"
+        elif close:
+            cure = "correct the name, or install the package that offers it"
+        else:
+            cure = f"install the package that offers it (often: pip install botsession-{name})"
+        return f"no driver {name!r} is installed{close}; installed: {listed(names)}; {cure}"
+
+
+def _package(point: importlib_metadata.EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else "an unknown package"
+
+
+def _owner(point: importlib_metadata.EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else "an unknown package"
+
+
+drivers: Final = Drivers()
+"""The drivers of this process."""

@@ -1,0 +1,145 @@
+"""When a session ends: one clock, one unit (minutes), one rule for every driver."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from botsession.errors import ConfigError
+
+if TYPE_CHECKING:
+    from botsession.session import Session
+
+Clock = Callable[[], datetime]
+"""Returns the present moment as an aware `datetime` in UTC."""
+
+Minutes = float | timedelta
+"""A length of time: a number of minutes (`int` or `float`), or a `timedelta`."""
+
+ONE_YEAR: Final = 525_600
+"""The default of `expires_in`, in minutes."""
+
+_LONGEST: Final = timedelta(days=365_000)
+
+
+def utc_now() -> datetime:
+    """Returns the system's time, aware and in UTC: the clock of every store that is given no other."""
+    return datetime.now(UTC)
+
+
+def new_version() -> str:
+    """Returns a version token: 64 random bits as 16 hexadecimal digits."""
+    return os.urandom(8).hex()
+
+
+def check_minutes(value: object, name: str = "expires_in") -> timedelta | None:
+    """Turns a setting in minutes into a length of time.
+
+    Args:
+        value: Minutes as an `int`, `float` or `timedelta`; `None` means no end.
+        name: The setting's name, for the error.
+
+    Returns:
+        The length of time, or `None` for no end.
+
+    Raises:
+        ConfigError: The value is no number, not above zero, or above a thousand years.
+    """
+    if value is None:
+        return None
+    advice = f"{name} is a number of minutes above zero, or None for never"
+    if isinstance(value, timedelta):
+        length = value
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        if math.isnan(value) or not 0 < value <= _LONGEST / timedelta(minutes=1):
+            raise ConfigError(f"{advice}; got {value!r}")
+        length = timedelta(minutes=value)
+    else:
+        raise ConfigError(f"{advice}; got {value!r}")
+    if not timedelta(milliseconds=1) <= length <= _LONGEST:
+        raise ConfigError(f"{advice}; got {value!r}")
+    return length
+
+
+class Lifetime:
+    """How long a store keeps its sessions.
+
+    Every store that expires sessions owns one, made from its constructor's arguments, and asks it for everything that
+    concerns time. Moments are aware, in UTC, and whole milliseconds, which is what every backend can hold.
+
+    Args:
+        expires_in: Minutes since the last write or touch after which a session ends; `None` means never.
+        max_lifetime: Minutes since its creation after which a session ends however active it is; `None` means never.
+        clock: Tells the present moment.
+
+    Raises:
+        ConfigError: A length of time is not above zero.
+    """
+
+    __slots__ = ("_clock", "expires_in", "max_lifetime")
+
+    def __init__(
+        self,
+        expires_in: Minutes | None = ONE_YEAR,
+        *,
+        max_lifetime: Minutes | None = None,
+        clock: Clock = utc_now,
+    ) -> None:
+        self.expires_in: Final = check_minutes(expires_in)
+        self.max_lifetime: Final = check_minutes(max_lifetime, "max_lifetime")
+        self._clock = clock
+
+    def now(self) -> datetime:
+        """Returns the present moment in UTC, cut to milliseconds."""
+        moment = self._clock()
+        return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+    def deadline(self, session: Session, now: datetime) -> datetime | None:
+        """Returns the moment at which the session ends if it is renewed at `now`; `None` means never.
+
+        Args:
+            session: Its own `expires_in`, where set, goes before the store's; its `created_at` bounds `max_lifetime`.
+            now: The moment of the renewal.
+
+        Raises:
+            ConfigError: The session's own `expires_in` is no number of minutes above zero.
+        """
+        own = session.expires_in
+        length = self.expires_in if own is msgspec.UNSET else check_minutes(own, "session.expires_in")
+        deadline = None if length is None else _milliseconds(now + length)
+        if self.max_lifetime is not None:
+            end = _milliseconds(session.created_at + self.max_lifetime)
+            return end if deadline is None else min(deadline, end)
+        return deadline
+
+    def stamp(self, session: Session) -> None:
+        """Marks a session as written now: new `version`, `last_activity` and `expires_at`.
+
+        A store calls this first in `write` and `replace`, before it talks to its backend. A session that was never
+        stored before (its `version` is empty) is also marked as created now.
+
+        Args:
+            session: The session about to be stored; changed in place.
+
+        Raises:
+            ConfigError: The session's own `expires_in` is no number of minutes above zero.
+        """
+        now = self.now()
+        if not session.version:
+            session.created_at = now
+        session.expires_at = self.deadline(session, now)
+        session.last_activity = now
+        session.version = new_version()
+
+    def expired(self, expires_at: datetime | None) -> bool:
+        """Tells whether a deadline has been reached; `None` never is."""
+        return expires_at is not None and expires_at <= self.now()
+
+
+def _milliseconds(moment: datetime) -> datetime:
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

@@ -1,0 +1,129 @@
+"""From a name, a URL or a configuration to a store that is not connected yet."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from botsession.config import UNSET, Settings, Unset, load_settings, parse_settings
+from botsession.discovery import drivers
+from botsession.errors import ConfigError, DriverLoadError, DriverNotFoundError
+from botsession.lifetime import Clock, Minutes, utc_now
+from botsession.options import construct
+from botsession.protocol import SessionStore
+
+DEFAULT_DRIVER = "memory"
+
+Source = str | Mapping[str, object] | None
+"""A driver's name, a URL, `module:Class`, a configuration as a mapping, or nothing."""
+
+
+def open_store(
+    source: Source = None,
+    *,
+    expires_in: Minutes | Unset | None = UNSET,
+    max_lifetime: Minutes | Unset | None = UNSET,
+    clock: Clock = utc_now,
+    **options: object,
+) -> SessionStore:
+    """Makes a store from a name, a URL or a configuration; `await store.init()` connects it.
+
+    Args:
+        source: A driver's name (`redis`), a URL (`redis://localhost:6379/0`), the path of a class
+            (`mybot.stores:MyStore`), a mapping with the keys of `botsession.toml`, or nothing: then the configuration
+            file and the environment say, and else it is `memory`.
+        expires_in: Minutes since the last write after which a session ends; `None` means never.
+        max_lifetime: Minutes since its creation after which a session ends; `None` means never.
+        clock: Tells the present moment in UTC.
+        **options: Options of the driver; they go before those of the configuration.
+
+    Raises:
+        ConfigError: A setting or an option is unknown, missing or of the wrong type.
+        DriverError: The driver is not installed, installed twice, or does not load.
+    """
+    settings = find_settings(source, expires_in=expires_in, max_lifetime=max_lifetime)
+    return open_from(settings, clock=clock, **options)
+
+
+def find_settings(
+    source: Source = None,
+    *,
+    expires_in: Minutes | Unset | None = UNSET,
+    max_lifetime: Minutes | Unset | None = UNSET,
+) -> Settings:
+    """Works out which settings hold: arguments before the environment before the file.
+
+    Args:
+        source: A mapping takes the place of file and environment; a name or a URL that of their driver and URL.
+        expires_in: Minutes since the last write after which a session ends; `None` means never.
+        max_lifetime: Minutes since its creation after which a session ends; `None` means never.
+
+    Raises:
+        ConfigError: A setting is unknown or of the wrong type.
+    """
+    found = parse_settings(source, "the given configuration") if isinstance(source, Mapping) else load_settings()
+    arguments: dict[str, Any] = {"expires_in": expires_in, "max_lifetime": max_lifetime}
+    if isinstance(source, str):
+        arguments["url" if "://" in source else "driver"] = source
+    elif source is not None and not isinstance(source, Mapping):
+        raise ConfigError(
+            "a store is chosen by a driver's name, a URL, a mapping, or is an object with init, read, write and "
+            f"destroy; {type(source).__name__} is none of these"
+        )
+    origins = {key: "an argument" for key, value in arguments.items() if value is not UNSET}
+    return Settings(**arguments, origins=origins).over(found)
+
+
+def open_from(settings: Settings, *, clock: Clock = utc_now, **options: object) -> SessionStore:
+    """Makes the store that settings describe; see `open_store`."""
+    url = settings.url
+    driver = settings.driver or (url.partition("://")[0] if url else DEFAULT_DRIVER)
+    if url and "://" not in url:
+        raise ConfigError(f"{settings.origins.get('url', 'url')}: a URL begins with a driver's name and ://")
+    given: dict[str, object] = {} if not url else {"url": url}
+    for key in ("expires_in", "max_lifetime"):
+        if (value := getattr(settings, key)) is not UNSET:
+            given[key] = value
+    if ":" in driver:
+        return _open_class(driver, {**settings.stores.get(driver, {}), **given, **options}, clock)
+    return drivers.open_store(driver, {**_section(settings, driver), **given, **options}, clock)
+
+
+def _section(settings: Settings, driver: str) -> Mapping[str, object]:
+    """Returns the options of a driver, which its section may hold under another of its names."""
+    if not settings.stores or driver in settings.stores:
+        return settings.stores.get(driver, {})
+    sections = [alias for alias in drivers.aliases(driver) if alias in settings.stores]
+    if len(sections) > 1:
+        raise ConfigError(f"driver {driver!r} has several sections: {', '.join(f'stores.{name}' for name in sections)}")
+    return settings.stores[sections[0]] if sections else {}
+
+
+def _open_class(path: str, options: Mapping[str, object], clock: Clock) -> SessionStore:
+    module_name, _, class_name = path.partition(":")
+    try:
+        store_type = getattr(importlib.import_module(module_name), class_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module_name + ".").startswith(error.name + "."):
+            raise DriverNotFoundError(
+                f"driver {path!r}: there is no module {error.name!r} on the import path"
+            ) from error
+        raise DriverLoadError(f"driver {path!r} does not load: it needs the module {error.name!r}") from error
+    except AttributeError as error:
+        raise DriverNotFoundError(f"driver {path!r}: module {module_name!r} has no {class_name!r}") from error
+    except Exception as error:
+        raise DriverLoadError(f"driver {path!r} does not load: {type(error).__name__}: {error}") from error
+    parameters = inspect.signature(store_type).parameters
+    kept = {key: value for key, value in options.items() if key not in _CORE_OPTIONS or key in parameters}
+    store = construct(store_type, kept, clock=clock)
+    if not isinstance(store, SessionStore):
+        raise DriverLoadError(
+            f"driver {path!r} is no session store: it needs the methods init, read, write and destroy"
+        )
+    return store
+
+
+_CORE_OPTIONS = ("expires_in", "max_lifetime")
+"""What `Sessions` does by itself for a class that does not."""

@@ -1,0 +1,105 @@
+"""Options of a driver, checked against the typed constructor of its store: the one source of truth."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import typing
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from botsession.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import TypeVar
+
+    StoreT = TypeVar("StoreT")
+
+
+def construct(store_type: Callable[..., StoreT], options: Mapping[str, object], **given: object) -> StoreT:
+    """Makes a store from options that came from a configuration.
+
+    A driver calls this in its `open_store` hook. No value is ever repeated in an error, since it may be a secret.
+
+    Args:
+        store_type: The store's class; the parameters of its constructor, with their types, are its options.
+        options: Options by name, as the configuration has them.
+        **given: Arguments that are no options, such as `clock`; passed on unchecked where the constructor takes them.
+
+    Returns:
+        The store, not connected yet.
+
+    Raises:
+        ConfigError: An option is unknown, missing or of the wrong type; the message names it and what is allowed.
+    """
+    name = getattr(store_type, "__qualname__", repr(store_type))
+    parameters = {
+        key: parameter
+        for key, parameter in inspect.signature(store_type).parameters.items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    }
+    hints = _hints(store_type)
+    arguments = {key: value for key, value in given.items() if key in parameters}
+    allowed = [key for key in parameters if key not in given]
+    for key, value in options.items():
+        if key not in allowed:
+            raise ConfigError(f"{name} has no option {key!r}{suggestion(key, allowed)}; it takes {listed(allowed)}")
+        arguments[key] = _converted(value, hints.get(key, Any), f"option {key!r} of {name}")
+    for key, parameter in parameters.items():
+        if key not in arguments and parameter.default is parameter.empty:
+            raise ConfigError(f"{name} needs the option {key!r}; it takes {listed(allowed)}")
+    return store_type(**arguments)
+
+
+def suggestion(word: str, words: Iterable[str]) -> str:
+    """Returns `, did you mean 'x'?` where one of the words is close, else an empty text."""
+    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def listed(words: Iterable[str]) -> str:
+    """Returns the words as a list for a message."""
+    return ", ".join(words) or "nothing"
+
+
+def _hints(store_type: Callable[..., object]) -> dict[str, Any]:
+    function = store_type.__init__ if inspect.isclass(store_type) else store_type
+    try:
+        return typing.get_type_hints(function)
+    except NameError:
+        # Some annotation is only imported for type checkers; take those that can be had.
+        namespace = getattr(function, "__globals__", {})
+        return {key: _evaluated(text, namespace) for key, text in inspect.get_annotations(function).items()}
+
+
+def _evaluated(annotation: object, namespace: dict[str, Any]) -> Any:
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return eval(annotation, namespace)  # noqa: S307 - what get_type_hints does, one annotation at a time
+    except NameError:
+        return Any
+
+
+def _converted(value: object, hint: Any, what: str) -> object:
+    choices = typing.get_args(hint) or (hint,)
+    if any(inspect.isclass(choice) and type(value) is choice for choice in choices):
+        return value
+    try:
+        return msgspec.convert(value, hint)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{what}: {_reason(error)}") from None
+    except TypeError:
+        # The type is no plain value, such as a ready client: it cannot come from a file, only from code.
+        classes = tuple(choice for choice in choices if inspect.isclass(choice))
+        if not classes or isinstance(value, classes):
+            return value
+        wanted = " or ".join(choice.__name__ for choice in classes)
+        raise ConfigError(f"{what}: expected {wanted}, got {type(value).__name__}") from None
+
+
+def _reason(error: msgspec.ValidationError) -> str:
+    text = str(error)
+    return "the value is not allowed" if text.startswith("Invalid enum value") else text[0].lower() + text[1:]

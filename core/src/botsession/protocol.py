@@ -1,0 +1,238 @@
+"""What a store is: four methods, and one small protocol for each power beyond them.
+
+A class that has the methods is a store; no base class is needed. The core asks for a power with `isinstance`, uses
+it where it exists, falls back where a fallback is correct, and raises `UnsupportedError` otherwise.
+
+What holds for every method:
+
+* An expired session is absent, for everything, from the moment of its deadline on.
+* A session that is returned is the caller's own: changing it does not change the store.
+* Every method raises `InvalidSessionIdError` for what is no session id, `StoreUnavailableError` where the backend does
+  not answer, and `StoreError` before `init` and after `close`.
+* A store that has a `lifetime` stamps what it writes with `Lifetime.stamp`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol, Self, runtime_checkable
+
+from botsession.errors import SessionConflictError, StoreError
+from botsession.lifetime import Lifetime
+from botsession.session import Session, SessionInfo
+
+StoredSession = Session[dict[str, Any]]
+"""A session as stores see it: its state is a JSON object."""
+
+
+@runtime_checkable
+class SessionStore(Protocol):
+    """Keeps sessions in one backend."""
+
+    async def init(self) -> Self:
+        """Connects and prepares the backend; may be called again.
+
+        Returns:
+            The store itself.
+
+        Raises:
+            StoreUnavailableError: The backend does not answer, or refuses the credentials.
+        """
+        ...
+
+    async def read(self, session_id: str) -> StoredSession | None:
+        """Returns the session, or `None` where it is absent or expired, and for no other reason.
+
+        Raises:
+            CorruptSessionError: What is stored there is no session.
+        """
+        ...
+
+    async def write(self, session_id: str, session: StoredSession) -> None:
+        """Stores the session, whatever was there.
+
+        Args:
+            session_id: Where to store it; the same as `session.id`.
+            session: Stamped in place with its new `version`, `last_activity` and `expires_at`.
+
+        Raises:
+            StateError: The state holds what JSON cannot hold; nothing was stored.
+            SessionTooLargeError: The backend does not take a session of that size; nothing was stored.
+        """
+        ...
+
+    async def destroy(self, session_id: str) -> None:
+        """Removes the session; no error where it is absent, readable or not."""
+        ...
+
+
+@runtime_checkable
+class SupportsExpiry(Protocol):
+    """The store ends sessions by itself; for one that does not, `Sessions` does it."""
+
+    @property
+    def lifetime(self) -> Lifetime:
+        """How long this store keeps its sessions."""
+        ...
+
+
+@runtime_checkable
+class SupportsClose(Protocol):
+    """The store holds connections or files."""
+
+    async def close(self) -> None:
+        """Releases what the store itself opened, never a client that was handed in; may be called again."""
+        ...
+
+
+@runtime_checkable
+class SupportsReplace(Protocol):
+    """Compare-and-set: no lost update, no resurrection."""
+
+    async def replace(self, session_id: str, session: StoredSession, *, expected: str | None) -> None:
+        """Stores the session if nobody wrote or destroyed it meanwhile, in one atomic step.
+
+        Args:
+            session_id: Where to store it; the same as `session.id`.
+            session: Stamped in place as by `write`.
+            expected: The `version` that was read; `None` means that the session must be absent.
+
+        Raises:
+            SessionConflictError: The stored session has another version, or is absent, or (`expected=None`) is there.
+            StateError: The state holds what JSON cannot hold.
+            SessionTooLargeError: The backend does not take a session of that size.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsTouch(Protocol):
+    """Renewal of a deadline without sending the session."""
+
+    async def touch(self, session_id: str, expires_at: datetime | None) -> bool:
+        """Moves the deadline of a session, and its `last_activity` to now; its version stays.
+
+        Args:
+            session_id: The session to renew.
+            expires_at: The new deadline, in UTC; `None` means never.
+
+        Returns:
+            Whether the session was there; an absent or expired one stays absent.
+        """
+        ...
+
+
+@dataclass(slots=True, frozen=True)
+class ScanPage:
+    """One page of a scan.
+
+    Attributes:
+        sessions: What was found; may be empty although more follows.
+        next: The `after` of the next page; `None` on the last one.
+    """
+
+    sessions: list[SessionInfo]
+    next: str | None
+
+
+@runtime_checkable
+class SupportsScan(Protocol):
+    """Listing of what is stored."""
+
+    async def scan(self, prefix: str = "", *, after: str | None = None, limit: int | None = None) -> ScanPage:
+        """Lists sessions page by page, without their bodies.
+
+        A session that is there from the first page to the last is found at least once.
+
+        Args:
+            prefix: How the ids begin.
+            after: The `next` of the page before; an opaque text.
+            limit: About how many sessions a page should hold; the driver's own choice where `None`.
+
+        Raises:
+            StoreError: `after` is no cursor of this store.
+        """
+        ...
+
+
+@dataclass(slots=True, frozen=True)
+class Replacement:
+    """One entry of `replace_many`: the arguments of one `replace`.
+
+    Attributes:
+        session: What to store, under its own id.
+        expected: The `version` that was read; `None` means that the session must be absent.
+    """
+
+    session: StoredSession
+    expected: str | None
+
+
+@runtime_checkable
+class SupportsBulk(Protocol):
+    """Many sessions in one round trip; each entry has its own outcome, in the order of the entries.
+
+    An error that concerns one entry is that entry's outcome; an error of the whole batch is raised.
+    """
+
+    async def read_many(self, session_ids: Sequence[str]) -> list[StoredSession | StoreError | None]:
+        """Reads many sessions: for each the session, `None` where absent, or a `CorruptSessionError`."""
+        ...
+
+    async def replace_many(self, replacements: Sequence[Replacement]) -> list[SessionConflictError | StoreError | None]:
+        """Replaces many sessions: for each `None` where it was stored, or what `replace` would have raised.
+
+        Raises:
+            StateError: A state holds what JSON cannot hold; nothing was stored.
+        """
+        ...
+
+    async def destroy_many(self, session_ids: Sequence[str]) -> None:
+        """Removes many sessions; absent ones are no error."""
+        ...
+
+
+@runtime_checkable
+class SupportsPurge(Protocol):
+    """Removal of what has expired, where the backend does not do so itself."""
+
+    async def purge(self) -> int:
+        """Removes all expired sessions.
+
+        Returns:
+            How many were removed.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsPing(Protocol):
+    """Health of the backend."""
+
+    async def ping(self) -> None:
+        """Returns if the backend answers.
+
+        Raises:
+            StoreUnavailableError: It does not.
+        """
+        ...
+
+
+POWERS: dict[str, type] = {
+    "expiry": SupportsExpiry,
+    "close": SupportsClose,
+    "replace": SupportsReplace,
+    "touch": SupportsTouch,
+    "scan": SupportsScan,
+    "bulk": SupportsBulk,
+    "purge": SupportsPurge,
+    "ping": SupportsPing,
+}
+"""Every optional power by its name."""
+
+
+def powers(store: object) -> list[str]:
+    """Returns the names of the optional powers that a store has."""
+    return [name for name, protocol in POWERS.items() if isinstance(store, protocol)]

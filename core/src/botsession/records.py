@@ -1,0 +1,173 @@
+"""The JSON text of a session, for every driver whose backend keeps bytes or text.
+
+One line of JSON whose first fields are always the same and in the same order, so that a backend which can compare or
+cut text (a Redis script, a ranged read) finds version and deadline without parsing the rest:
+
+    {"version":"9f86d081884c7d65","expires_at":"2027-11-23T09:30:00.000Z","last_activity":"2026-11-23T09:30:00.000Z",
+     "created_at":"2026-11-20T18:05:12.345Z","id":"telegram:42","user":null,"state":{"count":3}}
+
+Moments are ISO 8601 in UTC with exactly three decimals, so that their texts sort as they do.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from botsession import states
+from botsession.errors import CorruptSessionError, InvalidSessionIdError
+from botsession.ids import check_session_id
+from botsession.session import Session, SessionInfo
+
+if TYPE_CHECKING:
+    from botsession.protocol import StoredSession
+
+
+class _Header(msgspec.Struct):
+    version: str
+    expires_at: datetime | None
+    last_activity: datetime
+    created_at: datetime
+    id: str
+
+
+class _Record(_Header):
+    user: dict[str, Any] | None
+    state: dict[str, Any]
+    expires_in: float | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class _Encodable(msgspec.Struct):
+    version: str
+    expires_at: str | None
+    last_activity: str
+    created_at: str
+    id: str
+    user: msgspec.Raw
+    state: msgspec.Raw
+    expires_in: float | msgspec.UnsetType | None = msgspec.UNSET
+
+
+_encoder = msgspec.json.Encoder()
+_records = msgspec.json.Decoder(_Record)
+_headers = msgspec.json.Decoder(_Header)
+
+
+def check_pair(session_id: str, session: StoredSession) -> None:
+    """Refuses to store a session under an id that is not its own.
+
+    Raises:
+        InvalidSessionIdError: `session_id` is no session id, or not the session's.
+    """
+    check_session_id(session_id)
+    if session.id != session_id:
+        raise InvalidSessionIdError(f"session {session.id!r} cannot be stored under the id {session_id!r}")
+
+
+def moment(value: datetime) -> str:
+    """Returns a moment as ISO 8601 in UTC with three decimals, such as `2026-11-23T09:30:00.000Z`."""
+    return value.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def encode(session: StoredSession) -> bytes:
+    """Returns the session as one line of JSON in UTF-8.
+
+    Raises:
+        StateError: The state or the user holds what JSON cannot hold.
+    """
+    state = states.encode(states.to_json(session.state))
+    return _encoder.encode(
+        _Encodable(
+            version=session.version,
+            expires_at=None if session.expires_at is None else moment(session.expires_at),
+            last_activity=moment(session.last_activity),
+            created_at=moment(session.created_at),
+            id=session.id,
+            user=msgspec.Raw(b"null" if session.user is None else states.encode(session.user, "$.user")),
+            state=msgspec.Raw(state),
+            expires_in=session.expires_in,
+        )
+    )
+
+
+def decode(raw: bytes, session_id: str, *, store: str) -> StoredSession:
+    """Returns the session in one line of JSON.
+
+    Args:
+        raw: What is stored.
+        session_id: The id under which it is stored.
+        store: A description of the store, without secrets, for the error.
+
+    Raises:
+        CorruptSessionError: It is no session, or another session than this one.
+    """
+    try:
+        record = _records.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise CorruptSessionError(session_id, store=store, raw=raw, reason=str(error)) from error
+    _check_stored(record, raw, session_id, store)
+    return Session(
+        record.id,
+        record.state,
+        record.user,
+        record.created_at,
+        record.last_activity,
+        record.expires_at,
+        record.expires_in,
+        record.version,
+    )
+
+
+def decode_info(raw: bytes, session_id: str, *, store: str) -> SessionInfo:
+    """Returns what a scan tells of the session in one line of JSON.
+
+    Args:
+        raw: What is stored, or its beginning with the whole of the header.
+        session_id: The id under which it is stored.
+        store: A description of the store, without secrets, for the error.
+
+    Raises:
+        CorruptSessionError: It is no session, or another session than this one.
+    """
+    head, separator, _ = raw.partition(b',"user":')
+    try:
+        header = _headers.decode(head + b"}" if separator else raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise CorruptSessionError(session_id, store=store, raw=raw, reason=str(error)) from error
+    _check_stored(header, raw, session_id, store)
+    return SessionInfo(header.id, header.created_at, header.last_activity, header.expires_at, header.version)
+
+
+def has_version(raw: bytes, version: str) -> bool:
+    """Tells whether a line of JSON has this version, without parsing it."""
+    return raw.startswith(b'{"version":"%b",' % version.encode())
+
+
+def renew(raw: bytes, *, expires_at: datetime | None, last_activity: datetime) -> bytes:
+    """Returns the same line of JSON with another deadline and last activity; version and body stay.
+
+    Args:
+        raw: What is stored, already checked by `decode` or `decode_info`.
+        expires_at: The new deadline; `None` means never.
+        last_activity: The moment of the renewal.
+    """
+    version, _, rest = raw.partition(b',"expires_at":')
+    _, separator, body = rest.partition(b',"created_at":')
+    deadline = "null" if expires_at is None else f'"{moment(expires_at)}"'
+    times = f',"expires_at":{deadline},"last_activity":"{moment(last_activity)}"'
+    return version + times.encode() + separator + body
+
+
+def _check_stored(header: _Header, raw: bytes, session_id: str, store: str) -> None:
+    moments = (header.created_at, header.last_activity, header.expires_at)
+    if header.id != session_id:
+        reason = f"it says that it is session {header.id!r}"
+    elif not header.version:
+        reason = "it has no version"
+    elif any(value is not None and value.tzinfo is None for value in moments):
+        reason = "a moment in it has no time zone"
+    else:
+        return
+    raise CorruptSessionError(session_id, store=store, raw=raw, reason=reason)

@@ -1,0 +1,101 @@
+"""The session: what a bot remembers of one conversation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Generic
+
+import msgspec
+
+from botsession import states
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import TypeVar
+
+    from botsession.turns import Turn
+
+    StateT = TypeVar("StateT", default=dict[str, Any])
+else:
+    from typing import TypeVar
+
+    StateT = TypeVar("StateT")
+
+_NOT_STORED = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class Session(Generic[StateT]):
+    """The record kept under one session id.
+
+    Inside a turn, change `state` (or `user`, or `expires_in`) and the turn saves it. The other attributes are the
+    store's: it sets them at each write. Moments are aware, in UTC, and whole milliseconds.
+
+    Attributes:
+        id: The session id, such as `telegram:42`.
+        state: The bot's own data: a JSON object, or an instance of the `state_type` given to `Sessions`.
+        user: What the bot knows of the person it talks to: a JSON object, or `None`.
+        created_at: When the session was first stored.
+        last_activity: When it was last written or touched.
+        expires_at: When it ends; `None` means never.
+        expires_in: The session's own lifetime in minutes, which goes before the store's; `None` means never,
+            `msgspec.UNSET` (the default) means as long as the store says.
+        version: An opaque token, new at every write; empty while the session was never stored.
+    """
+
+    id: str
+    state: StateT = field(default_factory=dict)  # type: ignore[assignment]  # the default of StateT is a dict
+    user: dict[str, Any] | None = None
+    created_at: datetime = _NOT_STORED
+    last_activity: datetime = _NOT_STORED
+    expires_at: datetime | None = None
+    expires_in: float | msgspec.UnsetType | None = msgspec.UNSET
+    version: str = ""
+    _turn: Turn[StateT] | None = field(default=None, repr=False, compare=False, kw_only=True)
+
+    def set_state(self, changes: Mapping[str, Any]) -> None:
+        """Merges changes into the state, shallowly: each key given replaces the whole value under that key.
+
+        Args:
+            changes: New values by key, or by field where the state is typed.
+
+        Raises:
+            StateError: The state is typed, and the changes do not fit.
+            TurnEndedError: The session's turn has ended, so that nothing would save the change.
+        """
+        if self._turn is not None:
+            self._turn.check_running()
+        self.state = states.merge(self.state, changes)
+
+    def reset_state(self) -> None:
+        """Returns to the initial state: a fresh copy of it, or an empty object where none was given.
+
+        Raises:
+            TurnEndedError: The session's turn has ended, so that nothing would save the change.
+        """
+        if self._turn is None:
+            self.state = type(self.state)()
+        else:
+            self._turn.check_running()
+            self.state = self._turn.initial_state()
+
+
+@dataclass(slots=True, frozen=True)
+class SessionInfo:
+    """What a scan tells of a session without loading its body.
+
+    Attributes:
+        id: The session id.
+        created_at: When the session was first stored.
+        last_activity: When it was last written or touched.
+        expires_at: When it ends; `None` means never.
+        version: An opaque token, new at every write.
+    """
+
+    id: str
+    created_at: datetime
+    last_activity: datetime
+    expires_at: datetime | None
+    version: str

@@ -1,0 +1,367 @@
+"""Sessions: what a bot author works with."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, cast, overload
+
+import msgspec
+
+from botsession import states
+from botsession.config import UNSET, Unset
+from botsession.errors import ConfigError, SessionConflictError
+from botsession.ids import check_session_id
+from botsession.lifetime import Clock, Lifetime, Minutes, utc_now
+from botsession.opening import Source, find_settings, open_from
+from botsession.protocol import (
+    SessionStore,
+    StoredSession,
+    SupportsClose,
+    SupportsExpiry,
+    SupportsReplace,
+    SupportsTouch,
+)
+from botsession.session import Session
+from botsession.turns import Line, Turn
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import TypeVar
+
+    StateT = TypeVar("StateT", default=dict[str, Any])
+else:
+    from typing import TypeVar
+
+    StateT = TypeVar("StateT")
+
+RENEW_AFTER: Final = 0.05
+"""The part of a session's lifetime that must have passed before an unchanged turn renews its deadline."""
+
+RENEW_BEFORE: Final = 0.5
+"""The part of a session's lifetime that a turn has at least, from its beginning on."""
+
+UPDATE_ATTEMPTS: Final = 32
+"""How often `update` tries."""
+
+_encoder: Final = msgspec.json.Encoder()
+_FIRST_PAUSE: Final = 0.002
+_LONGEST_PAUSE: Final = 0.25
+
+
+class Sessions(Generic[StateT]):
+    """The sessions of a bot, in one store.
+
+    Use it as an asynchronous context manager, or call `init` and `close`. It closes the store only if it made it.
+
+    Args:
+        source: A store, a driver's name (`redis`), a URL (`redis://localhost:6379/0`), the path of a class
+            (`mybot.stores:MyStore`), a mapping with the keys of `botsession.toml`, or nothing: then the configuration
+            file and the environment say, and else it is `memory`.
+        expires_in: Minutes since the last write after which a session ends; `None` means never; one year where nothing
+            says otherwise.
+        max_lifetime: Minutes since its creation after which a session ends however active it is.
+        initial_state: The state of a new session, copied for each; empty where not given.
+        state_type: A msgspec.Struct, dataclass, attrs class or TypedDict: `session.state` is one of these, checked
+            whenever it is read and written.
+        clock: Tells the present moment in UTC.
+        **options: Options of the driver; they go before those of the configuration.
+
+    Raises:
+        ConfigError: A setting or an option is unknown, missing or of the wrong type.
+        DriverError: The driver is not installed, installed twice, or does not load.
+        StateError: The initial state is no JSON object, or does not fit the `state_type`.
+    """
+
+    @overload
+    def __init__(
+        self: Sessions[dict[str, Any]],
+        source: SessionStore | Source = None,
+        *,
+        expires_in: Minutes | Unset | None = UNSET,
+        max_lifetime: Minutes | Unset | None = UNSET,
+        initial_state: Mapping[str, Any] | None = None,
+        state_type: None = None,
+        clock: Clock | None = None,
+        **options: object,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        source: SessionStore | Source = None,
+        *,
+        expires_in: Minutes | Unset | None = UNSET,
+        max_lifetime: Minutes | Unset | None = UNSET,
+        initial_state: StateT | Mapping[str, Any] | None = None,
+        state_type: type[StateT],
+        clock: Clock | None = None,
+        **options: object,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        source: SessionStore | Source = None,
+        *,
+        expires_in: Minutes | Unset | None = UNSET,
+        max_lifetime: Minutes | Unset | None = UNSET,
+        initial_state: StateT | Mapping[str, Any] | None = None,
+        state_type: type[StateT] | None = None,
+        clock: Clock | None = None,
+        **options: object,
+    ) -> None:
+        given = {"expires_in": expires_in, "max_lifetime": max_lifetime}
+        if isinstance(source, SessionStore):
+            self.store: Final[SessionStore] = source
+            self._owns_store = False
+            _check_handed_in(source, {**given, **options})
+        else:
+            settings = find_settings(source, expires_in=expires_in, max_lifetime=max_lifetime)
+            self.store = open_from(settings, clock=clock or utc_now, **options)
+            self._owns_store = True
+            given = {"expires_in": settings.expires_in, "max_lifetime": settings.max_lifetime}
+            if initial_state is None and settings.initial_state is not UNSET:
+                initial_state = settings.initial_state
+        self._stamps = not isinstance(self.store, SupportsExpiry)
+        self._lifetime = (
+            self.store.lifetime
+            if isinstance(self.store, SupportsExpiry)
+            else Lifetime(**{key: value for key, value in given.items() if value is not UNSET}, clock=clock or utc_now)  # type: ignore[arg-type]
+        )
+        self._state_type = state_type
+        self._initial = _initial_json(initial_state, state_type)
+        self._line = Line()
+        self._running: dict[str, Turn[StateT]] = {}
+
+    async def init(self) -> Self:
+        """Connects the store; may be called again.
+
+        Raises:
+            StoreUnavailableError: The backend does not answer, or refuses the credentials.
+        """
+        await self.store.init()
+        return self
+
+    async def close(self) -> None:
+        """Closes the store if it was made here; one that was handed in stays open."""
+        if self._owns_store and isinstance(self.store, SupportsClose):
+            await self.store.close()
+
+    async def __aenter__(self) -> Self:
+        return await self.init()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def turn(self, session_id: str) -> Turn[StateT]:
+        """Begins a turn: `async with sessions.turn(session_id) as session`.
+
+        Turns of one session run one after the other, in order of arrival. When the block ends, the session is saved if
+        anything changed; if it raises, nothing is saved and the exception passes through. A session that is new and was
+        not changed is not stored, and one that was destroyed by `destroy` meanwhile stays destroyed.
+
+        Args:
+            session_id: Whose turn it is, such as `telegram:42`.
+
+        Returns:
+            An asynchronous context manager that gives the `Session`. It raises, when entered or left:
+
+        Raises:
+            InvalidSessionIdError: `session_id` is no session id.
+            NestedTurnError: A turn of this session is running around this one.
+            SessionConflictError: Another process wrote or destroyed the session during the turn; nothing was saved.
+            CorruptSessionError: What is stored is unreadable; it was left as it is.
+            StoreUnavailableError: The backend does not answer.
+            StateError: The state holds what JSON cannot hold, or does not fit the `state_type`; nothing was saved.
+        """
+        return Turn(self, session_id)
+
+    async def update(
+        self, session_id: str, change: Callable[[Session[StateT]], object | Awaitable[object]]
+    ) -> Session[StateT]:
+        """Changes a session by a function that may run more than once.
+
+        Where another process writes the session at the same time, it is read again and the function is called again,
+        after a short random pause.
+
+        Args:
+            session_id: The session to change; a new one where it is absent.
+            change: Called with the session, which it changes; plain or asynchronous; should do nothing else, since it
+                may run several times.
+
+        Returns:
+            The session as it was saved.
+
+        Raises:
+            SessionConflictError: It did not succeed in 32 attempts; nothing was saved.
+            BotSessionError: Whatever `turn` raises.
+        """
+        for attempt in range(UPDATE_ATTEMPTS):
+            try:
+                async with self.turn(session_id) as session:
+                    outcome = change(session)
+                    if inspect.isawaitable(outcome):
+                        await outcome
+                return session
+            except SessionConflictError as error:
+                if error.session_id != session_id or attempt == UPDATE_ATTEMPTS - 1:
+                    raise
+            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt)
+            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - spreads retries, keeps no secret
+        raise AssertionError("unreachable")
+
+    async def read(self, session_id: str) -> Session[StateT] | None:
+        """Returns a copy of the session as it is stored; `None` where it is absent or expired.
+
+        Raises:
+            InvalidSessionIdError: `session_id` is no session id.
+            CorruptSessionError: What is stored is unreadable.
+            StoreUnavailableError: The backend does not answer.
+            StateError: The state does not fit the `state_type`.
+        """
+        check_session_id(session_id)
+        stored = await self._load(session_id)
+        return None if stored is None else self._for_bot(stored)
+
+    async def destroy(self, session_id: str) -> None:
+        """Removes a session at once; a turn of it that is running here saves nothing. No error where it is absent.
+
+        Raises:
+            InvalidSessionIdError: `session_id` is no session id.
+            StoreUnavailableError: The backend does not answer.
+        """
+        check_session_id(session_id)
+        turn = self._running.get(session_id)
+        if turn is None:
+            await self.store.destroy(session_id)
+        else:
+            await turn.destroy()
+
+    def initial_state(self) -> StateT:
+        """Returns a fresh copy of the initial state."""
+        return states.from_json(msgspec.json.decode(self._initial), self._state_type)
+
+    async def _begin(self, session_id: str) -> tuple[Session[StateT], str | None]:
+        """Returns the session a turn begins with, and the version under which it is stored."""
+        stored = await self._load(session_id)
+        if stored is not None and self._is_due(stored, RENEW_BEFORE) and not await self._renew(stored):
+            stored = await self._load(session_id)
+        if stored is not None:
+            return self._for_bot(stored), stored.version
+        now = self._lifetime.now()
+        return Session(session_id, self.initial_state(), created_at=now, last_activity=now), None
+
+    async def _end(self, session: Session[StateT], expected: str | None, before: bytes) -> None:
+        """Saves what a turn has changed, or renews the deadline of what it has not."""
+        if self._snapshot(session) != before:
+            await self._store(session, expected)
+        elif expected is not None and self._is_due(session, 1 - RENEW_AFTER):
+            await self._renew(session)
+
+    async def _load(self, session_id: str) -> StoredSession | None:
+        stored = await self.store.read(session_id)
+        return None if stored is None or self._lifetime.expired(stored.expires_at) else stored
+
+    async def _store(self, session: Session[StateT], expected: str | None) -> None:
+        stored = self._for_store(session)
+        _check(stored)
+        if self._stamps:
+            self._lifetime.stamp(stored)
+        if isinstance(self.store, SupportsReplace):
+            await self.store.replace(session.id, stored, expected=expected)
+        else:
+            current = await self._load(session.id)
+            if (None if current is None else current.version) != expected:
+                raise SessionConflictError(session.id)
+            await self.store.write(session.id, stored)
+        if stored is not session:
+            session.version, session.created_at = stored.version, stored.created_at
+            session.last_activity, session.expires_at = stored.last_activity, stored.expires_at
+
+    def _is_due(self, session: Session[Any], share: float) -> bool:
+        """Tells whether less than that share of the session's lifetime is left."""
+        now = self._lifetime.now()
+        deadline = self._lifetime.deadline(session, now)
+        if deadline is None or deadline == session.expires_at:
+            return False
+        return session.expires_at is None or session.expires_at - now < (deadline - now) * share
+
+    async def _renew(self, session: Session[Any]) -> bool:
+        """Moves the session's deadline; returns whether it is still there."""
+        now = self._lifetime.now()
+        deadline = self._lifetime.deadline(session, now)
+        if isinstance(self.store, SupportsTouch):
+            if not await self.store.touch(session.id, deadline):
+                return False
+            session.expires_at, session.last_activity = deadline, now
+            return True
+        try:
+            await self._store(session, session.version)
+        except SessionConflictError:
+            return False
+        return True
+
+    def _snapshot(self, session: Session[StateT]) -> bytes:
+        """Returns what a turn can change, as JSON, to compare it with what was before."""
+        try:
+            return _encoder.encode((session.state, session.user, str(session.expires_in)))
+        except (TypeError, ValueError, RecursionError):
+            _check(self._for_store(session))
+            raise
+
+    def _for_bot(self, stored: StoredSession) -> Session[StateT]:
+        """Returns a stored session with its state as the bot wants it."""
+        if self._state_type is None:
+            return cast("Session[StateT]", stored)
+        return _with_state(stored, states.from_json(stored.state, self._state_type))
+
+    def _for_store(self, session: Session[StateT]) -> StoredSession:
+        """Returns a session with its state as a store wants it."""
+        if self._state_type is None:
+            return cast("StoredSession", session)
+        state = states.to_json(session.state)
+        states.from_json(state, self._state_type)
+        return _with_state(session, state)
+
+
+def _with_state(session: Session[Any], state: Any) -> Session[Any]:
+    return Session(
+        session.id,
+        state,
+        session.user,
+        session.created_at,
+        session.last_activity,
+        session.expires_at,
+        session.expires_in,
+        session.version,
+    )
+
+
+def _check(session: StoredSession) -> None:
+    """Raises `StateError` where state or user hold what JSON cannot hold."""
+    states.encode(states.to_json(session.state))
+    states.encode(session.user, "$.user")
+
+
+def _check_handed_in(store: SessionStore, given: Mapping[str, object]) -> None:
+    for key, value in given.items():
+        if value is not UNSET and isinstance(store, SupportsExpiry):
+            raise ConfigError(f"give {key} to the store itself: a {type(store).__name__} was handed in ready-made")
+
+
+def _initial_json(initial_state: object, state_type: type | None) -> bytes:
+    """Returns the initial state as JSON, checked."""
+    if initial_state is None:
+        try:
+            initial_state = {} if state_type is None else state_type()
+        except TypeError as error:
+            raise ConfigError(f"{state_type} has fields without a default: give an initial_state") from error
+    state = states.to_json(dict(initial_state) if isinstance(initial_state, Mapping) else initial_state)
+    encoded = states.encode(state, "initial_state")
+    states.from_json(state, state_type)
+    return encoded

@@ -1,0 +1,30 @@
+"""Sessions in memory: the driver `memory` of botsession."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from botsession import Clock, SessionStore, construct, hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from botsession_memory.store import MemorySessionStore
+
+__all__ = ["MemorySessionStore", "open_store"]
+
+
+@hookimpl
+def open_store(options: Mapping[str, object], clock: Clock) -> SessionStore:
+    """Makes a `MemorySessionStore`; the URL `memory://` says nothing more."""
+    from botsession_memory.store import MemorySessionStore
+
+    return construct(MemorySessionStore, {key: value for key, value in options.items() if key != "url"}, clock=clock)
+
+
+def __getattr__(name: str) -> object:
+    if name == "MemorySessionStore":
+        from botsession_memory.store import MemorySessionStore
+
+        return MemorySessionStore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

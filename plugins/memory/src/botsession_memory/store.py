@@ -1,0 +1,203 @@
+"""The store of the driver `memory`."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from cachetools import Cache, TLRUCache
+
+from botsession import (
+    ONE_YEAR,
+    Clock,
+    ConfigError,
+    CorruptSessionError,
+    Lifetime,
+    Minutes,
+    ScanPage,
+    SessionConflictError,
+    StoreError,
+    records,
+    utc_now,
+)
+from botsession.ids import check_session_id
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from botsession import Replacement, StoredSession
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+_logger = logging.getLogger("botsession.memory")
+
+
+class _Entry(NamedTuple):
+    raw: bytes
+    expires_at: datetime | None
+
+
+class MemorySessionStore:
+    """Keeps sessions in this process; they end with it.
+
+    Sessions are kept as encoded bytes, so that what is read is a private copy. When there are more than `max_size`, the
+    least recently used go first; `evictions` counts the live ones that went.
+
+    Args:
+        max_size: How many sessions to keep.
+        expires_in: Minutes since the last write or touch after which a session ends; `None` means never.
+        max_lifetime: Minutes since its creation after which a session ends; `None` means never.
+        clock: Tells the present moment in UTC.
+
+    Attributes:
+        lifetime: How long sessions are kept.
+
+    Raises:
+        ConfigError: `max_size` is not above zero, or a number of minutes is not.
+    """
+
+    def __init__(
+        self,
+        max_size: int = 10_000,
+        expires_in: Minutes | None = ONE_YEAR,
+        *,
+        max_lifetime: Minutes | None = None,
+        clock: Clock = utc_now,
+    ) -> None:
+        if max_size < 1:
+            raise ConfigError(f"max_size is a number of sessions above zero; got {max_size}")
+        self.lifetime = Lifetime(expires_in, max_lifetime=max_lifetime, clock=clock)
+        self._entries = _Entries(max_size, self.lifetime)
+        self._open = False
+
+    def __repr__(self) -> str:
+        return f"MemorySessionStore(max_size={self._entries.maxsize})"
+
+    @property
+    def evictions(self) -> int:
+        """How many sessions that had not expired were dropped for lack of room."""
+        return self._entries.evictions
+
+    async def init(self) -> Self:
+        self._open = True
+        return self
+
+    async def close(self) -> None:
+        self._open = False
+
+    async def ping(self) -> None:
+        self._check_open()
+
+    async def read(self, session_id: str) -> StoredSession | None:
+        self._check(session_id)
+        return self._read(session_id)
+
+    async def write(self, session_id: str, session: StoredSession) -> None:
+        self._check_open()
+        records.check_pair(session_id, session)
+        self._put(session)
+
+    async def destroy(self, session_id: str) -> None:
+        self._check(session_id)
+        self._entries.pop(session_id, None)
+
+    async def replace(self, session_id: str, session: StoredSession, *, expected: str | None) -> None:
+        self._check_open()
+        records.check_pair(session_id, session)
+        self._replace(session, expected)
+
+    async def touch(self, session_id: str, expires_at: datetime | None) -> bool:
+        self._check(session_id)
+        entry = self._entries.get(session_id)
+        if entry is None:
+            return False
+        raw = records.renew(entry.raw, expires_at=expires_at, last_activity=self.lifetime.now())
+        self._entries[session_id] = _Entry(raw, expires_at)
+        return True
+
+    async def scan(self, prefix: str = "", *, after: str | None = None, limit: int | None = None) -> ScanPage:
+        self._check_open()
+        found = [key for key in self._entries if key.startswith(prefix) and (after is None or key > after)]
+        page = sorted(found) if limit is None else heapq.nsmallest(limit, found)
+        infos = [records.decode_info(self._entries.peek(key).raw, key, store=repr(self)) for key in page]
+        return ScanPage(infos, page[-1] if len(page) < len(found) else None)
+
+    async def read_many(self, session_ids: Sequence[str]) -> list[StoredSession | StoreError | None]:
+        for session_id in session_ids:
+            self._check(session_id)
+        outcomes: list[StoredSession | StoreError | None] = []
+        for session_id in session_ids:
+            try:
+                outcomes.append(self._read(session_id))
+            except CorruptSessionError as error:
+                outcomes.append(error)
+        return outcomes
+
+    async def replace_many(self, replacements: Sequence[Replacement]) -> list[SessionConflictError | StoreError | None]:
+        self._check_open()
+        for replacement in replacements:
+            records.check_pair(replacement.session.id, replacement.session)
+        outcomes: list[SessionConflictError | StoreError | None] = []
+        for replacement in replacements:
+            try:
+                self._replace(replacement.session, replacement.expected)
+                outcomes.append(None)
+            except SessionConflictError as error:
+                outcomes.append(error)
+        return outcomes
+
+    async def destroy_many(self, session_ids: Sequence[str]) -> None:
+        for session_id in session_ids:
+            self._check(session_id)
+        for session_id in session_ids:
+            self._entries.pop(session_id, None)
+
+    async def purge(self) -> int:
+        self._check_open()
+        return len(self._entries.expire())
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise StoreError("the memory store is not open; call `await store.init()` first")
+
+    def _check(self, session_id: str) -> None:
+        self._check_open()
+        check_session_id(session_id)
+
+    def _read(self, session_id: str) -> StoredSession | None:
+        entry = self._entries.get(session_id)
+        return None if entry is None else records.decode(entry.raw, session_id, store=repr(self))
+
+    def _replace(self, session: StoredSession, expected: str | None) -> None:
+        entry = self._entries.get(session.id)
+        unchanged = expected is None if entry is None else expected and records.has_version(entry.raw, expected)
+        if not unchanged:
+            raise SessionConflictError(session.id)
+        self._put(session)
+
+    def _put(self, session: StoredSession) -> None:
+        self.lifetime.stamp(session)
+        self._entries[session.id] = _Entry(records.encode(session), session.expires_at)
+
+
+class _Entries(TLRUCache[str, _Entry]):
+    """The entries by id; counts what it drops for lack of room, and says so once."""
+
+    def __init__(self, max_size: int, lifetime: Lifetime) -> None:
+        super().__init__(max_size, ttu=lambda _key, entry, _now: entry.expires_at or _NEVER, timer=lifetime.now)
+        self.evictions = 0
+
+    def peek(self, session_id: str) -> _Entry:
+        """Returns an entry without making it the most recently used."""
+        return Cache.__getitem__(self, session_id)
+
+    def popitem(self) -> tuple[str, _Entry]:
+        if not self.evictions:
+            _logger.warning(
+                "more than max_size=%d sessions: the least recently used are dropped although they have not expired",
+                self.maxsize,
+            )
+        self.evictions += 1
+        return super().popitem()
