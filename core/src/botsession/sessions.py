@@ -115,22 +115,18 @@ class Sessions(Generic[StateT]):
     ) -> None:
         given = {"expires_in": expires_in, "max_lifetime": max_lifetime}
         if isinstance(source, SessionStore):
-            self.store: Final[SessionStore] = source
-            self._owns_store = False
+            store = source
             _check_handed_in(source, {**given, **options})
         else:
             settings = find_settings(source, expires_in=expires_in, max_lifetime=max_lifetime)
-            self.store = open_from(settings, clock=clock or utc_now, **options)
-            self._owns_store = True
+            store = open_from(settings, clock=clock or utc_now, **options)
             given = {"expires_in": settings.expires_in, "max_lifetime": settings.max_lifetime}
             if initial_state is None and settings.initial_state is not UNSET:
                 initial_state = settings.initial_state
-        self._stamps = not isinstance(self.store, SupportsExpiry)
-        self._lifetime = (
-            self.store.lifetime
-            if isinstance(self.store, SupportsExpiry)
-            else Lifetime(**{key: value for key, value in given.items() if value is not UNSET}, clock=clock or utc_now)  # type: ignore[arg-type]
-        )
+        self.store: Final[SessionStore] = store
+        self._owns_store = store is not source
+        self._stamps = not isinstance(store, SupportsExpiry)
+        self._lifetime = store.lifetime if isinstance(store, SupportsExpiry) else _lifetime(given, clock or utc_now)
         self._state_type = state_type
         self._initial = _initial_json(initial_state, state_type)
         self._line = Line()
@@ -352,6 +348,11 @@ def _check_handed_in(store: SessionStore, given: Mapping[str, object]) -> None:
     for key, value in given.items():
         if value is not UNSET and isinstance(store, SupportsExpiry):
             raise ConfigError(f"give {key} to the store itself: a {type(store).__name__} was handed in ready-made")
+
+
+def _lifetime(given: Mapping[str, Minutes | Unset | None], clock: Clock) -> Lifetime:
+    """Returns the lifetime that holds for a store which has none of its own."""
+    return Lifetime(**{key: value for key, value in given.items() if not isinstance(value, Unset)}, clock=clock)
 
 
 def _initial_json(initial_state: object, state_type: type | None) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import logging
-from datetime import UTC, datetime
+import math
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from cachetools import Cache, TLRUCache
@@ -26,17 +26,16 @@ from botsession.ids import check_session_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from botsession import Replacement, StoredSession
-
-_NEVER = datetime.max.replace(tzinfo=UTC)
 
 _logger = logging.getLogger("botsession.memory")
 
 
 class _Entry(NamedTuple):
     raw: bytes
-    expires_at: datetime | None
+    deadline: float
 
 
 class MemorySessionStore:
@@ -114,7 +113,7 @@ class MemorySessionStore:
         if entry is None:
             return False
         raw = records.renew(entry.raw, expires_at=expires_at, last_activity=self.lifetime.now())
-        self._entries[session_id] = _Entry(raw, expires_at)
+        self._entries[session_id] = _Entry(raw, _deadline(expires_at))
         return True
 
     async def scan(self, prefix: str = "", *, after: str | None = None, limit: int | None = None) -> ScanPage:
@@ -179,14 +178,20 @@ class MemorySessionStore:
 
     def _put(self, session: StoredSession) -> None:
         self.lifetime.stamp(session)
-        self._entries[session.id] = _Entry(records.encode(session), session.expires_at)
+        self._entries[session.id] = _Entry(records.encode(session), _deadline(session.expires_at))
+
+
+def _deadline(expires_at: datetime | None) -> float:
+    return math.inf if expires_at is None else expires_at.timestamp()
 
 
 class _Entries(TLRUCache[str, _Entry]):
     """The entries by id; counts what it drops for lack of room, and says so once."""
 
     def __init__(self, max_size: int, lifetime: Lifetime) -> None:
-        super().__init__(max_size, ttu=lambda _key, entry, _now: entry.expires_at or _NEVER, timer=lifetime.now)
+        super().__init__(
+            max_size, ttu=lambda _id, entry, _now: entry.deadline, timer=lambda: lifetime.now().timestamp()
+        )
         self.evictions = 0
 
     def peek(self, session_id: str) -> _Entry:
