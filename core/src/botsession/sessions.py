@@ -116,7 +116,7 @@ class Sessions(Generic[StateT]):
         given = {"expires_in": expires_in, "max_lifetime": max_lifetime}
         if isinstance(source, SessionStore):
             store = source
-            _check_handed_in(source, {**given, **options})
+            _check_handed_in(source, {**given, "clock": UNSET if clock is None else clock, **options})
         else:
             settings = find_settings(source, expires_in=expires_in, max_lifetime=max_lifetime)
             store = open_from(settings, clock=clock or utc_now, **options)
@@ -345,8 +345,10 @@ def _check(session: StoredSession) -> None:
 
 
 def _check_handed_in(store: SessionStore, given: Mapping[str, object]) -> None:
+    """Refuses settings that a ready-made store has already, or never has."""
+    ours = () if isinstance(store, SupportsExpiry) else ("expires_in", "max_lifetime", "clock")
     for key, value in given.items():
-        if value is not UNSET and isinstance(store, SupportsExpiry):
+        if value is not UNSET and key not in ours:
             raise ConfigError(f"give {key} to the store itself: a {type(store).__name__} was handed in ready-made")
 
 

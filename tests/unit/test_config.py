@@ -1,0 +1,165 @@
+"""Configuration: file, environment, arguments."""
+
+import asyncio
+
+import pytest
+
+from botsession import ConfigError, Sessions, load_settings, open_store
+from botsession.opening import find_settings
+
+EXAMPLE = """
+driver = "memory"
+expires_in = 10
+initial_state = { count = 0 }
+
+[stores.memory]
+max_size = 500
+[stores.redis]
+host = "127.0.0.1"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path, monkeypatch):
+    for name in ("CONFIG", "DRIVER", "URL", "EXPIRES_IN"):
+        monkeypatch.delenv(f"BOTSESSION_{name}", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_nothing_at_all_is_memory():
+    assert repr(open_store()) == "MemorySessionStore(max_size=10000)"
+
+
+def test_a_file_in_the_working_directory_or_above(tmp_path, monkeypatch):
+    (tmp_path / "botsession.toml").write_text(EXAMPLE)
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert repr(open_store()) == "MemorySessionStore(max_size=500)"
+
+    async def scenario():
+        async with Sessions() as sessions, sessions.turn("telegram:42") as session:
+            return session.state, sessions.store.lifetime.expires_in.total_seconds()
+
+    assert asyncio.run(scenario()) == ({"count": 0}, 600)
+
+
+def test_a_table_in_pyproject(tmp_path):
+    (tmp_path / "pyproject.toml").write_text("[tool.botsession.stores.memory]\nmax_size = 7\n")
+    assert repr(open_store()) == "MemorySessionStore(max_size=7)"
+    (tmp_path / "botsession.toml").write_text(EXAMPLE)
+    assert repr(open_store()) == "MemorySessionStore(max_size=500)"
+
+
+def test_a_pyproject_without_the_table_is_passed_over(tmp_path, monkeypatch):
+    (tmp_path / "botsession.toml").write_text(EXAMPLE)
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "pyproject.toml").write_text("[project]\nname = 'x'\n")
+    monkeypatch.chdir(tmp_path / "package")
+    assert load_settings().expires_in == load_settings(tmp_path / "botsession.toml").expires_in
+    with pytest.raises(ConfigError, match="no table"):
+        load_settings("pyproject.toml")
+
+
+def test_the_environment_overrides_the_file_and_arguments_override_both(tmp_path, monkeypatch):
+    (tmp_path / "botsession.toml").write_text('driver = "mongo"\nexpires_in = 10\n')
+    monkeypatch.setenv("BOTSESSION_DRIVER", "memory")
+    monkeypatch.setenv("BOTSESSION_EXPIRES_IN", "2.5")
+    store = open_store()
+    assert store.lifetime.expires_in.total_seconds() == 150
+    assert open_store(expires_in=None).lifetime.expires_in is None
+    monkeypatch.setenv("BOTSESSION_EXPIRES_IN", "never")
+    assert open_store().lifetime.expires_in is None
+    monkeypatch.setenv("BOTSESSION_DRIVER", "redis")
+    assert repr(open_store("memory")) == "MemorySessionStore(max_size=10000)"
+
+
+def test_a_url_in_the_environment_replaces_the_driver_of_the_file(tmp_path, monkeypatch):
+    (tmp_path / "botsession.toml").write_text('driver = "mongo"\n')
+    monkeypatch.setenv("BOTSESSION_URL", "memory://")
+    assert repr(open_store()) == "MemorySessionStore(max_size=10000)"
+    settings = find_settings()
+    assert settings.origins == {"url": "BOTSESSION_URL"}
+
+
+def test_where_each_setting_came_from(tmp_path, monkeypatch):
+    file = tmp_path / "botsession.toml"
+    file.write_text(EXAMPLE)
+    monkeypatch.setenv("BOTSESSION_EXPIRES_IN", "5")
+    assert find_settings(max_lifetime=60).origins == {
+        "driver": str(file),
+        "expires_in": "BOTSESSION_EXPIRES_IN",
+        "initial_state": str(file),
+        "max_lifetime": "an argument",
+    }
+
+
+def test_a_named_file(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere.toml").write_text("[stores.memory]\nmax_size = 3\n")
+    monkeypatch.setenv("BOTSESSION_CONFIG", str(tmp_path / "elsewhere.toml"))
+    assert repr(open_store()) == "MemorySessionStore(max_size=3)"
+    monkeypatch.setenv("BOTSESSION_CONFIG", "missing.toml")
+    with pytest.raises(ConfigError, match=r"no configuration file missing\.toml"):
+        open_store()
+
+
+def test_a_mapping_takes_the_place_of_file_and_environment(tmp_path, monkeypatch):
+    (tmp_path / "botsession.toml").write_text("not toml at all")
+    monkeypatch.setenv("BOTSESSION_DRIVER", "nosuch")
+    assert (
+        repr(open_store({"driver": "memory", "stores": {"memory": {"max_size": 2}}}))
+        == "MemorySessionStore(max_size=2)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("not toml", "is no valid TOML"),
+        ("drivr = 'memory'", "unknown setting 'drivr' .did you mean 'driver'"),
+        ("driver = 3", "driver must be a text, not int"),
+        ("expires_in = 'soon'", "expires_in is a number of minutes above zero"),
+        ("expires_in = 0", "expires_in is a number of minutes above zero"),
+        ("expires_in = true", "expires_in is a number of minutes above zero"),
+        ("expires_in = nan", "expires_in is a number of minutes above zero"),
+        ("initial_state = 3", "initial_state must be a table"),
+        ("stores = 3", "stores must be a table"),
+        ("[stores]\nmemory = 3", "stores.memory must be a table"),
+        ("url = 'nowhere'", "a URL begins with a driver's name and ://"),
+        ("[stores.memory]\nmax_sise = 3", "has no option 'max_sise' .did you mean 'max_size'"),
+        ("[stores.memory]\nmax_size = '3'", "option 'max_size' of MemorySessionStore: expected `int`, got `str`"),
+        ("[stores.memory]\nmax_size = 0", "max_size is a number of sessions above zero"),
+    ],
+)
+def test_mistakes_in_the_file_are_told(tmp_path, text, message):
+    (tmp_path / "botsession.toml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        open_store()
+
+
+def test_mistakes_in_the_environment_are_told(monkeypatch):
+    monkeypatch.setenv("BOTSESSION_EXPIRES_IN", "ten")
+    with pytest.raises(ConfigError, match="BOTSESSION_EXPIRES_IN: expires_in is a number of minutes"):
+        open_store()
+
+
+def test_an_unreadable_file_is_told(tmp_path):
+    (tmp_path / "botsession.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        open_store()
+
+
+@pytest.mark.parametrize("source", [42, object(), ["memory"]])
+def test_what_is_no_source_is_refused(source):
+    with pytest.raises(ConfigError, match="none of these"):
+        Sessions(source)
+
+
+def test_settings_of_a_ready_store_belong_to_the_store():
+    store = open_store("memory")
+    with pytest.raises(ConfigError, match="give expires_in to the store itself"):
+        Sessions(store, expires_in=10)
+    with pytest.raises(ConfigError, match="give max_size to the store itself"):
+        Sessions(store, max_size=10)
+    with pytest.raises(ConfigError, match="give clock to the store itself"):
+        Sessions(store, clock=store.lifetime.now)

@@ -1,0 +1,223 @@
+"""Expiry as turns see it: the clock is injected and nothing sleeps."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from botsession import ConfigError, Session, SessionConflictError, Sessions
+from botsession.lifetime import check_minutes
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Clock:
+    def __init__(self):
+        self.now = START
+
+    def __call__(self):
+        return self.now
+
+    def advance(self, minutes):
+        self.now += timedelta(minutes=minutes)
+
+
+def with_sessions(scenario, **arguments):
+    async def run():
+        clock = Clock()
+        async with Sessions("memory", clock=clock, **arguments) as sessions:
+            return await scenario(sessions, clock)
+
+    return asyncio.run(run())
+
+
+async def remember(sessions, value=1):
+    async with sessions.turn("telegram:42") as session:
+        session.state["value"] = value
+
+
+def test_a_session_ends_the_given_minutes_after_its_last_write():
+    async def scenario(sessions, clock):
+        await remember(sessions, 1)
+        clock.advance(9)
+        await remember(sessions, 2)
+        clock.advance(9.99)
+        assert await sessions.read("telegram:42") is not None
+        clock.advance(0.01)
+        assert await sessions.read("telegram:42") is None
+        async with sessions.turn("telegram:42") as session:
+            assert session.state == {}
+
+    with_sessions(scenario, expires_in=10)
+
+
+def test_the_default_is_one_year():
+    async def scenario(sessions, clock):
+        await remember(sessions)
+        clock.advance(525_599)
+        assert await sessions.read("telegram:42") is not None
+        clock.advance(1)
+        assert await sessions.read("telegram:42") is None
+
+    with_sessions(scenario)
+
+
+def test_none_is_never():
+    async def scenario(sessions, clock):
+        await remember(sessions)
+        clock.advance(100 * 525_600)
+        session = await sessions.read("telegram:42")
+        assert session.expires_at is None
+
+    with_sessions(scenario, expires_in=None)
+
+
+@pytest.mark.parametrize("length", [0.5, timedelta(seconds=30)])
+def test_fractions_and_timedeltas_work(length):
+    async def scenario(sessions, clock):
+        await remember(sessions)
+        clock.advance(0.49)
+        assert await sessions.read("telegram:42") is not None
+        clock.advance(0.01)
+        assert await sessions.read("telegram:42") is None
+
+    with_sessions(scenario, expires_in=length)
+
+
+@pytest.mark.parametrize(
+    "length", [0, -1, float("nan"), float("inf"), True, "10", 1e300, timedelta(0), timedelta(days=10**6), 1e-9]
+)
+def test_what_is_no_length_of_time_is_refused(length):
+    with pytest.raises(ConfigError, match="expires_in is a number of minutes above zero"):
+        check_minutes(length)
+
+
+def test_an_unchanged_turn_renews_the_deadline_once_5_percent_have_passed():
+    async def scenario(sessions, clock):
+        await remember(sessions)
+        stored = await sessions.read("telegram:42")
+        clock.advance(4.9)
+        async with sessions.turn("telegram:42"):
+            pass
+        assert await sessions.read("telegram:42") == stored
+        clock.advance(0.2)
+        async with sessions.turn("telegram:42"):
+            pass
+        renewed = await sessions.read("telegram:42")
+        assert renewed.version == stored.version
+        assert renewed.last_activity == clock.now
+        assert renewed.expires_at == clock.now + timedelta(minutes=100)
+
+    with_sessions(scenario, expires_in=100)
+
+
+def test_a_turn_that_began_before_the_deadline_may_end_after_it():
+    async def scenario(sessions, clock):
+        await remember(sessions)
+        clock.advance(9.9)
+        async with sessions.turn("telegram:42") as session:
+            clock.advance(5)
+            session.state["value"] = 2
+        stored = await sessions.read("telegram:42")
+        assert stored.state == {"value": 2}
+
+    with_sessions(scenario, expires_in=10)
+
+
+def test_a_turn_longer_than_the_whole_lifetime_does_not_bring_the_session_back():
+    async def scenario(sessions, clock):
+        await remember(sessions)
+        with pytest.raises(SessionConflictError):
+            async with sessions.turn("telegram:42") as session:
+                clock.advance(10)
+                session.state["value"] = 2
+        assert await sessions.read("telegram:42") is None
+
+    with_sessions(scenario, expires_in=10)
+
+
+def test_a_session_may_carry_its_own_lifetime():
+    async def scenario(sessions, clock):
+        async with sessions.turn("telegram:42") as session:
+            session.expires_in = 1
+        async with sessions.turn("telegram:43") as session:
+            session.expires_in = None
+        clock.advance(1)
+        assert await sessions.read("telegram:42") is None
+        clock.advance(525_600)
+        assert (await sessions.read("telegram:43")).expires_at is None
+        with pytest.raises(ConfigError, match="session.expires_in"):
+            async with sessions.turn("telegram:44") as session:
+                session.expires_in = -1
+
+    with_sessions(scenario, expires_in=10)
+
+
+def test_max_lifetime_ends_a_session_however_active_it_is():
+    async def scenario(sessions, clock):
+        for value in range(6):
+            await remember(sessions, value)
+            clock.advance(4)
+        assert await sessions.read("telegram:42") is not None
+        clock.advance(1)
+        assert await sessions.read("telegram:42") is None
+
+    with_sessions(scenario, expires_in=10, max_lifetime=25)
+
+
+class FourMethods:
+    """A store with nothing but the four methods: no versions, no expiry."""
+
+    def __init__(self):
+        self.kept = {}
+
+    async def init(self):
+        return self
+
+    async def read(self, session_id):
+        kept = self.kept.get(session_id)
+        return None if kept is None else _copy(kept)
+
+    async def write(self, session_id, session):
+        self.kept[session_id] = _copy(session)
+
+    async def destroy(self, session_id):
+        self.kept.pop(session_id, None)
+
+
+def _copy(session):
+    return Session(
+        session.id,
+        dict(session.state),
+        session.user,
+        session.created_at,
+        session.last_activity,
+        session.expires_at,
+        session.expires_in,
+        session.version,
+    )
+
+
+def test_a_store_with_four_methods_gets_versions_expiry_and_conflicts_from_sessions():
+    async def scenario():
+        clock = Clock()
+        async with Sessions(FourMethods(), expires_in=10, clock=clock) as sessions:
+            await remember(sessions, 1)
+            first = await sessions.read("telegram:42")
+            assert first.version
+            assert first.expires_at == START + timedelta(minutes=10)
+            clock.advance(6)
+            async with sessions.turn("telegram:42"):
+                pass
+            renewed = await sessions.read("telegram:42")
+            assert renewed.expires_at == START + timedelta(minutes=16)
+            with pytest.raises(SessionConflictError):
+                async with sessions.turn("telegram:42") as session:
+                    session.state["value"] = 2
+                    await sessions.store.destroy("telegram:42")
+            assert await sessions.read("telegram:42") is None
+            await remember(sessions, 3)
+            clock.advance(10)
+            assert await sessions.read("telegram:42") is None
+
+    asyncio.run(scenario())

@@ -1,0 +1,195 @@
+"""State: typed or not, JSON and nothing else."""
+
+import asyncio
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TypedDict
+
+import attrs
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from botsession import ConfigError, Sessions, StateError, states
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_what_json_can_hold_comes_back_the_same(value):
+    back = msgspec.json.decode(states.encode(value))
+    assert repr(back) == repr(value)
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        (1, 2),
+        {1, 2},
+        b"x",
+        float("inf"),
+        float("-inf"),
+        float("nan"),
+        2**63,
+        -(2**63) - 1,
+        10**30,
+        Colour.RED,
+        {1: 1},
+        {None: 1},
+        {"\udfff": 1},
+        object(),
+        msgspec.UNSET,
+    ],
+    ids=repr,
+)
+def test_everything_else_is_refused_with_its_path(value):
+    with pytest.raises(StateError) as error:
+        states.encode({"a": [0, {"b c": value}]})
+    assert error.value.path.startswith("$.state.a[1]['b c']")
+
+
+def test_long_digits_in_a_text_are_no_integer():
+    assert states.encode({"snowflake": "9" * 30}) == b'{"snowflake":"%b"}' % (b"9" * 30)
+    assert states.encode([2**63 - 1, -(2**63)])
+
+
+def nested(levels):
+    value = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
+def test_nesting_is_bounded():
+    assert states.encode(nested(64))
+    assert states.encode([[] for _ in range(1000)])
+    for levels in (65, 5000):
+        with pytest.raises(StateError, match="nested deeper than 64 levels"):
+            states.encode(nested(levels))
+
+
+class StructState(msgspec.Struct):
+    count: int = 0
+    tags: list[str] = []
+
+
+@dataclass
+class DataclassState:
+    count: int = 0
+    tags: list[str] = field(default_factory=list)
+
+
+@attrs.define
+class AttrsState:
+    count: int = 0
+    tags: list[str] = attrs.field(factory=list)
+
+
+class DictState(TypedDict):
+    count: int
+    tags: list[str]
+
+
+@pytest.mark.parametrize("state_type", [StructState, DataclassState, AttrsState])
+def test_typed_state(state_type):
+    async def scenario():
+        async with Sessions("memory", state_type=state_type) as sessions:
+            async with sessions.turn("telegram:42") as session:
+                assert type(session.state) is state_type
+                session.state.count += 1
+                session.state.tags.append("a")
+            async with sessions.turn("telegram:42") as session:
+                session.set_state({"tags": ["b"]})
+            stored = await sessions.store.read("telegram:42")
+            assert stored.state == {"count": 1, "tags": ["b"]}
+            async with sessions.turn("telegram:42") as session:
+                with pytest.raises(StateError, match="no such field; it has count, tags"):
+                    session.set_state({"cuont": 1})
+                with pytest.raises(StateError, match=r"\$\.state\.count"):
+                    session.set_state({"count": "one"})
+                session.reset_state()
+            assert (await sessions.read("telegram:42")).state == state_type()
+
+    asyncio.run(scenario())
+
+
+def test_a_typed_dict_is_checked_as_well():
+    async def scenario():
+        initial = DictState(count=0, tags=[])
+        async with Sessions("memory", state_type=DictState, initial_state=initial) as sessions:
+            async with sessions.turn("telegram:42") as session:
+                session.state["count"] += 1
+            with pytest.raises(StateError, match=r"\$\.state\.count"):
+                async with sessions.turn("telegram:42") as session:
+                    session.state["count"] = "two"  # type: ignore[typeddict-item]  # the mistake under test
+            assert (await sessions.read("telegram:42")).state == {"count": 1, "tags": []}
+
+    asyncio.run(scenario())
+
+
+def test_stored_state_that_does_not_fit_names_the_field_and_stays():
+    async def scenario():
+        async with Sessions("memory") as untyped, Sessions(untyped.store, state_type=StructState) as typed:
+            async with untyped.turn("telegram:42") as session:
+                session.state = {"count": 1, "tags": ["a", 2]}
+            before = await untyped.read("telegram:42")
+            with pytest.raises(StateError, match=r"\$\.state\.tags\[1\].*Expected `str`.*StructState"):
+                async with typed.turn("telegram:42"):
+                    pass
+            with pytest.raises(StateError):
+                await typed.read("telegram:42")
+            assert await untyped.read("telegram:42") == before
+
+    asyncio.run(scenario())
+
+
+def test_a_value_of_the_wrong_type_is_refused_at_the_write():
+    async def scenario():
+        async with Sessions("memory", state_type=StructState) as sessions:
+            with pytest.raises(StateError, match=r"\$\.state\.count"):
+                async with sessions.turn("telegram:42") as session:
+                    session.state.count = "one"
+            assert await sessions.read("telegram:42") is None
+
+    asyncio.run(scenario())
+
+
+class Strict(msgspec.Struct):
+    name: str
+
+
+def test_the_initial_state_is_checked_at_once():
+    with pytest.raises(ConfigError, match="give an initial_state"):
+        Sessions("memory", state_type=Strict)
+    with pytest.raises(StateError, match="name"):
+        Sessions("memory", state_type=Strict, initial_state={"nmae": "Ada"})
+    with pytest.raises(StateError, match="initial_state.when"):
+        Sessions("memory", initial_state={"when": object()})
+    assert Sessions("memory", state_type=Strict, initial_state=Strict("Ada")).initial_state() == Strict("Ada")
+
+
+def test_the_initial_state_is_copied_for_each_session():
+    initial = {"cart": []}
+
+    async def scenario():
+        async with Sessions("memory", initial_state=initial) as sessions:
+            async with sessions.turn("telegram:1") as session:
+                session.state["cart"].append("tea")
+            async with sessions.turn("telegram:2") as session:
+                assert session.state == {"cart": []}
+
+    asyncio.run(scenario())
+    assert initial == {"cart": []}
