@@ -146,7 +146,7 @@ def test_a_session_may_carry_its_own_lifetime():
         assert await sessions.read("telegram:42") is None
         clock.advance(525_600)
         assert (await sessions.read("telegram:43")).expires_at is None
-        with pytest.raises(ConfigError, match="session.expires_in"):
+        with pytest.raises(ConfigError, match=r"session\.expires_in"):
             async with sessions.turn("telegram:44") as session:
                 session.expires_in = -1
 

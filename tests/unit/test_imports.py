@@ -55,7 +55,7 @@ def test_every_export_exists_and_is_listed():
     import botsession
 
     public = {name for name in vars(botsession) if not name.startswith("_")}
-    modules = {name for name in public if f"botsession.{name}" in sys.modules and name not in {"drivers"}}
+    modules = {name for name in public if f"botsession.{name}" in sys.modules and name != "drivers"}
     assert set(botsession.__all__) == public - modules
     assert botsession.__all__ == sorted(
         botsession.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name)

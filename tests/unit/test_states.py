@@ -176,7 +176,7 @@ def test_the_initial_state_is_checked_at_once():
         Sessions("memory", state_type=Strict)
     with pytest.raises(StateError, match="name"):
         Sessions("memory", state_type=Strict, initial_state={"nmae": "Ada"})
-    with pytest.raises(StateError, match="initial_state.when"):
+    with pytest.raises(StateError, match=r"initial_state\.when"):
         Sessions("memory", initial_state={"when": object()})
     assert Sessions("memory", state_type=Strict, initial_state=Strict("Ada")).initial_state() == Strict("Ada")
 

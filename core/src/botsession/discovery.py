@@ -1,12 +1,14 @@
 """Discovery: from a driver's name to its plugin, through the entry points of installed packages.
 
 An entry point of the group `botsession.drivers` names a driver; its value is a light module with the hook
-`open_store`. One scan finds them all, on first use; only the driver that is asked for is loaded. See the Python
-Packaging User Guide, "Entry points specification", and pluggy's documentation for the mechanisms.
+`open_store`. One scan finds them all, on first use; only the driver that is asked for is loaded. The names in
+`BOTSESSION_DISABLE_DRIVERS`, separated by commas, are never loaded. See the Python Packaging User Guide, "Entry points
+specification", and pluggy's documentation for the mechanisms.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Final
 
@@ -63,9 +65,8 @@ class Drivers:
 
     def __init__(self) -> None:
         self._found: dict[str, list[importlib_metadata.EntryPoint]] | None = None
-        self._local: dict[str, object] = {}
-        self._manager = pluggy.PluginManager("botsession")
-        self._manager.add_hookspecs(DriverSpec)
+        self._hooks: dict[str, pluggy.HookCaller] = {}
+        self._local: dict[str, pluggy.HookCaller] = {}
 
     def register(self, name: str, plugin: object) -> None:
         """Offers a driver of this process, without any packaging; it goes before an installed one.
@@ -80,8 +81,7 @@ class Drivers:
         """
         if name in self._local:
             raise DriverConflictError(f"driver {name!r} is registered already")
-        self._register(name, plugin, f"the plugin registered as {name!r}")
-        self._local[name] = plugin
+        self._local[name] = _hook_of(plugin, f"the plugin registered as {name!r}")
 
     def names(self) -> list[str]:
         """Returns the names of all drivers, sorted; loads none of them."""
@@ -117,17 +117,15 @@ class Drivers:
             DriverLoadError: The driver does not load.
             ConfigError: An option is unknown, missing or of the wrong type.
         """
-        plugin = self._load(name)
-        others = [other for other in self._manager.get_plugins() if other is not plugin]
-        call = self._manager.subset_hook_caller("open_store", others)
-        store = call(options=options, clock=clock)
+        store = self._load(name)(options=options, clock=clock)
         if not isinstance(store, SessionStore):
             raise DriverLoadError(f"driver {name!r} returned {type(store).__name__}, which is no SessionStore")
         return store
 
     def refresh(self) -> None:
-        """Forgets the scan, so that the next use sees packages installed meanwhile."""
+        """Forgets what was found, so that the next use sees packages installed meanwhile."""
         self._found = None
+        self._hooks.clear()
 
     def _scan(self) -> dict[str, list[importlib_metadata.EntryPoint]]:
         if self._found is None:
@@ -137,9 +135,11 @@ class Drivers:
             self._found = found
         return self._found
 
-    def _load(self, name: str) -> object:
-        if name in self._local:
-            return self._local[name]
+    def _load(self, name: str) -> pluggy.HookCaller:
+        if name in os.environ.get("BOTSESSION_DISABLE_DRIVERS", "").replace(" ", "").split(","):
+            raise DriverLoadError(f"driver {name!r} is disabled by BOTSESSION_DISABLE_DRIVERS")
+        if (hook := self._local.get(name) or self._hooks.get(name)) is not None:
+            return hook
         points = self._scan().get(name, [])
         if not points:
             raise DriverNotFoundError(self._advice(name))
@@ -163,21 +163,8 @@ class Drivers:
                 f"driver {name!r} of {_owner(point)} does not load: {reason}; "
                 f"reinstall it with: pip install --force-reinstall {_package(point)}"
             ) from error
-        if not self._manager.is_registered(plugin):
-            self._register(name, plugin, f"driver {name!r} of {_owner(point)}")
-        return plugin
-
-    def _register(self, name: str, plugin: object, what: str) -> None:
-        try:
-            self._manager.register(plugin, name=name)
-            self._manager.check_pending()
-        except pluggy.PluginValidationError as error:
-            self._manager.unregister(plugin)
-            core = importlib_metadata.version("botsession-core")
-            raise DriverLoadError(f"{what} does not fit botsession-core {core}: {error}") from error
-        if not self._manager.get_hookcallers(plugin):
-            self._manager.unregister(plugin)
-            raise DriverLoadError(f"{what} has no hook open_store marked with botsession.hookimpl")
+        self._hooks[name] = _hook_of(plugin, f"driver {name!r} of {_owner(point)}")
+        return self._hooks[name]
 
     def _advice(self, name: str) -> str:
         names = self.names()
@@ -190,6 +177,21 @@ class Drivers:
         else:
             cure = f"install the package that offers it (often: pip install botsession-{name})"
         return f"no driver {name!r} is installed{close}; installed: {listed(names)}; {cure}"
+
+
+def _hook_of(plugin: object, what: str) -> pluggy.HookCaller:
+    """Returns the plugin's hook, checked by pluggy, in a manager of its own: one driver never meets another."""
+    manager = pluggy.PluginManager("botsession")
+    manager.add_hookspecs(DriverSpec)
+    try:
+        manager.register(plugin)
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        core = importlib_metadata.version("botsession-core")
+        raise DriverLoadError(f"{what} does not fit botsession-core {core}: {' '.join(str(error).split())}") from error
+    if not manager.hook.open_store.get_hookimpls():
+        raise DriverLoadError(f"{what} has no hook open_store marked with botsession.hookimpl")
+    return manager.hook.open_store
 
 
 def _package(point: importlib_metadata.EntryPoint) -> str:

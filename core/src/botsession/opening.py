@@ -115,6 +115,8 @@ def _open_class(path: str, options: Mapping[str, object], clock: Clock) -> Sessi
         raise DriverNotFoundError(f"driver {path!r}: module {module_name!r} has no {class_name!r}") from error
     except Exception as error:
         raise DriverLoadError(f"driver {path!r} does not load: {type(error).__name__}: {error}") from error
+    if not inspect.isclass(store_type):
+        raise DriverLoadError(f"driver {path!r} is no class")
     parameters = inspect.signature(store_type).parameters
     kept = {key: value for key, value in options.items() if key not in _CORE_OPTIONS or key in parameters}
     store = construct(store_type, kept, clock=clock)

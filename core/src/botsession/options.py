@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import difflib
 import inspect
 import typing
@@ -66,20 +67,14 @@ def listed(words: Iterable[str]) -> str:
 
 def _hints(store_type: Callable[..., object]) -> dict[str, Any]:
     function = store_type.__init__ if inspect.isclass(store_type) else store_type
-    try:
-        return typing.get_type_hints(function)
-    except NameError:
-        # Some annotation is only imported for type checkers; take those that can be had.
-        namespace = getattr(function, "__globals__", {})
-        return {key: _evaluated(text, namespace) for key, text in inspect.get_annotations(function).items()}
+    known = {**vars(builtins), **getattr(function, "__globals__", {})}
+    return typing.get_type_hints(function, localns=_Names(known))
 
 
-def _evaluated(annotation: object, namespace: dict[str, Any]) -> Any:
-    if not isinstance(annotation, str):
-        return annotation
-    try:
-        return eval(annotation, namespace)  # noqa: S307 - what get_type_hints does, one annotation at a time
-    except NameError:
+class _Names(dict[str, Any]):
+    """The names that annotations may use; one that is only imported for type checkers stands for any type."""
+
+    def __missing__(self, name: str) -> Any:
         return Any
 
 
