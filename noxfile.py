@@ -1,0 +1,45 @@
+"""Every task of the project: `nox --list` names them, `nox` runs those that a change must pass."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import nox
+
+ROOT = pathlib.Path(__file__).parent
+PACKAGES = ["core", *sorted(str(path.parent.relative_to(ROOT)) for path in ROOT.glob("plugins/*/pyproject.toml")), "."]
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = ["3.11", "3.12", "3.13"]
+
+nox.needs_version = ">=2024.4.15"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.sessions = ["lint", "tests"]
+
+# Interpreters that pyenv has installed are found without being on the PATH.
+for found in sorted(
+    pathlib.Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser().glob("versions/3.1[1-9].*/bin")
+):
+    os.environ["PATH"] = f"{found}{os.pathsep}{os.environ['PATH']}"
+
+
+def install_project(session: nox.Session, *groups: str) -> None:
+    """Installs every package of the workspace from the checkout, and dependency groups."""
+    requirements = nox.project.dependency_groups(PYPROJECT, *groups)
+    session.install(*(f"./{package}" if package != "." else "." for package in PACKAGES), *requirements)
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The whole test suite on real servers; a missing interpreter is reported by nox as skipped."""
+    install_project(session, "test")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def lint(session: nox.Session) -> None:
+    """Style and types."""
+    install_project(session, "test", "lint")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy", *(f"{package}/src" for package in PACKAGES if package != "."), "tests/typing", "noxfile.py")
