@@ -125,8 +125,10 @@ class Sessions(Generic[StateT]):
                 initial_state = settings.initial_state
         self.store: Final[SessionStore] = store
         self._owns_store = store is not source
-        self._stamps = not isinstance(store, SupportsExpiry)
-        self._lifetime = store.lifetime if isinstance(store, SupportsExpiry) else _lifetime(given, clock or utc_now)
+        self._expiring = store if isinstance(store, SupportsExpiry) else None
+        self._replacing = store if isinstance(store, SupportsReplace) else None
+        self._touching = store if isinstance(store, SupportsTouch) else None
+        self._lifetime = self._expiring.lifetime if self._expiring else _lifetime(given, clock or utc_now)
         self._state_type = state_type
         self._initial = _initial_json(initial_state, state_type)
         self._line = Line()
@@ -266,10 +268,10 @@ class Sessions(Generic[StateT]):
     async def _store(self, session: Session[StateT], expected: str | None) -> None:
         stored = self._for_store(session)
         _check(stored)
-        if self._stamps:
+        if self._expiring is None:
             self._lifetime.stamp(stored)
-        if isinstance(self.store, SupportsReplace):
-            await self.store.replace(session.id, stored, expected=expected)
+        if self._replacing is not None:
+            await self._replacing.replace(session.id, stored, expected=expected)
         else:
             current = await self._load(session.id)
             if (None if current is None else current.version) != expected:
@@ -291,8 +293,8 @@ class Sessions(Generic[StateT]):
         """Moves the session's deadline; returns whether it is still there."""
         now = self._lifetime.now()
         deadline = self._lifetime.deadline(session, now)
-        if isinstance(self.store, SupportsTouch):
-            if not await self.store.touch(session.id, deadline):
+        if self._touching is not None:
+            if not await self._touching.touch(session.id, deadline):
                 return False
             session.expires_at, session.last_activity = deadline, now
             return True
