@@ -1,0 +1,183 @@
+"""What a test of the kit works with: an open store, its clock, and an event loop of its own."""
+
+# ruff: noqa: S101 - these are tests
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import uuid
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+
+import pytest
+
+from botsession.lifetime import Lifetime
+from botsession.protocol import (
+    POWERS,
+    SessionStore,
+    StoredSession,
+    SupportsBulk,
+    SupportsClose,
+    SupportsExpiry,
+    SupportsPing,
+    SupportsPurge,
+    SupportsReplace,
+    SupportsScan,
+    SupportsTouch,
+)
+from botsession.session import Session, SessionInfo
+from botsession.testing.clock import ManualClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+
+    from botsession.lifetime import Clock
+    from botsession.testing.hooks import Hooks
+
+    HooksT = TypeVar("HooksT", bound=Hooks)
+    T = TypeVar("T")
+
+ID = "kit:1"
+"""The session id where a test needs only one."""
+
+
+class AnyStore(
+    SessionStore,
+    SupportsExpiry,
+    SupportsClose,
+    SupportsReplace,
+    SupportsTouch,
+    SupportsScan,
+    SupportsBulk,
+    SupportsPurge,
+    SupportsPing,
+    Protocol,
+):
+    """A store with every power; a test names those that it uses, and is skipped where one is missing."""
+
+
+class Bench:
+    """The surroundings of one test: a namespace of its own, a clock, and the stores opened in it."""
+
+    def __init__(self, contract: Hooks) -> None:
+        self.contract = contract
+        self.clock = ManualClock()
+        self.namespace = f"kit-{uuid.uuid4().hex}"
+        self.store: AnyStore
+        self._opened: list[AnyStore] = []
+
+    def make(self, beside: str = "", *, clock: Clock | None = None, **options: Any) -> AnyStore:
+        """Makes a store that is not connected, in the test's namespace or (`beside`) in one that begins with it."""
+        return cast("AnyStore", self.contract.make_store(clock or self.clock, self.namespace + beside, **options))
+
+    async def open(self, beside: str = "", **options: Any) -> AnyStore:
+        """Makes a store and connects it; the bench closes it when the test ends."""
+        store = self.make(beside, **options)
+        self._opened.append(store)
+        await store.init()
+        return store
+
+    async def close(self) -> None:
+        """Closes every store that was opened."""
+        for store in reversed(self._opened):
+            if isinstance(store, SupportsClose):
+                await store.close()
+
+    async def age(self, minutes: float) -> None:
+        """Lets time pass."""
+        await self.contract.age(self.store, self.clock, minutes)
+
+    def session(self, session_id: str = ID, state: dict[str, Any] | None = None, **rest: Any) -> StoredSession:
+        """Returns a session that was never stored; ready to be stored, also by a store that does not stamp."""
+        session = Session(session_id, {} if state is None else state, **rest)
+        if not isinstance(self.store, SupportsExpiry):
+            Lifetime(clock=self.clock).stamp(session)
+        return session
+
+    async def write(self, session_id: str = ID, state: dict[str, Any] | None = None, **rest: Any) -> StoredSession:
+        """Stores a new session, whatever was there, and returns it as the store stamped it."""
+        session = self.session(session_id, state, **rest)
+        await self.store.write(session_id, session)
+        return session
+
+    async def stored(self, session_id: str = ID) -> StoredSession:
+        """Returns the session as a read finds it; it must be there."""
+        session = await self.store.read(session_id)
+        assert session is not None, f"session {session_id!r} is not there"
+        return session
+
+    async def scan(self, prefix: str = "", *, limit: int | None = None) -> dict[str, SessionInfo]:
+        """Returns what a scan of all pages finds, by id."""
+        found: dict[str, SessionInfo] = {}
+        after = None
+        for _ in range(10_000):
+            page = await self.store.scan(prefix, after=after, limit=limit)
+            found |= {info.id: info for info in page.sessions}
+            after = page.next
+            if after is None:
+                return found
+        pytest.fail("the scan does not end: 10,000 pages, each with a `next`")
+
+
+@contextlib.contextmanager
+def opened(
+    contract: Hooks, *needs: type, **options: Any
+) -> Iterator[tuple[Bench, Callable[[Coroutine[Any, Any, T]], T]]]:
+    """Opens a store in an event loop of its own; gives the bench and a function that runs a coroutine.
+
+    Args:
+        contract: The driver's suite.
+        *needs: The powers without which the test is skipped.
+        **options: Options of the store.
+    """
+    bench = Bench(contract)
+    with asyncio.Runner() as runner:
+
+        def run(coroutine: Coroutine[Any, Any, T]) -> T:
+            return runner.run(asyncio.wait_for(coroutine, contract.time_limit))
+
+        bench.store = run(_open(bench, needs, options))
+        try:
+            yield bench, run
+        finally:
+            run(bench.close())
+
+
+async def _open(bench: Bench, needs: tuple[type, ...], options: dict[str, Any]) -> AnyStore:
+    if needs:
+        require(bench.make(), *needs)
+    return await bench.open(**options)
+
+
+def require(store: SessionStore, *needs: type) -> None:
+    """Skips the test where the store lacks a power."""
+    for need in needs:
+        if not isinstance(store, need):
+            power = next(name for name, protocol in POWERS.items() if protocol is need)
+            pytest.skip(f"the store does not have the power {power!r} ({need.__name__})")
+
+
+def scenario(
+    *needs: type, shared: bool = False, **options: Any
+) -> Callable[[Callable[[HooksT, Bench], Coroutine[Any, Any, None]]], Callable[[HooksT], None]]:
+    """Makes a test of a coroutine function: it runs with a store opened for it, in an event loop of its own.
+
+    Args:
+        *needs: The powers without which the test is skipped.
+        shared: Skip the test where the driver's stores do not share their sessions.
+        **options: Options of the store.
+    """
+
+    def decorate(test: Callable[[HooksT, Bench], Coroutine[Any, Any, None]]) -> Callable[[HooksT], None]:
+        @functools.wraps(test)
+        def run_test(self: HooksT) -> None:
+            if shared and not self.shared:
+                pytest.skip("the stores of this driver do not share their sessions")
+            with opened(self, *needs, **options) as (bench, run):
+                run(test(self, bench))
+
+        del run_test.__wrapped__
+        return run_test
+
+    return decorate

@@ -1,0 +1,32 @@
+"""A clock that stands still until a test moves it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from botsession.lifetime import utc_now
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class ManualClock:
+    """Tells the moment at which it was made until `advance` moves it.
+
+    It begins at the real present, so that a server which drops what has expired by its own clock does not drop what is
+    alive by this one.
+    """
+
+    def __init__(self) -> None:
+        self.moment = utc_now()
+
+    def __call__(self) -> datetime:
+        return self.moment
+
+    def __repr__(self) -> str:
+        return f"ManualClock({self.moment.isoformat()})"
+
+    def advance(self, *, minutes: float = 0, milliseconds: float = 0) -> None:
+        """Lets time pass."""
+        self.moment += timedelta(minutes=minutes, milliseconds=milliseconds)

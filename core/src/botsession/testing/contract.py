@@ -1,0 +1,31 @@
+"""The suite that a driver's author subclasses."""
+
+from __future__ import annotations
+
+from botsession.testing.suite.bulk import Bulk
+from botsession.testing.suite.compare_and_set import CompareAndSet
+from botsession.testing.suite.expiry import Expiry
+from botsession.testing.suite.identifiers import Identifiers
+from botsession.testing.suite.listing import Listing
+from botsession.testing.suite.reading_and_writing import ReadingAndWriting
+from botsession.testing.suite.stamps import Stamps
+from botsession.testing.suite.touching import Touching
+
+
+class StoreContract(ReadingAndWriting, Identifiers, Stamps, CompareAndSet, Expiry, Touching, Listing, Bulk):
+    """All that is asked of a store, as pytest tests.
+
+    A driver's suite is a subclass whose name begins with `Test`:
+
+        from botsession.testing import StoreContract
+
+        class TestSomeStore(StoreContract):
+            store_type = SomeStore
+            shared = True
+
+            def options(self, namespace):
+                return {"url": URL, "prefix": f"{namespace}:"}
+
+    What a store may have and has not is skipped, with the reason. The tests need no asyncio plugin: each runs in an event
+    loop of its own. See `Hooks` for what else a suite can say.
+    """

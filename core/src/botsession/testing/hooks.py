@@ -1,0 +1,70 @@
+"""What a driver's author tells the conformance kit."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from botsession.lifetime import Clock
+    from botsession.protocol import SessionStore
+    from botsession.testing.clock import ManualClock
+
+
+class Hooks:
+    """The attributes and methods that a driver's author sets; only `store_type` is always needed.
+
+    Attributes:
+        store_type: The store's class.
+        shared: Whether two stores made with the same options see the same sessions, in other processes too.
+        granularity: How many seconds after its deadline a session may still be found, by the real clock.
+        examples: How many examples each generated test tries.
+        time_limit: How many seconds one test may take before it counts as hanging.
+    """
+
+    store_type: ClassVar[Callable[..., SessionStore]]
+    shared: ClassVar[bool] = False
+    granularity: ClassVar[float] = 0.1
+    examples: ClassVar[int] = 50
+    time_limit: ClassVar[float] = 60
+
+    def options(self, namespace: str) -> Mapping[str, Any]:
+        """Returns the arguments of the store's constructor.
+
+        Args:
+            namespace: A text of letters, digits and `-`, new for each test. Stores of different namespaces must not see
+                each other's sessions: make it the folder, the collection or, with a separator, the prefix of the keys.
+        """
+        return {}
+
+    def make_store(self, clock: Clock, namespace: str, **options: Any) -> SessionStore:
+        """Makes a store that is not connected; override it only where calling the class with `options` is not enough.
+
+        Args:
+            clock: The clock of the test; the store must use it.
+            namespace: See `options`.
+            **options: What the test asks for (`expires_in`, `max_lifetime`), and what `unreachable` returns.
+        """
+        takes_clock = "clock" in inspect.signature(type(self).store_type).parameters
+        given = {"clock": clock} if takes_clock else {}
+        return type(self).store_type(**{**self.options(namespace), **given, **options})
+
+    async def age(self, store: SessionStore, clock: ManualClock, minutes: float) -> None:
+        """Lets time pass for what is stored; override it where the backend alone decides what has expired."""
+        clock.advance(minutes=minutes)
+
+    async def corrupt(self, store: SessionStore, session_id: str) -> None:
+        """Damages a stored session behind the store's back, so that it cannot be read any more."""
+        pytest.skip("the suite does not say how to `corrupt` a stored session")
+
+    def unreachable(self, secret: str) -> Mapping[str, Any]:
+        """Returns options of a store whose backend does not answer, quickly.
+
+        Args:
+            secret: Use it as the password, where the options can hold one.
+        """
+        pytest.skip("the suite does not say with which options the store is `unreachable`")

@@ -1,0 +1,122 @@
+"""Many at once is the same as one by one."""
+
+# ruff: noqa: S101 - these are tests
+
+from __future__ import annotations
+
+import pytest
+
+from botsession.errors import SessionConflictError, StateError
+from botsession.protocol import Replacement, SupportsBulk, SupportsExpiry
+from botsession.testing.bench import Bench, scenario
+from botsession.testing.hooks import Hooks
+from botsession.testing.samples import AWKWARD_STATES, SAFE_IDS, exact
+
+
+class Bulk(Hooks):
+    """The power `read_many`, `replace_many` and `destroy_many`."""
+
+    @scenario(SupportsBulk)
+    async def test_nothing_at_once_is_nothing(self, bench: Bench) -> None:
+        await bench.write()
+        assert await bench.store.read_many([]) == []
+        assert await bench.store.replace_many([]) == []
+        await bench.store.destroy_many([])
+        await bench.stored()
+
+    @scenario(SupportsBulk)
+    async def test_read_many_answers_in_the_order_asked(self, bench: Bench) -> None:
+        for number in range(5):
+            await bench.write(f"kit:{number}", {"number": number})
+        asked = ["kit:3", "kit:absent", "kit:0", "kit:4", "kit:3", "kit:1"]
+        outcomes = await bench.store.read_many(asked)
+        assert outcomes == [await bench.store.read(session_id) for session_id in asked]
+
+    @scenario(SupportsBulk)
+    async def test_read_many_gives_private_copies(self, bench: Bench) -> None:
+        await bench.write("kit:1", {"cart": [1]})
+        first, second = await bench.store.read_many(["kit:1", "kit:1"])
+        first.state["cart"].append(2)  # type: ignore[union-attr]  # it was written above
+        assert second.state == {"cart": [1]}  # type: ignore[union-attr]  # it was written above
+        assert (await bench.stored("kit:1")).state == {"cart": [1]}
+
+    @scenario(SupportsBulk)
+    async def test_many_states_come_back_as_they_were(self, bench: Bench) -> None:
+        ids = SAFE_IDS[: len(AWKWARD_STATES)]
+        entries = [
+            Replacement(bench.session(session_id, state, user=state), None)
+            for session_id, state in zip(ids, AWKWARD_STATES, strict=True)
+        ]
+        assert await bench.store.replace_many(entries) == [None] * len(ids)
+        for entry, read in zip(entries, await bench.store.read_many(ids), strict=True):
+            assert read == entry.session
+            assert exact(read.state) == exact(entry.session.state)
+
+    @scenario(SupportsBulk)
+    async def test_replace_many_has_an_outcome_for_each(self, bench: Bench) -> None:
+        present, changed, untouched = [await bench.write(f"kit:{n}", {"by": "write"}) for n in range(3)]
+        old = changed.version
+        await bench.store.write(changed.id, changed)
+        entries = [
+            Replacement(bench.session("kit:new", {"by": "bulk"}), None),
+            Replacement(bench.session(changed.id, {"by": "bulk"}), old),
+            Replacement(bench.session(present.id, {"by": "bulk"}), present.version),
+            Replacement(bench.session(untouched.id, {"by": "bulk"}), None),
+            Replacement(bench.session("kit:absent", {"by": "bulk"}), "0" * 16),
+            Replacement(bench.session("kit:last", {"by": "bulk"}), None),
+        ]
+        outcomes = await bench.store.replace_many(entries)
+        stored = [outcome is None for outcome in outcomes]
+        assert stored == [True, False, True, False, False, True]
+        for entry, outcome in zip(entries, outcomes, strict=True):
+            if outcome is None:
+                assert await bench.stored(entry.session.id) == entry.session
+            else:
+                assert isinstance(outcome, SessionConflictError)
+                assert outcome.session_id == entry.session.id
+        assert (await bench.stored(changed.id)).state == {"by": "write"}
+        assert (await bench.stored(untouched.id)).state == {"by": "write"}
+        assert await bench.store.read("kit:absent") is None
+
+    @scenario(SupportsBulk)
+    async def test_replace_many_lets_one_of_two_win(self, bench: Bench) -> None:
+        entries = [Replacement(bench.session("kit:1", {"number": number}), None) for number in range(3)]
+        outcomes = await bench.store.replace_many(entries)
+        (winner,) = [number for number, outcome in enumerate(outcomes) if outcome is None]
+        assert (await bench.stored("kit:1")).state == {"number": winner}
+
+    @scenario(SupportsBulk)
+    async def test_replace_many_stores_nothing_where_one_state_is_refused(self, bench: Bench) -> None:
+        entries = [
+            Replacement(bench.session("kit:1"), None),
+            Replacement(bench.session("kit:2", {"a": [object()]}), None),
+            Replacement(bench.session("kit:3"), None),
+        ]
+        with pytest.raises(StateError) as caught:
+            await bench.store.replace_many(entries)
+        assert caught.value.path == "$.state.a[0]"
+        assert await bench.store.read_many(["kit:1", "kit:2", "kit:3"]) == [None, None, None]
+
+    @scenario(SupportsBulk, SupportsExpiry, expires_in=10)
+    async def test_replace_many_does_not_bring_back_what_has_expired(self, bench: Bench) -> None:
+        old = await bench.write("kit:old")
+        leftover = await bench.write("kit:leftover")
+        await bench.age(10)
+        outcomes = await bench.store.replace_many(
+            [
+                Replacement(old, old.version),
+                Replacement(bench.session(leftover.id, {"new": True}), None),
+            ]
+        )
+        assert isinstance(outcomes[0], SessionConflictError)
+        assert outcomes[1] is None
+        assert await bench.store.read("kit:old") is None
+        assert (await bench.stored("kit:leftover")).state == {"new": True}
+
+    @scenario(SupportsBulk)
+    async def test_destroy_many_removes_those_and_no_others(self, bench: Bench) -> None:
+        for number in range(5):
+            await bench.write(f"kit:{number}")
+        await bench.store.destroy_many(["kit:3", "kit:absent", "kit:1", "kit:1"])
+        left = [number for number in range(5) if await bench.store.read(f"kit:{number}") is not None]
+        assert left == [0, 2, 4]

@@ -1,0 +1,85 @@
+"""What is no session id is refused by every method; every other text is a session of its own."""
+
+# ruff: noqa: S101 - these are tests
+
+from __future__ import annotations
+
+import pytest
+
+from botsession.errors import InvalidSessionIdError
+from botsession.protocol import Replacement, SupportsBulk, SupportsReplace, SupportsTouch
+from botsession.session import Session
+from botsession.testing.bench import Bench, scenario
+from botsession.testing.hooks import Hooks
+from botsession.testing.samples import HOSTILE_IDS, SAFE_IDS
+
+
+class Identifiers(Hooks):
+    """Session ids in every method."""
+
+    @scenario()
+    async def test_a_hostile_id_is_refused(self, bench: Bench) -> None:
+        for wrong in HOSTILE_IDS:
+            with pytest.raises(InvalidSessionIdError):
+                await bench.store.read(wrong)
+            with pytest.raises(InvalidSessionIdError):
+                await bench.store.write(wrong, Session(wrong))
+            with pytest.raises(InvalidSessionIdError):
+                await bench.store.destroy(wrong)
+
+    @scenario(SupportsReplace)
+    async def test_a_hostile_id_is_refused_by_replace(self, bench: Bench) -> None:
+        for wrong in HOSTILE_IDS:
+            with pytest.raises(InvalidSessionIdError):
+                await bench.store.replace(wrong, Session(wrong), expected=None)
+            with pytest.raises(InvalidSessionIdError):
+                await bench.store.replace(wrong, Session(wrong), expected="0" * 16)
+
+    @scenario(SupportsTouch)
+    async def test_a_hostile_id_is_refused_by_touch(self, bench: Bench) -> None:
+        for wrong in HOSTILE_IDS:
+            with pytest.raises(InvalidSessionIdError):
+                await bench.store.touch(wrong, None)
+
+    @scenario(SupportsBulk)
+    async def test_a_hostile_id_is_refused_in_a_batch(self, bench: Bench) -> None:
+        await bench.write("kit:1")
+        for wrong in HOSTILE_IDS:
+            with pytest.raises(InvalidSessionIdError):
+                await bench.store.read_many(["kit:1", wrong])
+            with pytest.raises(InvalidSessionIdError):
+                await bench.store.destroy_many(["kit:1", wrong])
+            entries = [Replacement(bench.session("kit:new"), None), Replacement(Session(wrong), None)]
+            with pytest.raises(InvalidSessionIdError):
+                await bench.store.replace_many(entries)
+        assert await bench.store.read("kit:1") is not None
+        assert await bench.store.read("kit:new") is None
+
+    @scenario()
+    async def test_ids_that_look_dangerous_or_alike_keep_apart(self, bench: Bench) -> None:
+        for number, session_id in enumerate(SAFE_IDS):
+            await bench.write(session_id, {"number": number})
+        for number, session_id in enumerate(SAFE_IDS):
+            read = await bench.stored(session_id)
+            assert (read.id, read.state) == (session_id, {"number": number})
+        for session_id in SAFE_IDS[::2]:
+            await bench.store.destroy(session_id)
+        left = [session_id for session_id in SAFE_IDS if await bench.store.read(session_id) is not None]
+        assert left == SAFE_IDS[1::2]
+
+    @scenario()
+    async def test_a_session_is_not_written_under_another_id(self, bench: Bench) -> None:
+        await bench.write("kit:1", {"number": 1})
+        with pytest.raises(InvalidSessionIdError):
+            await bench.store.write("kit:1", bench.session("kit:2"))
+        assert (await bench.stored("kit:1")).state == {"number": 1}
+        assert await bench.store.read("kit:2") is None
+
+    @scenario(SupportsReplace)
+    async def test_a_session_does_not_replace_another(self, bench: Bench) -> None:
+        await bench.write("kit:1", {"number": 1})
+        before = await bench.stored("kit:1")
+        with pytest.raises(InvalidSessionIdError):
+            await bench.store.replace("kit:1", bench.session("kit:2"), expected=before.version)
+        assert await bench.stored("kit:1") == before
+        assert await bench.store.read("kit:2") is None
