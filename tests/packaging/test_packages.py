@@ -1,0 +1,151 @@
+"""The distributions as a user gets them: built, installed in clean environments, removed again.
+
+Run by `nox -s packaging`, which builds them first and names their folder in `BOTSESSION_DIST`.
+"""
+
+from __future__ import annotations
+
+import email
+import os
+import pathlib
+import subprocess
+import tarfile
+import venv
+import zipfile
+from collections import Counter
+
+import pytest
+
+DIST = pathlib.Path(os.environ["BOTSESSION_DIST"])
+DRIVERS = ["memory", "file", "redis", "mongo"]
+DISTRIBUTIONS = ["core", *DRIVERS, "console"]
+WHEELS = sorted(DIST.glob("*.whl"))
+
+
+def wheel_of(name: str) -> pathlib.Path:
+    stem = "botsession" if name == "botsession" else f"botsession_{name}"
+    (wheel,) = DIST.glob(f"{stem}-[0-9]*.whl")
+    return wheel
+
+
+def metadata_of(wheel: pathlib.Path) -> email.message.Message:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return email.message_from_bytes(archive.read(name))
+
+
+class Environment:
+    """A clean virtual environment."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        venv.create(folder, with_pip=True)
+        self.folder = folder
+        self.scripts = folder / ("Scripts" if os.name == "nt" else "bin")
+
+    def pip(self, *arguments: str) -> None:
+        self.run(str(self.scripts / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments)
+
+    def install(self, *names: str) -> None:
+        self.pip("install", "--find-links", str(DIST), *(str(wheel_of(name)) for name in names))
+
+    def python(self, code: str) -> str:
+        return self.run(str(self.scripts / "python"), "-c", code)
+
+    def run(self, *command: str) -> str:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("BOTSESSION", "PYTHON"))}
+        done = subprocess.run(
+            command, cwd=self.folder, env=kept, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}"
+        return done.stdout.strip()
+
+    def opens(self, driver: str) -> str:
+        """Returns what opening a driver gives: the store's class, or the error."""
+        return self.python(
+            "import botsession\n"
+            f"try: print(type(botsession.open_store({driver!r})).__name__)\n"
+            "except botsession.BotSessionError as error: print(type(error).__name__, error)\n"
+        )
+
+
+@pytest.fixture
+def environment(tmp_path) -> Environment:
+    return Environment(tmp_path / "environment")
+
+
+def test_every_distribution_is_built_as_wheel_and_sdist():
+    for name in ["botsession", *DISTRIBUTIONS]:
+        wheel = wheel_of(name)
+        assert wheel.with_name(wheel.name.replace("-py3-none-any.whl", ".tar.gz")).exists()
+
+
+def test_no_two_wheels_own_one_file():
+    owners: Counter[str] = Counter()
+    for wheel in WHEELS:
+        with zipfile.ZipFile(wheel) as archive:
+            owners.update(archive.namelist())
+    assert [name for name, count in owners.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_a_wheel_holds_its_package_its_types_and_the_licence(name):
+    package = "botsession" if name == "core" else f"botsession_{name}"
+    with zipfile.ZipFile(wheel_of(name)) as archive:
+        names = archive.namelist()
+    assert f"{package}/py.typed" in names
+    assert any(entry.endswith("licenses/LICENSE") for entry in names)
+    assert {entry.partition("/")[0].partition("-")[0] for entry in names} == {
+        package,
+        wheel_of(name).name.partition("-")[0],
+    }
+
+
+def test_the_root_distribution_holds_no_code():
+    with zipfile.ZipFile(wheel_of("botsession")) as archive:
+        assert all(".dist-info/" in name for name in archive.namelist())
+    required = metadata_of(wheel_of("botsession")).get_all("Requires-Dist", [])
+    assert [text for text in required if "extra" not in text] == [
+        "botsession-core<1,>=0.1",
+        "botsession-memory<1,>=0.1",
+    ]
+
+
+@pytest.mark.parametrize("name", [*DRIVERS, "console"])
+def test_the_core_is_required_with_a_range(name):
+    required = metadata_of(wheel_of(name)).get_all("Requires-Dist", [])
+    assert [text for text in required if text.startswith("botsession")] == ["botsession-core<1,>=0.1"]
+
+
+@pytest.mark.parametrize("name", ["botsession", *DISTRIBUTIONS])
+def test_no_wheel_and_no_sdist_names_a_place_outside(name):
+    wheel = wheel_of(name)
+    with tarfile.open(wheel.with_name(wheel.name.replace("-py3-none-any.whl", ".tar.gz"))) as archive:
+        assert all(not member.name.startswith(("/", "..")) for member in archive)
+
+
+def test_the_core_alone_says_what_to_install(environment):
+    environment.install("core")
+    assert environment.opens("memory").startswith("DriverNotFoundError no driver 'memory' is installed")
+    assert "pip install botsession-memory" in environment.opens("memory")
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_the_core_and_one_driver(environment, driver):
+    environment.install("core", driver)
+    assert environment.opens(driver) == f"{driver.title()}SessionStore"
+    for other in set(DRIVERS) - {driver}:
+        assert f"pip install botsession-{other}" in environment.opens(other)
+
+
+def test_all_together_and_one_removed(environment):
+    environment.install("botsession", *DISTRIBUTIONS)
+    environment.pip("check")
+    for driver in DRIVERS:
+        assert environment.opens(driver) == f"{driver.title()}SessionStore"
+    listing = environment.run(str(environment.scripts / "botsession"), "drivers")
+    assert all(f"botsession-{driver}" in listing for driver in DRIVERS)
+    for removed in DRIVERS:
+        environment.pip("uninstall", "--yes", f"botsession-{removed}")
+        assert f"pip install botsession-{removed}" in environment.opens(removed)
+        for driver in DRIVERS[DRIVERS.index(removed) + 1 :]:
+            assert environment.opens(driver) == f"{driver.title()}SessionStore"
