@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 
 import nox
 
@@ -14,7 +15,7 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "virtualenv"
-nox.options.sessions = ["lint", "tests"]
+nox.options.sessions = ["lint", "tests", "minimums", "packaging", "docs"]
 
 # Interpreters that pyenv has installed are found without being on the PATH.
 for found in sorted(
@@ -43,3 +44,35 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy", *(f"{package}/src" for package in PACKAGES if package != "."), "tests/typing", "noxfile.py")
+
+
+@nox.session(python=PYTHONS[0])
+def packaging(session: nox.Session) -> None:
+    """Builds every distribution, and installs and removes them in clean environments."""
+    session.install("build", "pytest>=8.2")
+    dist = ROOT / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    for package in PACKAGES:
+        session.run("python", "-m", "build", "--outdir", str(dist), package, silent=True)
+    session.run("pytest", "tests/packaging", *session.posargs, env={"BOTSESSION_DIST": str(dist)})
+
+
+@nox.session(python=PYTHONS[0])
+def minimums(session: nox.Session) -> None:
+    """The test suite with the lowest versions that the packages allow."""
+    install_project(session, "test")
+    lowest = {
+        requirement.replace(">=", "==")
+        for package in PACKAGES
+        for requirement in nox.project.load_toml(f"{package}/pyproject.toml")["project"].get("dependencies", [])
+        if not requirement.startswith("botsession")
+    }
+    session.install(*sorted(lowest))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def docs(session: nox.Session) -> None:
+    """Builds the documentation site into `site/`; a warning is an error."""
+    install_project(session, "docs")
+    session.run("sphinx-build", "--fail-on-warning", "--keep-going", "-b", "dirhtml", "docs", "site")
