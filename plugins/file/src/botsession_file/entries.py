@@ -1,0 +1,135 @@
+"""Sessions in the directory of a store, one by one and many at once. All of it blocks, and runs in worker threads."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from botsession import (
+    CorruptSessionError,
+    Lifetime,
+    SessionConflictError,
+    StoredSession,
+    StoreError,
+    records,
+)
+from botsession_file import names
+from botsession_file.failures import reported
+from botsession_file.folder import Call, Folder
+from botsession_file.shard import NoFileError, Shard
+
+
+class Change(NamedTuple):
+    """One session to be stored.
+
+    Attributes:
+        session_id: Its id.
+        place: Where it lies.
+        raw: What to store.
+        expected: The version that must be stored there now; `None` means that the session must be absent.
+    """
+
+    session_id: str
+    place: names.Place
+    raw: bytes
+    expected: str | None
+
+
+class Entries:
+    """The sessions in a directory.
+
+    Args:
+        folder: The directory.
+        lifetime: When they end.
+    """
+
+    def __init__(self, folder: Folder, lifetime: Lifetime) -> None:
+        self._folder = folder
+        self._lifetime = lifetime
+
+    def read(self, session_id: str) -> StoredSession | None:
+        """Returns a session; `None` where it is absent or expired."""
+        place = names.place(session_id)
+        with self._folder.shard(place.shard) as shard:
+            found = None if shard is None else self._load(shard, place.name, session_id)
+        return None if found is None else found[1]
+
+    def read_many(self, session_ids: Sequence[str]) -> list[StoredSession | StoreError | None]:
+        """Returns what `read` returns for each, or the error that it raised."""
+        outcomes: list[StoredSession | StoreError | None] = []
+        for session_id in session_ids:
+            try:
+                outcomes.append(self.read(session_id))
+            except CorruptSessionError as error:
+                outcomes.append(error)
+        return outcomes
+
+    def write(self, place: names.Place, raw: bytes, call: Call) -> None:
+        """Stores a session, whatever was there."""
+        with self._folder.locked(place.shard, call) as shard:
+            shard.write(place.name, raw)
+
+    def replace(self, change: Change, call: Call) -> None:
+        """Stores a session if it is as expected."""
+        with self._folder.locked(change.place.shard, call) as shard:
+            self._replace(shard, change)
+
+    def replace_many(self, changes: Sequence[Change], call: Call) -> list[SessionConflictError | StoreError | None]:
+        """Stores sessions, those of one subdirectory next to each other under one lock; returns each one's error."""
+        outcomes: list[SessionConflictError | StoreError | None] = []
+        for shard_name, group in itertools.groupby(changes, lambda change: change.place.shard):
+            before = len(outcomes)
+            together = list(group)
+            try:
+                with self._folder.locked(shard_name, call) as shard:
+                    outcomes += [self._outcome(shard, change) for change in together]
+            except OSError as error:
+                outcomes[before:] = [reported(error, self._folder.path) for _ in together]
+        return outcomes
+
+    def touch(self, session_id: str, expires_at: datetime | None, call: Call) -> bool:
+        """Moves a session's deadline; returns whether it is there."""
+        place = names.place(session_id)
+        with self._folder.locked(place.shard, call) as shard:
+            found = self._load(shard, place.name, session_id)
+            if found is None:
+                return False
+            raw = records.renew(found[0], expires_at=expires_at, last_activity=self._lifetime.now())
+            shard.write(place.name, raw)
+            return True
+
+    def destroy_many(self, session_ids: Sequence[str], call: Call) -> None:
+        """Removes sessions, readable or not."""
+        places = sorted(names.place(session_id) for session_id in session_ids)
+        for shard_name, group in itertools.groupby(places, lambda place: place.shard):
+            with self._folder.locked(shard_name, call) as shard:
+                for place in group:
+                    shard.remove(place.name)
+
+    def _load(self, shard: Shard, name: str, session_id: str) -> tuple[bytes, StoredSession] | None:
+        store = str(self._folder.path)
+        try:
+            raw = shard.read(name)
+        except NoFileError as error:
+            raise CorruptSessionError(session_id, store=store, raw=b"", reason=str(error)) from error
+        if raw is None:
+            return None
+        session = records.decode(raw, session_id, store=store)
+        return None if self._lifetime.expired(session.expires_at) else (raw, session)
+
+    def _replace(self, shard: Shard, change: Change) -> None:
+        found = self._load(shard, change.place.name, change.session_id)
+        if (None if found is None else found[1].version) != change.expected:
+            raise SessionConflictError(change.session_id)
+        shard.write(change.place.name, change.raw)
+
+    def _outcome(self, shard: Shard, change: Change) -> SessionConflictError | StoreError | None:
+        try:
+            self._replace(shard, change)
+        except StoreError as error:
+            return error
+        except OSError as error:
+            return reported(error, self._folder.path)
+        return None

@@ -1,0 +1,127 @@
+"""What lies in the directory of a store: pages of a scan, and the removal of what has expired. All of it blocks."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from botsession import CorruptSessionError, ScanPage, SessionInfo, StoreError, records
+from botsession_file import names
+from botsession_file.folder import SHARDS, Call, Folder
+from botsession_file.shard import TEMPORARY, NoFileError, Shard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from botsession import Lifetime
+
+_PAGE: Final = 1000
+_HEAD: Final = 2048
+"""How many bytes hold the header of any session: the id has at most 512, twice that where JSON escapes all of them."""
+
+_CURSOR: Final = re.compile(r"([0-9a-f]{2})/([!-~]+)")
+_logger = logging.getLogger("botsession.file")
+
+
+class _WithId(msgspec.Struct):
+    id: str
+
+
+_ids: Final = msgspec.json.Decoder(_WithId)
+
+
+def page(folder: Folder, lifetime: Lifetime, prefix: str, after: str | None, limit: int | None) -> ScanPage:
+    """Returns one page of a scan; goes from subdirectory to subdirectory, each in the order of its names.
+
+    It ends when `limit` files were looked into, so that a page takes a bounded time however many have expired.
+    """
+    folder.check()
+    first, last = _position(after)
+    room = _PAGE if limit is None else max(1, limit)
+    found: list[SessionInfo] = []
+    for shard_name in SHARDS[SHARDS.index(first) :]:
+        with folder.shard(shard_name) as shard:
+            for name in () if shard is None else shard.names():
+                if (shard_name == first and name <= last) or not _may_match(name, prefix):
+                    continue
+                if not room:
+                    return ScanPage(found, f"{first}/{last}")
+                room -= 1
+                first, last = shard_name, name
+                info = None if shard is None else _info(folder, shard, shard_name, name)
+                if info is not None and info.id.startswith(prefix) and not lifetime.expired(info.expires_at):
+                    found.append(info)
+    return ScanPage(found, None)
+
+
+def purge(folder: Folder, lifetime: Lifetime, shard_name: str, call: Call) -> int:
+    """Removes what has expired in one subdirectory, and what killed writers left; returns how many sessions."""
+    with folder.shard(shard_name) as shard:
+        if shard is None:
+            return 0
+        due = list(_due(folder, lifetime, shard, shard_name, shard.names()))
+    if not due:
+        return 0
+    removed = 0
+    with folder.locked(shard_name, call) as shard:
+        # Only who holds the lock writes: a temporary file that is seen now was left by a writer that is dead.
+        for name in _due(folder, lifetime, shard, shard_name, due):
+            shard.remove(name)
+            removed += not name.endswith(TEMPORARY)
+    return removed
+
+
+def _due(folder: Folder, lifetime: Lifetime, shard: Shard, shard_name: str, candidates: list[str]) -> Iterator[str]:
+    for name in candidates:
+        if name.startswith("."):
+            if name.endswith(TEMPORARY):
+                yield name
+        elif name.endswith(names.SUFFIX):
+            info = _info(folder, shard, shard_name, name)
+            if info is not None and lifetime.expired(info.expires_at):
+                yield name
+
+
+def _position(after: str | None) -> tuple[str, str]:
+    if after is None:
+        return SHARDS[0], ""
+    match = _CURSOR.fullmatch(after)
+    if match is None:
+        raise StoreError(f"{after!r} is no cursor of a file store; pass the `next` of the page before")
+    return match[1], match[2]
+
+
+def _may_match(name: str, prefix: str) -> bool:
+    if name.startswith(".") or not name.endswith(names.SUFFIX):
+        return False
+    told = names.session_id(name) if prefix else None
+    return told is None or told.startswith(prefix)
+
+
+def _info(folder: Folder, shard: Shard, shard_name: str, name: str) -> SessionInfo | None:
+    """Returns what the beginning of a file tells; what is no session of this place is left alone, and logged."""
+    try:
+        raw = shard.read(name, _HEAD)
+        if raw is None:
+            return None
+        session_id = names.session_id(name) or _id_in(raw)
+        info = records.decode_info(raw, session_id, store=str(folder.path))
+        if names.place(session_id) == (shard_name, name):
+            return info
+        reason = f"the place of session {session_id!r} is elsewhere"
+    except (NoFileError, CorruptSessionError) as error:
+        reason = str(error)
+    _logger.warning("%s/%s/%s was left out: %s", folder.path, shard_name, name, reason)
+    return None
+
+
+def _id_in(raw: bytes) -> str:
+    """Returns the id that a header tells; an empty text where it tells none."""
+    head, _, _ = raw.partition(b',"user":')
+    try:
+        return _ids.decode(head + b"}").id
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ""

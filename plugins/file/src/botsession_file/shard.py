@@ -1,0 +1,103 @@
+"""One subdirectory of a store, open: its files are reached through it and through no other path. All of it blocks."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+from typing import Final
+
+TEMPORARY: Final = ".tmp"
+
+_SESSION: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+_NO_FILE: Final = (errno.ELOOP, errno.EMLINK, errno.ENXIO)
+"""What opening a symbolic link or a socket gives, on one system or another."""
+
+
+class NoFileError(Exception):
+    """Something else lies where a session's file belongs."""
+
+
+class Shard:
+    """One subdirectory, open."""
+
+    __slots__ = ("_directory", "changed")
+
+    def __init__(self, directory: int) -> None:
+        self._directory = directory
+        self.changed = False
+
+    def names(self) -> list[str]:
+        """Returns the names of all files, sorted."""
+        return sorted(os.listdir(self._directory))  # noqa: PTH208 - pathlib cannot list an open directory
+
+    def read(self, name: str, size: int = -1) -> bytes | None:
+        """Returns a file's bytes, or its first `size` ones; `None` where there is no file.
+
+        Raises:
+            NoFileError: It is a directory, a link, a pipe or a device; none of these is followed or waited for.
+        """
+        try:
+            descriptor = os.open(name, _SESSION, dir_fd=self._directory)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                raise NoFileError(f"{name} is no plain file") from error
+            raise
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise NoFileError(f"{name} is no plain file")
+            with io.FileIO(descriptor, closefd=False) as file:
+                return file.read(size)
+        finally:
+            os.close(descriptor)
+
+    def write(self, name: str, raw: bytes) -> None:
+        """Puts a file with these bytes in the place of whatever has the name, in one step."""
+        temporary = f".{os.urandom(8).hex()}{TEMPORARY}"
+        descriptor = open_private(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._directory)
+        try:
+            try:
+                with io.FileIO(descriptor, "w", closefd=False) as file:
+                    rest = memoryview(raw)
+                    while rest:
+                        rest = rest[file.write(rest) :]
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            self._rename(temporary, name)
+        except BaseException:
+            os.unlink(temporary, dir_fd=self._directory)
+            raise
+        self.changed = True
+
+    def remove(self, name: str) -> None:
+        """Removes whatever has the name; no error where nothing has."""
+        try:
+            os.unlink(name, dir_fd=self._directory)
+        except FileNotFoundError:
+            return
+        except IsADirectoryError:
+            os.rmdir(name, dir_fd=self._directory)
+        self.changed = True
+
+    def _rename(self, source: str, target: str) -> None:
+        try:
+            os.rename(source, target, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        except IsADirectoryError:
+            os.rmdir(target, dir_fd=self._directory)
+            os.rename(source, target, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+
+
+def open_private(path: str, flags: int, directory: int | None = None) -> int:
+    """Opens a file that only its owner may read, whatever the umask says."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW, 0o600, dir_fd=directory)
+    try:
+        if stat.S_IMODE(os.fstat(descriptor).st_mode) != 0o600:
+            os.fchmod(descriptor, 0o600)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor

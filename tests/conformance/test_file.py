@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from botsession import SessionStore
+from botsession.testing import StoreContract
+from botsession_file import FileSessionStore
+from botsession_file.names import place
+
+
+class TestFile(StoreContract):
+    store_type = FileSessionStore
+    shared = True
+    root: ClassVar[Path]
+
+    @classmethod
+    def setup_class(cls) -> None:
+        cls.root = Path(tempfile.mkdtemp(prefix="botsession-file-"))
+
+    @classmethod
+    def teardown_class(cls) -> None:
+        shutil.rmtree(cls.root)
+
+    def options(self, namespace: str) -> Mapping[str, Any]:
+        return {"dirname": self.root / namespace}
+
+    async def corrupt(self, store: SessionStore, session_id: str) -> None:
+        assert isinstance(store, FileSessionStore)
+        shard, name = place(session_id)
+        path = store.dirname / shard / name
+        path.write_bytes(path.read_bytes()[:-10])
+
+    def unreachable(self, secret: str) -> Mapping[str, Any]:
+        loop = self.root / "loop"
+        loop.unlink(missing_ok=True)
+        loop.symlink_to(loop)
+        return {"dirname": loop / "sessions"}
