@@ -1,0 +1,81 @@
+"""Which sessions a bot gets: the command line before the bot's own choice, before environment and file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from botsession import (
+    ConfigError,
+    Minutes,
+    Sessions,
+    SessionStore,
+    Settings,
+    SupportsExpiry,
+    load_settings,
+)
+from botsession.config import UNSET, Unset, parse_settings
+from botsession.opening import open_from
+from botsession_console.bot import ConsoleBot
+
+
+def choose_backend(
+    bot: ConsoleBot[Any],
+    *,
+    driver: str | None = None,
+    url: str | None = None,
+    expires_in: Minutes | Unset | None = UNSET,
+    config: str | None = None,
+) -> None:
+    """Gives a bot the sessions that the command line asks for; `None` and `UNSET` stand for what it does not say.
+
+    Args:
+        bot: The bot.
+        driver: A driver's name.
+        url: A URL, which names a driver as well.
+        expires_in: Minutes; `None` means never.
+        config: The path of the configuration file.
+
+    Raises:
+        ConfigError: A setting is wrong, or cannot be changed for this bot.
+        DriverError: The driver cannot be used.
+    """
+    values = {"driver": driver or UNSET, "url": url or UNSET, "expires_in": expires_in}
+    given: dict[str, Any] = {key: value for key, value in values.items() if value is not UNSET}
+    arguments = Settings(**given, origins={key: "--" + key.replace("_", "-") for key in given})
+    own = bot.session_store
+    if isinstance(own, Sessions):
+        if given:
+            raise ConfigError(f"{_options(given)}: the bot was given a Sessions ready-made, which keeps its store")
+        return
+    if isinstance(own, SessionStore):
+        if not given:
+            return
+        if driver is None and url is None:
+            raise ConfigError(f"--expires-in: the bot was given a {type(own).__name__} ready-made; add --driver")
+        own = None
+    settings = arguments.over(_below(own, config))
+    store = open_from(settings)
+    initial_state = bot.initial_state
+    if initial_state is None and settings.initial_state is not UNSET:
+        initial_state = settings.initial_state
+    if isinstance(store, SupportsExpiry):
+        bot.sessions = Sessions(store, initial_state=initial_state)
+    else:
+        bot.sessions = Sessions(
+            store, initial_state=initial_state, expires_in=settings.expires_in, max_lifetime=settings.max_lifetime
+        )
+
+
+def _below(own: str | Mapping[str, object] | None, config: str | None) -> Settings:
+    """Returns the settings that hold where the command line says nothing."""
+    if isinstance(own, Mapping):
+        return parse_settings(own, "the configuration of the bot")
+    found = load_settings(config)
+    if own is None:
+        return found
+    return (Settings(url=own) if "://" in own else Settings(driver=own)).over(found)
+
+
+def _options(given: Mapping[str, object]) -> str:
+    return " and ".join("--" + key.replace("_", "-") for key in given)

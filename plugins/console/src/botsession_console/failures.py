@@ -1,0 +1,43 @@
+"""What is told of an error: one line and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import traceback
+
+from botsession import (
+    BotSessionError,
+    ConfigError,
+    DriverError,
+    InvalidSessionIdError,
+    LeaseTimeoutError,
+    SessionConflictError,
+    SessionTooLargeError,
+    StoreError,
+)
+from botsession_console.exits import FAILED, MISCONFIGURED
+
+
+def describe(error: BaseException, file: str | None = None) -> str:
+    """Returns what went wrong.
+
+    Args:
+        error: What was raised.
+        file: The source file of the bot, to name the line in it.
+    """
+    if isinstance(error, BotSessionError):
+        return str(error)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    where = f" ({file}, line {lines[-1]})" if lines else ""
+    return f"{type(error).__name__}: {error}".removesuffix(": ") + where
+
+
+def exit_code(error: BaseException) -> int:
+    """Returns the exit code for an error that ends the program."""
+    return MISCONFIGURED if isinstance(error, ConfigError | DriverError | InvalidSessionIdError) else FAILED
+
+
+def concerns_one_turn(error: BaseException) -> bool:
+    """Tells whether the conversation can go on: everything but a store that failed."""
+    return not isinstance(error, StoreError) or isinstance(
+        error, SessionConflictError | SessionTooLargeError | LeaseTimeoutError
+    )
