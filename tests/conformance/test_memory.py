@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+from botsession import SessionStore
 from botsession.testing import StoreContract
 from botsession_memory import MemorySessionStore
 
 
 class TestMemory(StoreContract):
     store_type = MemorySessionStore
+
+    async def corrupt(self, store: SessionStore, session_id: str) -> None:
+        assert isinstance(store, MemorySessionStore)
+        entry = store._entries[session_id]
+        store._entries[session_id] = entry._replace(raw=entry.raw[:-9])

@@ -5,9 +5,7 @@ Needs the extra `testing` of `botsession-core`.
 
 import pytest
 
-pytest.register_assert_rewrite(
-    "botsession.testing.suite", "botsession.testing.bench", "botsession.testing.samples", "botsession.testing.contract"
-)
+pytest.register_assert_rewrite("botsession.testing.suite", "botsession.testing.bench", "botsession.testing.machine")
 
 from botsession.testing.clock import ManualClock  # noqa: E402 - assertions are rewritten at import
 from botsession.testing.contract import StoreContract  # noqa: E402 - assertions are rewritten at import

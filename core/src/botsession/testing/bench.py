@@ -73,9 +73,11 @@ class Bench:
 
     async def open(self, beside: str = "", **options: Any) -> AnyStore:
         """Makes a store and connects it; the bench closes it when the test ends."""
-        store = self.make(beside, **options)
+        return await self.adopt(self.make(beside, **options)).init()
+
+    def adopt(self, store: AnyStore) -> AnyStore:
+        """Has the bench close a store when the test ends."""
         self._opened.append(store)
-        await store.init()
         return store
 
     async def close(self) -> None:
@@ -122,15 +124,18 @@ class Bench:
 
 @contextlib.contextmanager
 def opened(
-    contract: Hooks, *needs: type, **options: Any
+    contract: Hooks, *needs: type, shared: bool = False, **options: Any
 ) -> Iterator[tuple[Bench, Callable[[Coroutine[Any, Any, T]], T]]]:
     """Opens a store in an event loop of its own; gives the bench and a function that runs a coroutine.
 
     Args:
         contract: The driver's suite.
         *needs: The powers without which the test is skipped.
+        shared: Skip the test where the driver's stores do not share their sessions.
         **options: Options of the store.
     """
+    if shared and not contract.shared:
+        pytest.skip("the stores of this driver do not share their sessions")
     bench = Bench(contract)
     with asyncio.Runner() as runner:
 
@@ -172,9 +177,7 @@ def scenario(
     def decorate(test: Callable[[HooksT, Bench], Coroutine[Any, Any, None]]) -> Callable[[HooksT], None]:
         @functools.wraps(test)
         def run_test(self: HooksT) -> None:
-            if shared and not self.shared:
-                pytest.skip("the stores of this driver do not share their sessions")
-            with opened(self, *needs, **options) as (bench, run):
+            with opened(self, *needs, shared=shared, **options) as (bench, run):
                 run(test(self, bench))
 
         del run_test.__wrapped__

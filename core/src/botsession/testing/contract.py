@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from botsession.testing.suite.any_order import AnyOrder
 from botsession.testing.suite.bulk import Bulk
 from botsession.testing.suite.compare_and_set import CompareAndSet
+from botsession.testing.suite.concurrency import Concurrency
 from botsession.testing.suite.expiry import Expiry
+from botsession.testing.suite.faults import Faults
 from botsession.testing.suite.identifiers import Identifiers
+from botsession.testing.suite.lifecycle import Lifecycle
 from botsession.testing.suite.listing import Listing
 from botsession.testing.suite.reading_and_writing import ReadingAndWriting
 from botsession.testing.suite.stamps import Stamps
 from botsession.testing.suite.touching import Touching
 
 
-class StoreContract(ReadingAndWriting, Identifiers, Stamps, CompareAndSet, Expiry, Touching, Listing, Bulk):
+class StoreContract(
+    Lifecycle,
+    ReadingAndWriting,
+    Identifiers,
+    Stamps,
+    CompareAndSet,
+    Expiry,
+    Touching,
+    Listing,
+    Bulk,
+    Concurrency,
+    Faults,
+    AnyOrder,
+):
     """All that is asked of a store, as pytest tests.
 
     A driver's suite is a subclass whose name begins with `Test`:

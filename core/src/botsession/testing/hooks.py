@@ -1,7 +1,10 @@
 """What a driver's author tells the conformance kit."""
 
+# ruff: noqa: ARG002 - the defaults of the hooks need less than what they are given
+
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -52,6 +55,10 @@ class Hooks:
         takes_clock = "clock" in inspect.signature(type(self).store_type).parameters
         given = {"clock": clock} if takes_clock else {}
         return type(self).store_type(**{**self.options(namespace), **given, **options})
+
+    def elsewhere(self, namespace: str) -> Callable[[], SessionStore]:
+        """Returns a function by which another process makes the same store; it must be picklable."""
+        return functools.partial(type(self).store_type, **self.options(namespace))
 
     async def age(self, store: SessionStore, clock: ManualClock, minutes: float) -> None:
         """Lets time pass for what is stored; override it where the backend alone decides what has expired."""

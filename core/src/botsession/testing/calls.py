@@ -1,0 +1,54 @@
+"""One call of each method that a store has, for what holds for all of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from botsession.errors import StoreError
+from botsession.protocol import Replacement
+from botsession.session import Session
+from botsession.testing.bench import ID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from botsession.protocol import StoredSession
+    from botsession.testing.bench import AnyStore
+
+
+def calls(
+    store: AnyStore, session: StoredSession | None = None, expected: str | None = None
+) -> dict[str, Callable[[], Coroutine[Any, Any, object]]]:
+    """Returns, by the method's name, a function that calls it; only of those methods that the store has.
+
+    Args:
+        store: The store.
+        session: What to write; a new session where not given.
+        expected: The version over which to replace.
+    """
+    writing = session or Session(ID)
+    each: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
+        "read": lambda: store.read(writing.id),
+        "write": lambda: store.write(writing.id, writing),
+        "destroy": lambda: store.destroy(writing.id),
+        "replace": lambda: store.replace(writing.id, writing, expected=expected),
+        "touch": lambda: store.touch(writing.id, None),
+        "scan": lambda: store.scan(""),
+        "read_many": lambda: store.read_many([writing.id]),
+        "replace_many": lambda: store.replace_many([Replacement(writing, expected)]),
+        "destroy_many": lambda: store.destroy_many([writing.id]),
+    }
+    present = {name: call for name, call in each.items() if hasattr(store, name)}
+    return present | {name: getattr(store, name) for name in ("purge", "ping") if hasattr(store, name)}
+
+
+async def accepted(store: AnyStore) -> list[str]:
+    """Calls each method of a store that must refuse them all with `StoreError`; returns the names of those that work."""
+    names = []
+    for name, call in calls(store).items():
+        try:
+            await call()
+        except StoreError:
+            continue
+        names.append(name)
+    return names

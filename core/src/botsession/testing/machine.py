@@ -1,0 +1,202 @@
+"""A store against a plain model: whatever the order of calls, both say the same."""
+
+# ruff: noqa: S101 - these are tests
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import timedelta
+from typing import Any, ParamSpec
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from botsession.errors import SessionConflictError
+from botsession.protocol import (
+    Replacement,
+    StoredSession,
+    SupportsBulk,
+    SupportsExpiry,
+    SupportsPurge,
+    SupportsReplace,
+    SupportsScan,
+    SupportsTouch,
+)
+from botsession.session import SessionInfo
+from botsession.testing.bench import Bench
+from botsession.testing.samples import exact, json_objects
+
+EXPIRES_IN = 10
+
+P = ParamSpec("P")
+
+names = st.sampled_from(["a", "A", "a/b", "b"])
+lifetimes = st.sampled_from([..., ..., None, 3, 25.5])
+expectations = st.sampled_from(["current", "current", "absent", "old", "of another"])
+entries = st.tuples(names, json_objects, expectations)
+
+
+def has(power: type) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Runs a rule only where the store has the power."""
+    return precondition(lambda machine: isinstance(machine.bench.store, power))
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Calls a store in any order, and keeps in a dict what must be in it.
+
+    Args:
+        bench: Where the store is open, made with `expires_in=10`.
+        run: Runs a coroutine.
+        prefix: How the ids of this example begin; no other example uses it.
+    """
+
+    def __init__(self, bench: Bench, run: Callable[[Coroutine[Any, Any, Any]], Any], prefix: str) -> None:
+        super().__init__()
+        self.bench = bench
+        self.run = run
+        self.prefix = prefix
+        self.model: dict[str, StoredSession] = {}
+        self.versions: list[str] = []
+
+    def known(self, session_id: str) -> StoredSession | None:
+        """Returns the session as the model has it."""
+        session = self.model.get(session_id)
+        expired = session is not None and session.expires_at is not None and session.expires_at <= self.bench.clock()
+        return None if expired else session
+
+    def new(self, name: str, state: dict[str, Any], own: Any = ...) -> StoredSession:
+        """Returns a session that was never stored."""
+        rest = {} if own is ... else {"expires_in": own}
+        return self.bench.session(self.prefix + name, copy.deepcopy(state), **rest)
+
+    def remember(self, session: StoredSession) -> None:
+        """Puts into the model what was stored."""
+        assert session.version not in self.versions, "a version came twice"
+        self.versions.append(session.version)
+        self.model[session.id] = copy.deepcopy(session)
+
+    def expected(self, session_id: str, kind: str) -> tuple[str | None, bool]:
+        """Returns what to expect in a replace, and whether that is right."""
+        current = self.known(session_id)
+        version = None if current is None else current.version
+        if kind == "absent" or not self.versions:
+            wanted = None
+        elif kind == "old":
+            wanted = self.versions[0]
+        elif kind == "of another":
+            wanted = self.versions[-1]
+        else:
+            wanted = version
+        return wanted, wanted == version
+
+    def compare(self, session_id: str, found: StoredSession | None) -> None:
+        """Compares what the store says with the model."""
+        known = self.known(session_id)
+        assert found == known
+        if found is not None and known is not None:
+            assert exact([found.state, found.user]) == exact([known.state, known.user])
+
+    @rule(name=names, state=json_objects, own=lifetimes)
+    def write(self, name: str, state: dict[str, Any], own: Any) -> None:
+        session = self.new(name, state, own)
+        self.run(self.bench.store.write(session.id, session))
+        self.remember(session)
+
+    @rule(name=names, state=json_objects)
+    def write_what_was_read(self, name: str, state: dict[str, Any]) -> None:
+        session = self.run(self.bench.store.read(self.prefix + name))
+        if session is not None and isinstance(self.bench.store, SupportsExpiry):
+            session.state = copy.deepcopy(state)
+            created = session.created_at
+            self.run(self.bench.store.write(session.id, session))
+            assert session.created_at == created
+            self.remember(session)
+
+    @rule(name=names)
+    def destroy(self, name: str) -> None:
+        self.run(self.bench.store.destroy(self.prefix + name))
+        self.model.pop(self.prefix + name, None)
+
+    @has(SupportsReplace)
+    @rule(entry=entries)
+    def replace(self, entry: tuple[str, dict[str, Any], str]) -> None:
+        name, state, kind = entry
+        session = self.new(name, state)
+        expected, right = self.expected(session.id, kind)
+        try:
+            self.run(self.bench.store.replace(session.id, session, expected=expected))
+        except SessionConflictError:
+            assert not right, f"a conflict, although {expected!r} is the version"
+        else:
+            assert right, f"no conflict, although {expected!r} is not the version"
+            self.remember(session)
+
+    @has(SupportsTouch)
+    @rule(name=names, minutes=st.sampled_from([None, 0.5, 5, 30]))
+    def touch(self, name: str, minutes: float | None) -> None:
+        session_id = self.prefix + name
+        now = self.bench.clock()
+        now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+        deadline = None if minutes is None else now + timedelta(minutes=minutes)
+        known = self.known(session_id)
+        assert self.run(self.bench.store.touch(session_id, deadline)) is (known is not None)
+        if known is not None:
+            self.model[session_id] = dataclasses.replace(known, expires_at=deadline, last_activity=now)
+
+    @has(SupportsBulk)
+    @rule(chosen=st.lists(names, max_size=6))
+    def read_many(self, chosen: list[str]) -> None:
+        ids = [self.prefix + name for name in chosen]
+        for session_id, found in zip(ids, self.run(self.bench.store.read_many(ids)), strict=True):
+            self.compare(session_id, found)
+
+    @has(SupportsBulk)
+    @rule(chosen=st.lists(entries, max_size=4, unique_by=lambda entry: entry[0]))
+    def replace_many(self, chosen: list[tuple[str, dict[str, Any], str]]) -> None:
+        sessions = [self.new(name, state) for name, state, _ in chosen]
+        expected = [self.expected(session.id, entry[2]) for session, entry in zip(sessions, chosen, strict=True)]
+        batch = [Replacement(session, wanted[0]) for session, wanted in zip(sessions, expected, strict=True)]
+        outcomes: Sequence[Exception | None] = self.run(self.bench.store.replace_many(batch))
+        assert [outcome is None for outcome in outcomes] == [right for _, right in expected]
+        for session, outcome in zip(sessions, outcomes, strict=True):
+            if outcome is None:
+                self.remember(session)
+            else:
+                assert isinstance(outcome, SessionConflictError)
+
+    @has(SupportsBulk)
+    @rule(chosen=st.lists(names, max_size=3))
+    def destroy_many(self, chosen: list[str]) -> None:
+        self.run(self.bench.store.destroy_many([self.prefix + name for name in chosen]))
+        for name in chosen:
+            self.model.pop(self.prefix + name, None)
+
+    @has(SupportsScan)
+    @rule(begin=st.sampled_from(["", "a", "a/", "c"]), limit=st.sampled_from([None, 1, 2, 5]))
+    def scan(self, begin: str, limit: int | None) -> None:
+        prefix = self.prefix + begin
+        known = [session for key in self.model if key.startswith(prefix) and (session := self.known(key))]
+        told = {
+            session.id: SessionInfo(
+                session.id, session.created_at, session.last_activity, session.expires_at, session.version
+            )
+            for session in known
+        }
+        assert self.run(self.bench.scan(prefix, limit=limit)) == told
+
+    @has(SupportsPurge)
+    @rule()
+    def purge(self) -> None:
+        self.run(self.bench.store.purge())
+
+    @has(SupportsExpiry)
+    @rule(minutes=st.sampled_from([0.5, 2.5, 5, EXPIRES_IN]))
+    def let_time_pass(self, minutes: float) -> None:
+        self.run(self.bench.age(minutes))
+
+    @invariant()
+    def the_store_holds_what_the_model_holds(self) -> None:
+        for session_id in {self.prefix + "b", *self.model}:
+            self.compare(session_id, self.run(self.bench.store.read(session_id)))

@@ -1,0 +1,158 @@
+"""Several at once: nothing is lost, torn or brought back, and who is cancelled leaves no damage."""
+
+# ruff: noqa: S101 - these are tests
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from botsession.errors import SessionConflictError
+from botsession.protocol import SupportsReplace, SupportsTouch
+from botsession.sessions import Sessions
+from botsession.testing.bench import ID, Bench, opened, scenario
+from botsession.testing.calls import calls
+from botsession.testing.hooks import Hooks
+from botsession.testing.processes import copy, count_up, in_processes, increment
+
+ROUNDS = 20
+
+
+class Concurrency(Hooks):
+    """Tasks beside one another, stores beside one another, processes beside one another."""
+
+    @scenario()
+    async def test_different_sessions_at_once(self, bench: Bench) -> None:
+        ids = [f"kit:{number}" for number in range(64)]
+        await asyncio.gather(*(bench.write(session_id, {"of": session_id}) for session_id in ids))
+        found = await asyncio.gather(*(bench.stored(session_id) for session_id in ids))
+        assert [session.state for session in found] == [{"of": session_id} for session_id in ids]
+
+    @scenario()
+    async def test_a_read_beside_writes_is_never_torn(self, bench: Bench) -> None:
+        async def write(number: int) -> None:
+            for _ in range(5):
+                await bench.write(state={"first": number, "filling": [number] * 500, "last": number})
+
+        async def read() -> None:
+            for _ in range(20):
+                state = (await bench.stored()).state
+                assert set(state["filling"]) == {state["first"]} == {state["last"]}
+
+        await write(0)
+        await asyncio.gather(*(write(number) for number in range(4)), read(), read())
+
+    @scenario(SupportsReplace)
+    async def test_one_of_many_creates(self, bench: Bench) -> None:
+        sessions = [bench.session(state={"number": number}) for number in range(16)]
+        outcomes = await asyncio.gather(
+            *(bench.store.replace(ID, session, expected=None) for session in sessions), return_exceptions=True
+        )
+        (winner,) = [number for number, outcome in enumerate(outcomes) if outcome is None]
+        assert [type(outcome) for outcome in outcomes].count(SessionConflictError) == 15
+        assert (await bench.stored()).state == {"number": winner}
+
+    @scenario(SupportsReplace)
+    async def test_no_increment_is_lost(self, bench: Bench) -> None:
+        await bench.write(state={"count": 0})
+
+        async def increment_often() -> None:
+            for _ in range(10):
+                await count_up(bench.store, ID)
+
+        await asyncio.gather(*(increment_often() for _ in range(8)))
+        assert (await bench.stored()).state == {"count": 80}
+
+    @scenario()
+    async def test_no_turn_is_lost(self, bench: Bench) -> None:
+        sessions = Sessions(bench.store, initial_state={"count": 0})
+
+        async def take_turn(number: int) -> None:
+            async with sessions.turn(f"kit:{number % 3}") as session:
+                session.state["count"] += 1
+
+        await asyncio.gather(*(take_turn(number) for number in range(30)))
+        assert [(await bench.stored(f"kit:{number}")).state for number in range(3)] == [{"count": 10}] * 3
+
+    @scenario(SupportsReplace)
+    async def test_replace_beside_destroy_brings_nothing_back(self, bench: Bench) -> None:
+        for _ in range(ROUNDS):
+            session = await bench.write()
+            with contextlib.suppress(SessionConflictError):
+                replacing = bench.store.replace(ID, bench.session(), expected=session.version)
+                await asyncio.gather(replacing, bench.store.destroy(ID))
+            assert await bench.store.read(ID) is None
+
+    @scenario(SupportsTouch)
+    async def test_touch_beside_destroy_brings_nothing_back(self, bench: Bench) -> None:
+        for _ in range(ROUNDS):
+            await bench.write()
+            await asyncio.gather(bench.store.touch(ID, None), bench.store.destroy(ID))
+            assert await bench.store.read(ID) is None
+
+    @scenario(SupportsTouch)
+    async def test_touch_beside_write_undoes_nothing(self, bench: Bench) -> None:
+        for number in range(ROUNDS):
+            await bench.write(state={"old": number})
+            await asyncio.gather(bench.store.touch(ID, None), bench.write(state={"new": number}))
+            assert (await bench.stored()).state == {"new": number}
+
+    @scenario()
+    async def test_a_cancelled_call_leaves_no_damage(self, bench: Bench) -> None:
+        for name in calls(bench.store):
+            for steps in (0, 1, 2, 3, 5, 8, 13, 21, 34):
+                before = await bench.write(state={"by": "before"})
+                call = calls(bench.store, bench.session(state={"by": "call"}), before.version)[name]
+                await _cancel_after(steps, asyncio.ensure_future(call()))
+                where = f"after a {name} that was cancelled at step {steps}"
+                async with asyncio.timeout(min(5, self.time_limit)):
+                    found = await bench.store.read(ID)
+                    assert (found and found.state) in (
+                        {"by": "before"},
+                        {"by": "call"} if name in ("write", "replace", "replace_many") else {"by": "before"},
+                        None if name.startswith("destroy") else {"by": "before"},
+                    ), where
+                    await bench.write(state={"by": "after"})
+                    assert (await bench.stored()).state == {"by": "after"}, where
+        await asyncio.sleep(0.05)
+        assert (await bench.stored()).state == {"by": "after"}
+
+    @scenario(shared=True)
+    async def test_two_stores_see_the_same_sessions(self, bench: Bench) -> None:
+        other = await bench.open()
+        await bench.write(state={"count": 1})
+        assert await other.read(ID) == await bench.stored()
+        await other.destroy(ID)
+        assert await bench.store.read(ID) is None
+
+    @scenario(SupportsReplace, shared=True)
+    async def test_two_stores_lose_no_increment(self, bench: Bench) -> None:
+        other = await bench.open()
+        await bench.write(state={"count": 0})
+
+        async def increment_often() -> None:
+            for number in range(10):
+                await count_up(bench.store if number % 2 else other, ID)
+
+        await asyncio.gather(*(increment_often() for _ in range(4)))
+        assert (await bench.stored()).state == {"count": 40}
+
+    def test_another_process_sees_the_same_sessions(self) -> None:
+        with opened(self, shared=True) as (bench, run):
+            run(bench.write(ID, {"count": 1}))
+            in_processes(copy, self.elsewhere(bench.namespace), ID, "kit:copy")
+            assert run(bench.stored("kit:copy")).state == {"count": 1}
+
+    def test_several_processes_lose_no_increment(self) -> None:
+        with opened(self, SupportsReplace, shared=True) as (bench, run):
+            run(bench.write(ID, {"count": 0}))
+            in_processes(increment, self.elsewhere(bench.namespace), ID, 20, processes=3)
+            assert run(bench.stored()).state == {"count": 60}
+
+
+async def _cancel_after(steps: int, task: asyncio.Future[object]) -> None:
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,155 @@
+"""Unreadable and unreachable are errors, and errors tell no secret."""
+
+# ruff: noqa: S101 - these are tests
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+import pytest
+
+from botsession.errors import CorruptSessionError, SessionConflictError, StoreError, StoreUnavailableError
+from botsession.protocol import (
+    Replacement,
+    SupportsBulk,
+    SupportsClose,
+    SupportsPurge,
+    SupportsReplace,
+    SupportsScan,
+    SupportsTouch,
+)
+from botsession.testing.bench import ID, AnyStore, Bench, scenario
+from botsession.testing.calls import accepted
+from botsession.testing.hooks import Hooks
+
+SECRET = "s3cr3t-of-the-kit"  # noqa: S105 - it is the kit's own
+
+
+class _Recorder(logging.Handler):
+    def __init__(self, told: list[str]) -> None:
+        super().__init__()
+        self.told = told
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.told.append(record.getMessage())
+
+
+class Faults(Hooks):
+    """What the hooks `corrupt` and `unreachable` make possible to try."""
+
+    async def _damage(self, bench: Bench) -> tuple[str, bytes]:
+        """Stores two sessions and damages the first; returns its version and what an error shows of it."""
+        session = await bench.write(state={"count": 1})
+        await bench.write("kit:2", {"count": 2})
+        await self.corrupt(bench.store, ID)
+        return session.version, await self._raw(bench)
+
+    async def _raw(self, bench: Bench) -> bytes:
+        with pytest.raises(CorruptSessionError) as caught:
+            await bench.store.read(ID)
+        return caught.value.raw
+
+    @scenario()
+    async def test_a_corrupt_session_is_an_error(self, bench: Bench) -> None:
+        await self._damage(bench)
+        with pytest.raises(CorruptSessionError) as caught:
+            await bench.store.read(ID)
+        assert caught.value.session_id == ID
+        assert type(caught.value.raw) is bytes
+        assert caught.value.store
+        assert (await bench.stored("kit:2")).state == {"count": 2}
+
+    @scenario(SupportsReplace)
+    async def test_a_corrupt_session_is_not_replaced(self, bench: Bench) -> None:
+        version, raw = await self._damage(bench)
+        for expected in (None, "", version[:-1]):
+            with pytest.raises((SessionConflictError, CorruptSessionError)):
+                await bench.store.replace(ID, bench.session(), expected=expected)
+            assert await self._raw(bench) == raw
+
+    @scenario(SupportsTouch)
+    async def test_a_corrupt_session_is_not_repaired_by_a_touch(self, bench: Bench) -> None:
+        await self._damage(bench)
+        with contextlib.suppress(CorruptSessionError):
+            await bench.store.touch(ID, None)
+        await self._raw(bench)
+
+    @scenario()
+    async def test_a_corrupt_session_can_be_destroyed(self, bench: Bench) -> None:
+        await self._damage(bench)
+        await bench.store.destroy(ID)
+        assert await bench.store.read(ID) is None
+
+    @scenario()
+    async def test_a_corrupt_session_can_be_written_over(self, bench: Bench) -> None:
+        await self._damage(bench)
+        await bench.write(state={"count": 3})
+        assert (await bench.stored()).state == {"count": 3}
+
+    @scenario(SupportsScan)
+    async def test_a_corrupt_session_is_not_silently_missing_from_a_scan(self, bench: Bench) -> None:
+        await self._damage(bench)
+        try:
+            found = await bench.scan()
+        except CorruptSessionError as error:
+            assert error.session_id == ID  # noqa: PT017 - a scan that lists it is right as well
+        else:
+            assert sorted(found) == [ID, "kit:2"]
+
+    @scenario(SupportsBulk)
+    async def test_a_corrupt_session_is_its_own_outcome_in_a_batch(self, bench: Bench) -> None:
+        _, raw = await self._damage(bench)
+        outcomes = await bench.store.read_many(["kit:2", ID, "kit:absent"])
+        assert isinstance(outcomes[1], CorruptSessionError)
+        assert outcomes[1].session_id == ID
+        assert [outcomes[0], outcomes[2]] == [await bench.stored("kit:2"), None]
+        entries = [Replacement(bench.session("kit:3"), None), Replacement(bench.session(), None)]
+        stored, refused = await bench.store.replace_many(entries)
+        assert stored is None
+        assert isinstance(refused, SessionConflictError | CorruptSessionError)
+        assert await self._raw(bench) == raw
+        await bench.store.destroy_many([ID])
+        assert await bench.store.read(ID) is None
+
+    @scenario(SupportsPurge)
+    async def test_a_corrupt_session_is_not_purged(self, bench: Bench) -> None:
+        _, raw = await self._damage(bench)
+        assert await bench.store.purge() == 0
+        assert await self._raw(bench) == raw
+
+    @scenario()
+    async def test_an_unreachable_backend_is_an_error(self, bench: Bench) -> None:
+        async with self._unreachable(bench) as store:
+            with pytest.raises(StoreUnavailableError) as caught:
+                await (await store.init()).read(ID)
+            assert caught.value.__cause__ is not None, "the backend's own exception is not the cause"
+            assert await accepted(store) == []
+
+    @scenario()
+    async def test_secrets_are_not_told(self, bench: Bench) -> None:
+        told: list[str] = []
+        handler = _Recorder(told)
+        logging.getLogger("botsession").addHandler(handler)
+        try:
+            async with self._unreachable(bench) as store:
+                told += [repr(store), str(store)]
+                with pytest.raises(StoreError) as caught:
+                    await (await store.init()).read(ID)
+                error: BaseException | None = caught.value
+                while error is not None:
+                    told += [str(error), repr(error)]
+                    error = error.__cause__ or error.__context__
+        finally:
+            logging.getLogger("botsession").removeHandler(handler)
+        assert not [text for text in told if SECRET in text]
+
+    @contextlib.asynccontextmanager
+    async def _unreachable(self, bench: Bench) -> AsyncIterator[AnyStore]:
+        store = bench.make(**self.unreachable(SECRET))
+        try:
+            yield store
+        finally:
+            if isinstance(store, SupportsClose):
+                await store.close()
