@@ -1,0 +1,34 @@
+"""Sessions in Redis or Valkey: the drivers `redis` and `rediss` of botsession."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from botsession import Clock, SessionStore, construct, hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from botsession_redis.store import RedisSessionStore
+
+__all__ = ["RedisSessionStore", "open_store"]
+
+_SAID_BY_A_URL = frozenset({"host", "port", "username", "password", "db", "unix_socket_path"})
+
+
+@hookimpl
+def open_store(options: Mapping[str, object], clock: Clock) -> SessionStore:
+    """Makes a `RedisSessionStore`; a URL takes the place of all options that say where the server is."""
+    from botsession_redis.store import RedisSessionStore
+
+    if options.get("url") is not None:
+        options = {key: value for key, value in options.items() if key not in _SAID_BY_A_URL}
+    return construct(RedisSessionStore, options, clock=clock)
+
+
+def __getattr__(name: str) -> object:
+    if name == "RedisSessionStore":
+        from botsession_redis.store import RedisSessionStore
+
+        return RedisSessionStore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,89 @@
+"""From options to connections."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from redis.asyncio import ConnectionPool, UnixDomainSocketConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from botsession import ConfigError
+
+PoolMaker = Callable[[], ConnectionPool]
+
+_SCHEMES: Final = ("redis", "rediss", "unix")
+_BAD_URL: Final = (
+    "the redis URL cannot be used: {}; it looks like redis://user:password@localhost:6379/0, rediss://... for TLS, or "
+    "unix:///path?db=0, with % escapes for / # ? @ : in user and password"
+)
+
+
+def pool_maker(url: str | None, where: dict[str, Any], *, timeout: float, max_connections: int) -> PoolMaker:
+    """Returns a function that makes a pool of connections; checks what can be checked without connecting.
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://`.
+        where: host, port, username, password, db and unix_socket_path where there is no URL; `None` for not given.
+        timeout: How long connecting may take, in seconds.
+        max_connections: How many connections to open at most.
+
+    Raises:
+        ConfigError: The options contradict each other, or the URL cannot be used; the message shows no password.
+    """
+    common: dict[str, Any] = {
+        "max_connections": max_connections,
+        "protocol": 2,
+        # The store bounds a whole operation and decides itself what may be sent twice.
+        "socket_timeout": None,
+        "socket_connect_timeout": timeout,
+        "socket_keepalive": True,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    given = {key: value for key, value in where.items() if value is not None}
+    if url is not None:
+        if given:
+            raise ConfigError(f"a redis URL says where the server is; leave out {', '.join(given)}")
+        _check_url(url)
+        return _checked(partial(ConnectionPool.from_url, url, **common))
+    path = given.pop("unix_socket_path", None)
+    if path is None:
+        return _checked(partial(ConnectionPool, **common, **given))
+    if "host" in given or "port" in given:
+        raise ConfigError("redis is reached by unix_socket_path or by host and port, not by both")
+    del common["socket_keepalive"]
+    return _checked(partial(ConnectionPool, connection_class=UnixDomainSocketConnection, path=path, **common, **given))
+
+
+def address(pool: ConnectionPool) -> str:
+    """Returns where a pool connects to, without user and password."""
+    options = pool.connection_kwargs
+    place = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+    return f"{place}/{db}" if (db := options.get("db")) else place
+
+
+def _check_url(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in _SCHEMES:
+        raise ConfigError(_BAD_URL.format("it begins with another scheme"))
+    if parts.scheme == "unix":
+        if not parts.path:
+            raise ConfigError(_BAD_URL.format("it names no socket"))
+    elif not re.fullmatch(r"(/[0-9]*)?", parts.path):
+        raise ConfigError(_BAD_URL.format("after the address there is something else than the number of a database"))
+
+
+def _checked(maker: PoolMaker) -> PoolMaker:
+    try:
+        pool = maker()
+        pool.connection_class(**pool.connection_kwargs)
+    except (TypeError, ValueError):
+        # The client's own message may repeat a part of the password.
+        raise ConfigError(
+            _BAD_URL.format("the port is no number, or a setting behind ? is unknown to redis-py or has a wrong value")
+        ) from None
+    return maker

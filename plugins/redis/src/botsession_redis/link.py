@@ -1,0 +1,191 @@
+"""The link to the server: connections, timeouts, repetition, pipelines and scripts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar, cast
+
+from redis import exceptions
+from redis.asyncio import Redis, RedisCluster
+
+from botsession import CorruptSessionError, StoreError
+from botsession_redis.connecting import PoolMaker
+from botsession_redis.failures import CLIENT_ERRORS, explain, is_no_string
+from botsession_redis.scripts import Argument, Call, Script
+
+T = TypeVar("T")
+
+Client = Redis | RedisCluster
+
+CALLS_AT_ONCE: Final = 128
+"""For how many sessions one run of a script works; the server does nothing else meanwhile."""
+
+_AS_BYTES: Final[dict[str, Any]] = {"NEVER_DECODE": True}
+"""Has the client return bytes although it may have been made with `decode_responses=True`."""
+
+
+class Link:
+    """The way to the server, for one event loop at a time.
+
+    Not more than `limit` operations talk to the server at once; the others wait for their turn. Waiting, connecting,
+    sending and receiving take at most `timeout` seconds together.
+    """
+
+    def __init__(self, source: PoolMaker | Client, server: str, *, store: str, timeout: float, limit: int) -> None:
+        self._server = server
+        self._store = store
+        self._source = source
+        self._timeout = timeout
+        self._limit = limit
+        self._client: Client | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._turns = asyncio.Semaphore(limit)
+        self._open = False
+
+    async def open(self) -> None:
+        """Makes sure that the server answers."""
+        if self._client is None or self._loop is not asyncio.get_running_loop():
+            await self.close()
+            self._loop = asyncio.get_running_loop()
+            self._turns = asyncio.Semaphore(self._limit)
+            self._client = Redis.from_pool(self._source()) if callable(self._source) else self._source
+        client = self._client
+        try:
+            async with self._turn():
+                await self._twice(lambda: client.execute_command("PING"))
+        except BaseException:
+            if not self._open:
+                await self._release(client)
+            raise
+        self._open = True
+
+    async def close(self) -> None:
+        """Closes the connections that were opened here."""
+        client, self._client, self._open = self._client, None, False
+        if client is not None:
+            await self._release(client)
+
+    def check_open(self) -> None:
+        """Refuses to work outside of `open` and `close`."""
+        if not self._open:
+            raise StoreError("the redis store is not open; call `await store.init()` first")
+        if self._loop is not asyncio.get_running_loop():
+            raise StoreError("the redis store was opened in another event loop; call `await store.init()` in this one")
+
+    async def send(self, *command: Argument, again: bool = True) -> Any:
+        """Sends one command.
+
+        Args:
+            *command: Its name and arguments.
+            again: Whether it may be sent a second time where the connection was lost.
+        """
+        client = self._opened()
+        async with self._turn():
+            if not again:
+                return await client.execute_command(*command, **_AS_BYTES)
+            return await self._twice(lambda: client.execute_command(*command, **_AS_BYTES))
+
+    async def send_all(self, commands: Sequence[Call], *, again: bool = True) -> list[Any]:
+        """Sends many commands at once; a reply that is an error is returned as one."""
+        client = self._opened()
+
+        async def once() -> list[Any]:
+            if len(commands) == 1:
+                try:
+                    return [await client.execute_command(*commands[0], **_AS_BYTES)]
+                except exceptions.ResponseError as error:
+                    return [error]
+            pipeline: Any = (
+                client.pipeline() if isinstance(client, RedisCluster) else client.pipeline(transaction=False)
+            )
+            for command in commands:
+                pipeline.execute_command(*command, **_AS_BYTES)
+            return list(await pipeline.execute(raise_on_error=False))
+
+        if not commands:
+            return []
+        async with self._turn():
+            return await (self._twice(once) if again else once())
+
+    async def run(self, script: Script, calls: Sequence[Call], *, again: bool = True) -> list[Any]:
+        """Runs a script for many sessions: for each what it returned, or an error."""
+        size = 1 if isinstance(self._client, RedisCluster) else CALLS_AT_ONCE
+        batches = [calls[start : start + size] for start in range(0, len(calls), size)]
+        replies = await self.send_all([script.by_digest(batch) for batch in batches], again=again)
+        unknown = [index for index, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
+        loaded = await self.send_all([script.by_text(batches[index]) for index in unknown], again=again)
+        for index, reply in zip(unknown, loaded, strict=True):
+            replies[index] = reply
+        outcomes: list[Any] = []
+        for batch, reply in zip(batches, replies, strict=True):
+            outcomes += reply if isinstance(reply, list) else [reply] * len(batch)
+        return outcomes
+
+    async def scan(self, cursor: int, node: str, *arguments: Argument) -> tuple[list[bytes], int, str] | None:
+        """Takes one step of SCAN, through one node of a cluster after the other.
+
+        Args:
+            cursor: Where to go on; 0 at the beginning.
+            node: The node to go on with; empty for the first one, and where there is no cluster.
+            *arguments: MATCH and COUNT.
+
+        Returns:
+            Keys, and the next cursor and node, 0 and empty after the last step; `None` where there is no such node.
+        """
+        client = self._opened()
+        nodes: dict[str, Any] = {"": client}
+        if isinstance(client, RedisCluster):
+            nodes = {primary.name: primary for primary in sorted(client.get_primaries(), key=lambda each: each.name)}
+        names = list(nodes)
+        node = node or names[0]
+        if node not in nodes:
+            return None
+        async with self._turn():
+            following, keys = await self._twice(
+                lambda: nodes[node].execute_command("SCAN", cursor, *arguments, **_AS_BYTES)
+            )
+        if not int(following):
+            rest = names[names.index(node) + 1 :]
+            node = rest[0] if rest else ""
+        return keys, int(following), node
+
+    def explain(self, error: Exception, session_id: str | None = None) -> StoreError:
+        """Returns the error of botsession for one of the client, about one session where that is known."""
+        if session_id is not None and is_no_string(error):
+            reason = "the key holds something else than a string"
+            corrupt = CorruptSessionError(session_id, store=self._store, raw=str(error).encode(), reason=reason)
+            corrupt.__cause__ = error
+            return corrupt
+        return explain(error, self._server, self._timeout)
+
+    def _opened(self) -> Client:
+        self.check_open()
+        return cast("Client", self._client)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._timeout), self._turns:
+                yield
+        except CLIENT_ERRORS as error:
+            raise self.explain(error) from error
+
+    async def _twice(self, call: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await call()
+        except exceptions.ConnectionError as error:
+            if type(error) is not exceptions.ConnectionError:
+                raise
+            return await call()
+
+    async def _release(self, client: Client) -> None:
+        if not callable(self._source):
+            return
+        if self._loop is asyncio.get_running_loop():
+            await client.aclose()
+        else:
+            # The connections ended with the loop to which they belong.
+            with contextlib.suppress(RuntimeError):
+                await client.aclose()

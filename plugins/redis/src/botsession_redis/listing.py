@@ -1,0 +1,75 @@
+"""Listing: keys by SCAN, and of each record only its beginning."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+from botsession import CorruptSessionError, Lifetime, ScanPage, SessionInfo, StoreError, records
+from botsession_redis.link import Link
+
+HEADER_BYTES: Final = 1280
+"""More than a header can have: 166 bytes, and an id of 512 bytes of which each may need a backslash."""
+
+_PAGE: Final = 500
+_CURSOR: Final = re.compile(r"([0-9]{1,20})@(.*)")
+_GLOB: Final = re.compile(r"[*?\[\]\\^]")
+_ID: Final = re.compile(rb',"id":("(?:[^"\\]|\\.)+")')
+
+
+class Listing:
+    """Lists the sessions of one store."""
+
+    def __init__(self, link: Link, lifetime: Lifetime, key_prefix: str, store: str) -> None:
+        self._link = link
+        self._lifetime = lifetime
+        self._key_prefix = key_prefix
+        self._store = store
+
+    async def page(self, prefix: str, after: str | None, limit: int | None) -> ScanPage:
+        """Lists one page of sessions.
+
+        A key whose record names another id belongs to another store, whose key prefix begins with this one's, and is
+        left out. One that is unreadable is an error that names it, as it is for `read`: to leave it out would hide it
+        from whoever moves or deletes all sessions.
+
+        Raises:
+            CorruptSessionError: A record on this page is unreadable.
+            StoreError: `after` is no cursor, or the cluster has changed so that it is none any more.
+        """
+        parsed = _CURSOR.fullmatch("0@" if after is None else after)
+        if parsed is None:
+            raise StoreError(f"{after!r} is no cursor of {self._store}; give `next` of the page before")
+        pattern = _GLOB.sub(r"\\\g<0>", self._key_prefix + prefix) + "*"
+        step = await self._link.scan(int(parsed[1]), parsed[2], "MATCH", pattern.encode(), "COUNT", limit or _PAGE)
+        if step is None:
+            raise StoreError(f"the cluster has changed since {after!r} was given; begin the scan again")
+        found, cursor, node = step
+        keys = list(dict.fromkeys(found))
+        headers = await self._link.send_all([("GETRANGE", key, 0, HEADER_BYTES - 1) for key in keys])
+        infos = [self._info(key, header) for key, header in zip(keys, headers, strict=True)]
+        return ScanPage([info for info in infos if info is not None], f"{cursor}@{node}" if cursor or node else None)
+
+    def _info(self, key: bytes, header: Any) -> SessionInfo | None:
+        if header == b"":
+            return None
+        session_id = key.decode(errors="replace").removeprefix(self._key_prefix)
+        if isinstance(header, Exception):
+            raise self._link.explain(header, session_id)
+        try:
+            info = records.decode_info(header, session_id, store=self._store)
+        except CorruptSessionError:
+            if _another_stores(header, session_id):
+                return None
+            raise
+        return None if self._lifetime.expired(info.expires_at) else info
+
+
+def _another_stores(header: Any, session_id: str) -> bool:
+    """Tells whether a record names the end of this id: then the key prefix that it was stored under is a longer one."""
+    match = _ID.search(header) if isinstance(header, bytes) else None
+    try:
+        return match is not None and session_id.endswith(json.loads(match[1]))
+    except ValueError:
+        return False

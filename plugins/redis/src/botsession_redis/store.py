@@ -1,0 +1,241 @@
+"""The store of the drivers `redis` and `rediss`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Self
+
+from redis import exceptions
+from redis.asyncio import Redis, RedisCluster
+
+from botsession import (
+    ONE_YEAR,
+    Clock,
+    ConfigError,
+    CorruptSessionError,
+    Lifetime,
+    Minutes,
+    Replacement,
+    ScanPage,
+    SessionConflictError,
+    StoredSession,
+    StoreError,
+    StoreUnavailableError,
+    records,
+    utc_now,
+)
+from botsession.ids import check_session_id
+from botsession_redis import scripts
+from botsession_redis.connecting import PoolMaker, address, pool_maker
+from botsession_redis.link import Client, Link
+from botsession_redis.listing import Listing
+
+
+class RedisSessionStore:
+    """Keeps sessions in Redis or Valkey: one key for each, whose value is one line of readable JSON.
+
+    Args:
+        url: `redis://user:password@host:port/db`, `rediss://` for TLS, or `unix://` for a socket.
+        expires_in: Minutes since the last write or touch after which a session ends; `None` means never.
+        host: The server's name or address, where there is no URL; `localhost` by default.
+        port: Its port; 6379 by default.
+        username: The ACL user.
+        password: The password.
+        db: The number of the database; 0 by default.
+        unix_socket_path: A socket, instead of host and port.
+        key_prefix: How the keys begin. Of two stores in one database, neither's should begin with the other's.
+        timeout: How many seconds an operation may take, connecting and waiting included.
+        max_connections: How many operations may talk to the server at once; more wait for their turn.
+        client: A ready `redis.asyncio.Redis` or `RedisCluster`, instead of all that says where the server is; it is
+            never closed.
+        max_lifetime: Minutes since its creation after which a session ends; `None` means never.
+        clock: Tells the present moment in UTC.
+
+    Attributes:
+        lifetime: How long sessions are kept.
+
+    Raises:
+        ConfigError: Options contradict each other, or one has a value that is not allowed.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        expires_in: Minutes | None = ONE_YEAR,
+        *,
+        host: str | None = None,
+        port: int | None = None,
+        username: str | None = None,
+        password: str | None = None,
+        db: int | None = None,
+        unix_socket_path: str | None = None,
+        key_prefix: str = "botsession:",
+        timeout: float = 5.0,
+        max_connections: int = 32,
+        client: Redis | RedisCluster | None = None,
+        max_lifetime: Minutes | None = None,
+        clock: Clock = utc_now,
+    ) -> None:
+        if not timeout > 0:
+            raise ConfigError(f"timeout is a number of seconds above zero; got {timeout}")
+        if max_connections < 1:
+            raise ConfigError(f"max_connections is a number above zero; got {max_connections}")
+        self.lifetime = Lifetime(expires_in, max_lifetime=max_lifetime, clock=clock)
+        where = {
+            "host": host,
+            "port": port,
+            "username": username,
+            "password": password,
+            "db": db,
+            "unix_socket_path": unix_socket_path,
+        }
+        if client is None:
+            maker = pool_maker(url, where, timeout=timeout, max_connections=max_connections)
+            source: PoolMaker | Client = maker
+            pool = maker()
+            server, max_connections = f"redis at {address(pool)}", pool.max_connections
+        elif not isinstance(client, Redis | RedisCluster):
+            kind = f"{type(client).__module__}.{type(client).__name__}"
+            raise ConfigError(f"client is a Redis or RedisCluster of redis.asyncio, not {kind}")
+        elif url is not None or any(value is not None for value in where.values()):
+            raise ConfigError("a ready client says where the server is; leave out url, host and the like")
+        else:
+            source = client
+            server = f"redis behind the given {type(client).__name__}"
+        self._key_prefix = key_prefix
+        self._name = f"RedisSessionStore({server}, key_prefix={key_prefix!r})"
+        self._link = Link(source, server, store=self._name, timeout=timeout, limit=max_connections)
+        self._listing = Listing(self._link, self.lifetime, key_prefix, self._name)
+
+    def __repr__(self) -> str:
+        return self._name
+
+    async def init(self) -> Self:
+        await self._link.open()
+        return self
+
+    async def close(self) -> None:
+        await self._link.close()
+
+    async def ping(self) -> None:
+        await self._link.send("PING")
+
+    async def read(self, session_id: str) -> StoredSession | None:
+        [raw] = await self._link.send_all([("GET", self._key(session_id))])
+        return self._session(session_id, raw)
+
+    async def write(self, session_id: str, session: StoredSession) -> None:
+        self._link.check_open()
+        records.check_pair(session_id, session)
+        self.lifetime.stamp(session)
+        record = records.encode(session)
+        until = () if session.expires_at is None else ("PXAT", _milliseconds(session.expires_at))
+        await self._link.send("SET", self._key(session_id), record, *until, again=False)
+
+    async def destroy(self, session_id: str) -> None:
+        await self._link.send("UNLINK", self._key(session_id))
+
+    async def replace(self, session_id: str, session: StoredSession, *, expected: str | None) -> None:
+        self._link.check_open()
+        records.check_pair(session_id, session)
+        [outcome] = await self.replace_many([Replacement(session, expected)])
+        if outcome is not None:
+            raise outcome
+
+    async def touch(self, session_id: str, expires_at: datetime | None) -> bool:
+        key = self._key(session_id)
+        until = "" if expires_at is None else _milliseconds(expires_at)
+        text = "null" if expires_at is None else f'"{records.moment(expires_at)}"'
+        call = (key, records.moment(self.lifetime.now()), until, text)
+        [outcome] = await self._link.run(scripts.TOUCH, [call])
+        if isinstance(outcome, Exception):
+            raise self._link.explain(outcome, session_id)
+        if isinstance(outcome, bytes):
+            reason = "it does not begin with version, expires_at and last_activity"
+            raise CorruptSessionError(session_id, store=self._name, raw=outcome, reason=reason)
+        return bool(outcome)
+
+    async def scan(self, prefix: str = "", *, after: str | None = None, limit: int | None = None) -> ScanPage:
+        return await self._listing.page(prefix, after, limit)
+
+    async def read_many(self, session_ids: Sequence[str]) -> list[StoredSession | StoreError | None]:
+        calls = [(self._key(session_id),) for session_id in session_ids]
+        outcomes: list[StoredSession | StoreError | None] = []
+        for session_id, raw in zip(session_ids, await self._link.run(scripts.READ, calls), strict=True):
+            try:
+                outcomes.append(self._session(session_id, raw))
+            except StoreError as error:
+                outcomes.append(error)
+        _check_any(outcomes)
+        return outcomes
+
+    async def replace_many(self, replacements: Sequence[Replacement]) -> list[SessionConflictError | StoreError | None]:
+        self._link.check_open()
+        for replacement in replacements:
+            records.check_pair(replacement.session.id, replacement.session)
+        calls = [self._replacement(replacement.session, replacement.expected) for replacement in replacements]
+        lost: StoreUnavailableError | None = None
+        try:
+            outcomes = await self._link.run(scripts.REPLACE, calls, again=False)
+        except StoreUnavailableError as error:
+            if type(error.__cause__) is not exceptions.ConnectionError:
+                raise
+            # Perhaps only the answer was lost. The script knows a record that it has stored already.
+            lost = error
+            outcomes = await self._link.run(scripts.REPLACE, calls, again=False)
+        verdicts = [
+            self._verdict(replacement.session.id, outcome, lost)
+            for replacement, outcome in zip(replacements, outcomes, strict=True)
+        ]
+        _check_any(verdicts)
+        return verdicts
+
+    async def destroy_many(self, session_ids: Sequence[str]) -> None:
+        replies = await self._link.send_all([("UNLINK", self._key(session_id)) for session_id in session_ids])
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise self._link.explain(reply)
+
+    def _key(self, session_id: str) -> bytes:
+        self._link.check_open()
+        check_session_id(session_id)
+        return (self._key_prefix + session_id).encode()
+
+    def _session(self, session_id: str, raw: Any) -> StoredSession | None:
+        if raw is None:
+            return None
+        if isinstance(raw, Exception):
+            raise self._link.explain(raw, session_id)
+        session = records.decode(raw, session_id, store=self._name)
+        return None if self.lifetime.expired(session.expires_at) else session
+
+    def _replacement(self, session: StoredSession, expected: str | None) -> scripts.Call:
+        self.lifetime.stamp(session)
+        return (
+            self._key(session.id),
+            "" if expected is None else f"={expected}",
+            session.version,
+            records.moment(session.last_activity),
+            "" if session.expires_at is None else _milliseconds(session.expires_at),
+            records.encode(session),
+        )
+
+    def _verdict(self, session_id: str, outcome: Any, lost: StoreUnavailableError | None) -> StoreError | None:
+        if isinstance(outcome, Exception):
+            return self._link.explain(outcome, session_id)
+        if outcome:
+            return None
+        # After a lost answer: stored by the first attempt and replaced since, or never stored; nobody can tell.
+        return lost or SessionConflictError(session_id)
+
+
+def _check_any(outcomes: Sequence[object]) -> None:
+    """Raises what happened to all entries, since then it concerns the server and no entry."""
+    first = next(iter(outcomes), None)
+    if isinstance(first, StoreUnavailableError) and all(isinstance(each, StoreUnavailableError) for each in outcomes):
+        raise first
+
+
+def _milliseconds(moment: datetime) -> int:
+    return max(1, round(moment.timestamp() * 1000))

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from redis import Redis
+
+import servers
+from botsession.testing import StoreContract
+from botsession_redis import RedisSessionStore
+
+
+class TestRedis(StoreContract):
+    store_type = RedisSessionStore
+    shared = True
+
+    def options(self, namespace):
+        return {"url": servers.redis_url(), "key_prefix": f"{namespace}:"}
+
+    async def corrupt(self, store, session_id):
+        with Redis.from_url(servers.redis_url()) as client:
+            client.set(f"{store._key_prefix}{session_id}", b'{"version":"00')
+
+    def unreachable(self, secret):
+        return {"url": f"redis://:{secret}@127.0.0.1:{servers.free_port()}", "timeout": 1}
