@@ -2,10 +2,10 @@
 
 What a fenced block's info string says decides:
 
-* `python`: a whole program; `title="x.py"` also saves it; `no-run` only saves and compiles it.
+* `python`: a whole program; `title="x.py"` also saves it; `no-run` only saves and parses it.
 * `text title="output"`: what the program before it prints.
 * `toml`: the content of a `botsession.toml`, checked; `title="x.toml"` also saves it.
-* `console`: commands after `$ `, what is typed after `You > `, and what is printed.
+* `console`: commands after `$ `, what is typed after `You > `, and what is printed; not where it says `no-run`.
 * Anything else is not run.
 
 All blocks of a page share one folder. `localhost:6379` and `localhost:27017` become the servers of the test run.
@@ -13,6 +13,7 @@ All blocks of a page share one folder. `localhost:6379` and `localhost:27017` be
 
 from __future__ import annotations
 
+import ast
 import os
 import pathlib
 import re
@@ -79,10 +80,13 @@ class Reader:
     def follow(self, block: Block) -> None:
         text = on_test_servers(block.text)
         if block.title and block.title != "output":
-            (self.folder / block.title).write_text(text, encoding="utf-8")
+            saved = self.folder / block.title
+            saved.parent.mkdir(parents=True, exist_ok=True)
+            saved.write_text(text, encoding="utf-8")
         if block.kind == "python":
-            compile(text, block.title or "example", "exec")
-            if "no-run" not in block.info:
+            if "no-run" in block.info:
+                ast.parse(text)
+            else:
                 self.output = self.run([sys.executable, "-c", text])
         elif block.kind == "toml" and "no-run" not in block.info:
             parse_settings(tomllib.loads(text), "the documentation")
