@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from botsession import Clock, SessionStore, construct, hookimpl
+from botsession import Clock, ConfigError, SessionStore, construct, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,10 +16,13 @@ __all__ = ["MemorySessionStore", "open_store"]
 
 @hookimpl
 def open_store(options: Mapping[str, object], clock: Clock) -> SessionStore:
-    """Makes a `MemorySessionStore`; the URL `memory://` says nothing more."""
+    """Makes a `MemorySessionStore`; a URL is `memory://` and nothing more."""
     from botsession_memory.store import MemorySessionStore
 
-    return construct(MemorySessionStore, {key: value for key, value in options.items() if key != "url"}, clock=clock)
+    arguments = dict(options)
+    if arguments.pop("url", "memory://") != "memory://":
+        raise ConfigError("the URL of the driver 'memory' is memory:// and nothing more; give max_size as an option")
+    return construct(MemorySessionStore, arguments, clock=clock)
 
 
 def __getattr__(name: str) -> object:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import heapq
 import logging
 import math
-from typing import TYPE_CHECKING, NamedTuple, Self
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from cachetools import Cache, TLRUCache
 
@@ -25,11 +25,12 @@ from botsession import (
 from botsession.ids import check_session_id
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from botsession import Replacement, StoredSession
+    from botsession import Replacement, SessionInfo, StoredSession
 
+_PAGE: Final = 1000
 _logger = logging.getLogger("botsession.memory")
 
 
@@ -69,6 +70,7 @@ class MemorySessionStore:
             raise ConfigError(f"max_size is a number of sessions above zero; got {max_size}")
         self.lifetime = Lifetime(expires_in, max_lifetime=max_lifetime, clock=clock)
         self._entries = _Entries(max_size, self.lifetime)
+        self._listed: list[str] | None = None
         self._open = False
 
     def __repr__(self) -> str:
@@ -94,18 +96,14 @@ class MemorySessionStore:
         return self._read(session_id)
 
     async def write(self, session_id: str, session: StoredSession) -> None:
-        self._check_open()
-        records.check_pair(session_id, session)
-        self._put(session)
+        self._entries[session_id] = self._entry(session_id, session)
 
     async def destroy(self, session_id: str) -> None:
         self._check(session_id)
         self._entries.pop(session_id, None)
 
     async def replace(self, session_id: str, session: StoredSession, *, expected: str | None) -> None:
-        self._check_open()
-        records.check_pair(session_id, session)
-        self._replace(session, expected)
+        self._replace(session_id, self._entry(session_id, session), expected)
 
     async def touch(self, session_id: str, expires_at: datetime | None) -> bool:
         self._check(session_id)
@@ -118,10 +116,24 @@ class MemorySessionStore:
 
     async def scan(self, prefix: str = "", *, after: str | None = None, limit: int | None = None) -> ScanPage:
         self._check_open()
-        found = [key for key in self._entries if key.startswith(prefix) and (after is None or key > after)]
-        page = sorted(found) if limit is None else heapq.nsmallest(limit, found)
-        infos = [records.decode_info(self._entries.peek(key).raw, key, store=repr(self)) for key in page]
-        return ScanPage(infos, page[-1] if len(page) < len(found) else None)
+        # Sorted once per scan: whatever stays until the last page is in the list, whichever scan has made it.
+        if after is None or self._listed is None:
+            self._listed = sorted(self._entries.all_ids())
+        first = bisect_left(self._listed, prefix)
+        if after is not None:
+            first = max(first, bisect_right(self._listed, after))
+        page = self._listed[first : first + (_PAGE if limit is None else max(1, limit))]
+        infos: list[SessionInfo] = []
+        for session_id in page:
+            if not session_id.startswith(prefix):
+                break
+            if entry := self._entries.peek(session_id):
+                infos.append(records.decode_info(entry.raw, session_id, store=repr(self)))
+        else:
+            if first + len(page) < len(self._listed):
+                return ScanPage(infos, page[-1])
+        self._listed = None
+        return ScanPage(infos, None)
 
     async def read_many(self, session_ids: Sequence[str]) -> list[StoredSession | StoreError | None]:
         for session_id in session_ids:
@@ -135,13 +147,13 @@ class MemorySessionStore:
         return outcomes
 
     async def replace_many(self, replacements: Sequence[Replacement]) -> list[SessionConflictError | StoreError | None]:
-        self._check_open()
         for replacement in replacements:
-            records.check_pair(replacement.session.id, replacement.session)
+            self._check(replacement.session.id)
+        entries = [self._entry(replacement.session.id, replacement.session) for replacement in replacements]
         outcomes: list[SessionConflictError | StoreError | None] = []
-        for replacement in replacements:
+        for entry, replacement in zip(entries, replacements, strict=True):
             try:
-                self._replace(replacement.session, replacement.expected)
+                self._replace(replacement.session.id, entry, replacement.expected)
                 outcomes.append(None)
             except SessionConflictError as error:
                 outcomes.append(error)
@@ -169,16 +181,22 @@ class MemorySessionStore:
         entry = self._entries.get(session_id)
         return None if entry is None else records.decode(entry.raw, session_id, store=repr(self))
 
-    def _replace(self, session: StoredSession, expected: str | None) -> None:
-        entry = self._entries.get(session.id)
-        unchanged = expected is None if entry is None else expected and records.has_version(entry.raw, expected)
+    def _replace(self, session_id: str, entry: _Entry, expected: str | None) -> None:
+        stored = self._entries.get(session_id)
+        if stored is None:
+            unchanged = expected is None
+        else:
+            unchanged = expected is not None and records.has_version(stored.raw, expected)
         if not unchanged:
-            raise SessionConflictError(session.id)
-        self._put(session)
+            raise SessionConflictError(session_id)
+        self._entries[session_id] = entry
 
-    def _put(self, session: StoredSession) -> None:
+    def _entry(self, session_id: str, session: StoredSession) -> _Entry:
+        """Returns what to store of a session that is written now."""
+        self._check_open()
+        records.check_pair(session_id, session)
         self.lifetime.stamp(session)
-        self._entries[session.id] = _Entry(records.encode(session), _deadline(session.expires_at))
+        return _Entry(records.encode(session), _deadline(session.expires_at))
 
 
 def _deadline(expires_at: datetime | None) -> float:
@@ -194,9 +212,13 @@ class _Entries(TLRUCache[str, _Entry]):
         )
         self.evictions = 0
 
-    def peek(self, session_id: str) -> _Entry:
-        """Returns an entry without making it the most recently used."""
-        return Cache.__getitem__(self, session_id)
+    def all_ids(self) -> Iterator[str]:
+        """Returns the ids of all entries, expired ones too; asks no clock for each of them."""
+        return Cache.__iter__(self)
+
+    def peek(self, session_id: str) -> _Entry | None:
+        """Returns an entry without making it the most recently used; `None` where it is absent or expired."""
+        return Cache.__getitem__(self, session_id) if session_id in self else None
 
     def popitem(self) -> tuple[str, _Entry]:
         if not self.evictions:
