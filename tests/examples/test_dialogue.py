@@ -129,15 +129,16 @@ def test_one_process(driver: str, tmp_path: pathlib.Path) -> None:
         assert_same(listener.state(), heard(PLAY))
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(("seed", "processes"), [(1, 2), (2, 5)])
 @pytest.mark.parametrize("driver", ["file", "redis", "mongo"])
-def test_two_processes(driver: str, seed: int, tmp_path: pathlib.Path) -> None:
+def test_one_process_after_the_other(driver: str, seed: int, processes: int, tmp_path: pathlib.Path) -> None:
     listener = Listener(driver, tmp_path)
-    first, second = split(seed, 2)
-    listener.hear(first)
-    assert_same(listener.state(), heard(first))
-    listener.hear(second)
-    assert_same(listener.state(), heard(PLAY))
+    said: list[str] = []
+    for part in split(seed, processes):
+        listener.hear(part)
+        said += part
+        assert_same(listener.state(), heard(said))
+    assert said == PLAY
 
 
 @pytest.mark.parametrize("driver", ["file", "redis", "mongo"])
