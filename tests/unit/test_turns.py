@@ -9,6 +9,7 @@ from botsession import (
     SessionConflictError,
     Sessions,
     StateError,
+    StoreError,
     TurnEndedError,
 )
 
@@ -320,3 +321,39 @@ def test_update_gives_up_after_a_bounded_number_of_attempts(monkeypatch):
     calls, session = asyncio.run(scenario())
     assert calls == 3
     assert session.state == {"count": 3}
+
+
+def test_close_waits_for_the_turns_that_are_running():
+    async def scenario():
+        sessions = await Sessions("memory").init()
+        entered = asyncio.Event()
+        leave = asyncio.Event()
+
+        async def slow(value):
+            async with sessions.turn("telegram:42") as session:
+                entered.set()
+                await leave.wait()
+                session.state["value"] = value
+
+        turns = [asyncio.create_task(slow(value)) for value in (1, 2)]
+        await entered.wait()
+        closing = [asyncio.create_task(sessions.close()) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert not any(task.done() for task in closing)
+        leave.set()
+        await asyncio.gather(*turns, *closing)
+        with pytest.raises(StoreError, match="not open"):
+            await sessions.read("telegram:42")
+        await sessions.init()
+        return await sessions.read("telegram:42")
+
+    assert asyncio.run(scenario()).state == {"value": 2}
+
+
+def test_close_inside_a_turn_is_refused():
+    async def scenario():
+        async with Sessions("memory") as sessions, sessions.turn("telegram:42"):
+            with pytest.raises(NestedTurnError):
+                await sessions.close()
+
+    asyncio.run(scenario())

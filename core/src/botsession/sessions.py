@@ -12,7 +12,7 @@ import msgspec
 
 from botsession import states
 from botsession.config import UNSET, Unset
-from botsession.errors import ConfigError, SessionConflictError
+from botsession.errors import ConfigError, NestedTurnError, SessionConflictError
 from botsession.ids import check_session_id
 from botsession.lifetime import Clock, Lifetime, Minutes, utc_now
 from botsession.opening import Source, find_settings, open_from
@@ -25,7 +25,7 @@ from botsession.protocol import (
     SupportsTouch,
 )
 from botsession.session import Session
-from botsession.turns import Line, Turn
+from botsession.turns import Line, Turn, in_a_turn_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -144,7 +144,18 @@ class Sessions(Generic[StateT]):
         return self
 
     async def close(self) -> None:
-        """Closes the store if it was made here; one that was handed in stays open."""
+        """Waits for the turns that are running, then closes the store if it was made here.
+
+        A store that was handed in stays open.
+
+        Raises:
+            NestedTurnError: It was called inside a turn, for which it would wait.
+        """
+        if in_a_turn_of(self):
+            raise NestedTurnError(
+                "close was called inside a turn and would wait for it; call it after the turn has ended"
+            )
+        await self._line.empty()
         if self._owns_store and isinstance(self.store, SupportsClose):
             await self.store.close()
 
@@ -185,7 +196,7 @@ class Sessions(Generic[StateT]):
         """Changes a session by a function that may run more than once.
 
         Where another process writes the session at the same time, it is read again and the function is called again,
-        after a short random pause.
+        after a short random pause, during which the next turn in line may go first.
 
         Args:
             session_id: The session to change; a new one where it is absent.

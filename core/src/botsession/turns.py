@@ -88,6 +88,11 @@ class Turn(Generic[StateT]):
         return self._sessions.initial_state()
 
 
+def in_a_turn_of(sessions: Sessions[Any]) -> bool:
+    """Tells whether a turn of these sessions is running around the caller."""
+    return any(turn._running and turn._sessions is sessions for turn in _turns_around.get())
+
+
 _turns_around: ContextVar[tuple[Turn[Any], ...]] = ContextVar("botsession_turns", default=())
 
 
@@ -96,9 +101,16 @@ class Line:
 
     def __init__(self) -> None:
         self._places: dict[str, _Place] = {}
+        self._emptied: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
         return len(self._places)
+
+    async def empty(self) -> None:
+        """Waits until nobody has a place any more."""
+        while self._places:
+            self._emptied = self._emptied or asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._emptied)
 
     async def acquire(self, session_id: str) -> None:
         """Waits until it is one's turn."""
@@ -122,6 +134,9 @@ class Line:
         place.users -= 1
         if not place.users:
             del self._places[session_id]
+            if not self._places and self._emptied is not None:
+                self._emptied.set_result(None)
+                self._emptied = None
 
 
 class _Place:

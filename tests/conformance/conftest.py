@@ -1,0 +1,66 @@
+"""Writes the matrix of drivers and powers from a run of the kit, where `BOTSESSION_MATRIX` names a file."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections import Counter, defaultdict
+
+import pytest
+from botsession.protocol import POWERS, powers
+from botsession.testing import StoreContract
+
+HEAD = """\
+# Drivers and their powers
+
+This page is written by a run of the conformance kit: a driver has the power if its store has the methods, and a cell counts the
+kit's tests that passed. Tests that do not apply to a driver are skipped and are not counted.
+
+"""
+
+_outcomes: defaultdict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+_powers: dict[str, list[str]] = {}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    report = yield
+    suite = getattr(item, "cls", None)
+    if suite is not None and issubclass(suite, StoreContract) and (report.when == "call" or report.skipped):
+        driver = suite.__name__.removeprefix("Test")
+        _powers[driver] = powers(suite().make_store(None, "matrix"))
+        topic = _topic(next(base for base in suite.__mro__ if item.originalname in vars(base)))
+        _outcomes[driver][topic][report.outcome] += 1
+    return report
+
+
+def pytest_sessionfinish() -> None:
+    if (file := os.environ.get("BOTSESSION_MATRIX")) and _outcomes:
+        pathlib.Path(file).write_text(
+            HEAD + _powers_table() + "\n## What the kit checked\n\n" + _topics_table(), encoding="utf-8"
+        )
+
+
+def _topic(base: type) -> str:
+    return (base.__doc__ or base.__name__).splitlines()[0].rstrip(".")
+
+
+def _powers_table() -> str:
+    rows = [[f"`{power}`", *("yes" if power in _powers[driver] else "" for driver in _powers)] for power in POWERS]
+    return _table(["power", *_powers], rows)
+
+
+def _topics_table() -> str:
+    topics = [topic for topic in map(_topic, StoreContract.__mro__) if any(topic in of for of in _outcomes.values())]
+    rows = [[topic, *(_cell(_outcomes[driver][topic]) for driver in _outcomes)] for topic in topics]
+    return _table(["topic", *_outcomes], rows)
+
+
+def _cell(counted: Counter[str]) -> str:
+    failed = f", **{counted['failed']} failed**" if counted["failed"] else ""
+    return f"{counted['passed']}{failed}" if counted["passed"] or failed else ""
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
