@@ -17,6 +17,7 @@ from botsession import ConfigError
 PoolMaker = Callable[[], ConnectionPool]
 
 _SCHEMES: Final = ("redis", "rediss", "unix")
+_KEEPALIVE: Final[dict[str, Any]] = {"socket_keepalive": True}
 _BAD_URL: Final = (
     "the redis URL cannot be used: {}; it looks like redis://user:password@localhost:6379/0, rediss://... for TLS, or "
     "unix:///path?db=0, with % escapes for / # ? @ : in user and password"
@@ -41,7 +42,6 @@ def pool_maker(url: str | None, where: dict[str, Any], *, timeout: float, max_co
         # The store bounds a whole operation and decides itself what may be sent twice.
         "socket_timeout": None,
         "socket_connect_timeout": timeout,
-        "socket_keepalive": True,
         "retry": Retry(NoBackoff(), 0),
     }
     given = {key: value for key, value in where.items() if value is not None}
@@ -49,13 +49,13 @@ def pool_maker(url: str | None, where: dict[str, Any], *, timeout: float, max_co
         if given:
             raise ConfigError(f"a redis URL says where the server is; leave out {', '.join(given)}")
         _check_url(url)
-        return _checked(partial(ConnectionPool.from_url, url, **common))
+        keepalive = {} if url.startswith("unix:") else _KEEPALIVE
+        return _checked(partial(ConnectionPool.from_url, url, **common, **keepalive))
     path = given.pop("unix_socket_path", None)
     if path is None:
-        return _checked(partial(ConnectionPool, **common, **given))
+        return _checked(partial(ConnectionPool, **common, **_KEEPALIVE, **given))
     if "host" in given or "port" in given:
         raise ConfigError("redis is reached by unix_socket_path or by host and port, not by both")
-    del common["socket_keepalive"]
     return _checked(partial(ConnectionPool, connection_class=UnixDomainSocketConnection, path=path, **common, **given))
 
 
@@ -67,7 +67,10 @@ def address(pool: ConnectionPool) -> str:
 
 
 def _check_url(url: str) -> None:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ConfigError(_BAD_URL.format("its address is malformed")) from None
     if parts.scheme not in _SCHEMES:
         raise ConfigError(_BAD_URL.format("it begins with another scheme"))
     if parts.scheme == "unix":

@@ -75,7 +75,7 @@ class Link:
             raise StoreError("the redis store was opened in another event loop; call `await store.init()` in this one")
 
     async def send(self, *command: Argument, again: bool = True) -> Any:
-        """Sends one command.
+        """Sends one command whose reply is no text.
 
         Args:
             *command: Its name and arguments.
@@ -84,8 +84,8 @@ class Link:
         client = self._opened()
         async with self._turn():
             if not again:
-                return await client.execute_command(*command, **_AS_BYTES)
-            return await self._twice(lambda: client.execute_command(*command, **_AS_BYTES))
+                return await client.execute_command(*command)
+            return await self._twice(lambda: client.execute_command(*command))
 
     async def send_all(self, commands: Sequence[Call], *, again: bool = True) -> list[Any]:
         """Sends many commands at once; a reply that is an error is returned as one."""

@@ -1,0 +1,379 @@
+"""What is special about the Redis driver: how a session lies in the server, and how few commands that takes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import uuid
+from datetime import timedelta
+
+import pytest
+from redis.asyncio import Redis
+
+import servers
+from botsession import ConfigError, CorruptSessionError, Session, SessionConflictError, Sessions, StoreError, open_store
+from botsession.protocol import POWERS, Replacement, powers
+from botsession.testing import ManualClock
+from botsession_redis import RedisSessionStore
+
+ID = "telegram:42"
+
+
+@contextlib.asynccontextmanager
+async def opened(key_prefix=None, **options):
+    """Gives an open store, and a bare client of the same server."""
+    key_prefix = uuid.uuid4().hex + ":" if key_prefix is None else key_prefix
+    store = RedisSessionStore(servers.redis_url(), key_prefix=key_prefix, **options)
+    await store.init()
+    async with Redis.from_url(servers.redis_url()) as client:
+        try:
+            yield store, client
+        finally:
+            await store.close()
+
+
+async def put(store, session_id=ID, state=None, **fields):
+    session = Session(session_id, state or {"count": 1}, **fields)
+    await store.write(session_id, session)
+    return session
+
+
+async def everything(store, prefix="", limit=None):
+    found, after = [], None
+    while True:
+        page = await store.scan(prefix, after=after, limit=limit)
+        found += page.sessions
+        after = page.next
+        if after is None:
+            return sorted({info.id for info in found})
+
+
+def key_of(store, session_id=ID):
+    return store._key_prefix + session_id
+
+
+async def milliseconds_left(store, client):
+    return await client.pttl(key_of(store))
+
+
+def milliseconds(moment):
+    return round(moment.timestamp() * 1000)
+
+
+def test_powers():
+    expected = set(POWERS) - {"purge", "lease"}
+    assert set(powers(RedisSessionStore())) >= expected
+    assert "purge" not in powers(RedisSessionStore())
+
+
+@pytest.mark.parametrize(("minutes", "text"), [(10, "600000"), (0.5, "30000"), (525_600, "31536000000")])
+def test_the_server_has_the_deadline_of_the_session(minutes, text):
+    async def main():
+        async with opened(expires_in=minutes) as (store, client):
+            session = await put(store)
+            assert await client.execute_command("PEXPIRETIME", key_of(store)) == milliseconds(session.expires_at)
+            assert int(text) - 5000 < await milliseconds_left(store, client) <= int(text)
+
+    asyncio.run(main())
+
+
+def test_never_is_no_deadline_in_the_server():
+    async def main():
+        async with opened(expires_in=None) as (store, client):
+            await put(store)
+            assert await milliseconds_left(store, client) == -1
+            session = Session("telegram:1", expires_in=1)
+            await store.replace("telegram:1", session, expected=None)
+            session.expires_in = None
+            await store.replace("telegram:1", session, expected=session.version)
+            assert await client.pttl(key_of(store, "telegram:1")) == -1
+
+    asyncio.run(main())
+
+
+def test_touch_moves_the_deadline_in_server_and_record():
+    async def main():
+        clock = ManualClock()
+        async with opened(expires_in=10, clock=clock) as (store, client):
+            before = await put(store, state={"text": '"expires_at":"x"', "big": "y" * 5000})
+            clock.advance(minutes=5)
+            until = store.lifetime.now() + timedelta(minutes=10)
+            assert await store.touch(ID, until)
+            assert await client.execute_command("PEXPIRETIME", key_of(store)) == milliseconds(until)
+            record = json.loads(await client.get(key_of(store)))
+            assert record["state"] == before.state
+            assert record["version"] == before.version
+            session = await store.read(ID)
+            assert (session.expires_at, session.last_activity) == (until, store.lifetime.now())
+            assert await store.touch(ID, None)
+            assert await milliseconds_left(store, client) == -1
+            assert (await store.read(ID)).expires_at is None
+            assert await store.touch(ID, until)
+            assert (await store.read(ID)).expires_at == until
+            assert await milliseconds_left(store, client) > 0
+
+    asyncio.run(main())
+
+
+def test_a_deadline_in_the_past_leaves_nothing():
+    async def main():
+        clock = ManualClock()
+        async with opened(expires_in=10, max_lifetime=5, clock=clock) as (store, client):
+            session = await put(store)
+            clock.advance(minutes=-10)
+            await put(store, "telegram:2", version="old", created_at=session.created_at - timedelta(minutes=60))
+            await store.replace(
+                "telegram:3", Session("telegram:3", version="x", created_at=session.created_at - timedelta(minutes=60)),
+                expected=None,
+            )  # fmt: skip
+            for session_id in ("telegram:2", "telegram:3"):
+                assert await store.read(session_id) is None
+                assert await client.get(key_of(store, session_id)) is None
+            assert await store.touch(ID, store.lifetime.now() - timedelta(minutes=60))
+            assert await client.get(key_of(store)) is None
+            assert not await store.touch(ID, None)
+
+    asyncio.run(main())
+
+
+def test_what_is_stored_is_readable_json():
+    async def main():
+        async with opened() as (store, client):
+            session = await put(store, state={"text": "grüß dich"}, user={"name": "Ann"})
+            raw = await client.get(key_of(store))
+            assert raw.startswith(b'{"version":"%b","expires_at":"20' % session.version.encode())
+            record = json.loads(raw)
+            assert list(record) == ["version", "expires_at", "last_activity", "created_at", "id", "user", "state"]
+            assert (record["id"], record["state"]) == (ID, {"text": "grüß dich"})
+
+    asyncio.run(main())
+
+
+def test_a_record_that_a_tool_has_reformatted_keeps_working():
+    async def main():
+        async with opened() as (store, client):
+            session = await put(store)
+            record = json.loads(await client.get(key_of(store)))
+            await client.set(key_of(store), json.dumps(record, indent=2))
+            assert await store.touch(ID, store.lifetime.now() + timedelta(minutes=1))
+            read = await store.read(ID)
+            assert read.state == session.state
+            with pytest.raises(SessionConflictError):
+                await store.replace(ID, read, expected="0" * 16)
+            await store.replace(ID, read, expected=session.version)
+
+    asyncio.run(main())
+
+
+async def commands(monitor, client):
+    """Returns the names of the commands since the last call; those inside of scripts do not count."""
+    await client.echo("mark")
+    names = []
+    while True:
+        command = await monitor.next_command()
+        if command["command"] == "ECHO mark":
+            return names
+        if command["client_type"] != "lua":
+            names.append(command["command"].split()[0])
+
+
+def test_one_command_for_each_operation():
+    async def main():
+        async with opened() as (store, client), client.monitor() as monitor:
+            session = await put(store)
+            await store.replace(ID, session, expected=session.version)
+            await store.touch(ID, None)
+            await store.read_many([ID])
+            await commands(monitor, client)
+
+            for operation, expected in [
+                (lambda: store.read(ID), ["GET"]),
+                (lambda: store.write(ID, session), ["SET"]),
+                (lambda: store.replace(ID, session, expected=session.version), ["EVALSHA"]),
+                (lambda: store.touch(ID, None), ["EVALSHA"]),
+                (lambda: store.read_many([ID, "telegram:1", "telegram:2"]), ["EVALSHA"]),
+                (lambda: store.replace_many([Replacement(Session(f"t:{i}"), None) for i in range(9)]), ["EVALSHA"]),
+                (lambda: store.destroy(ID), ["UNLINK"]),
+                (lambda: store.ping(), ["PING"]),
+            ]:
+                await operation()
+                assert await commands(monitor, client) == expected
+
+    asyncio.run(main())
+
+
+def test_scripts_survive_that_the_server_forgets_them():
+    async def main():
+        async with opened() as (store, client):
+            session = await put(store)
+            await client.script_flush()
+            await store.replace(ID, session, expected=session.version)
+            await client.script_flush()
+            assert await store.touch(ID, None)
+            await client.script_flush()
+            outcomes = await store.replace_many([Replacement(Session(f"t:{i}"), None) for i in range(300)])
+            assert outcomes == [None] * 300
+            await client.script_flush()
+            found = await store.read_many([f"t:{i}" for i in range(300)])
+            assert [session.id for session in found] == [f"t:{i}" for i in range(300)]
+
+    asyncio.run(main())
+
+
+def test_a_key_of_another_type_is_a_corrupt_session():
+    async def main():
+        async with opened() as (store, client):
+            await client.hset(key_of(store), "field", "value")
+            await put(store, "telegram:1")
+            for operation in (
+                lambda: store.read(ID),
+                lambda: store.replace(ID, Session(ID), expected=None),
+                lambda: store.replace(ID, Session(ID), expected="0" * 16),
+                lambda: store.touch(ID, None),
+                lambda: store.scan(),
+            ):
+                with pytest.raises(CorruptSessionError) as caught:
+                    await operation()
+                assert caught.value.session_id == ID
+                assert "WRONGTYPE" in str(caught.value.__cause__)
+                assert caught.value.raw
+            good, bad, absent = await store.read_many(["telegram:1", ID, "telegram:2"])
+            assert good.id == "telegram:1"
+            assert isinstance(bad, CorruptSessionError)
+            assert absent is None
+            stored, refused = await store.replace_many(
+                [Replacement(good, good.version), Replacement(Session(ID), None)]
+            )
+            assert stored is None
+            assert isinstance(refused, CorruptSessionError)
+            assert await client.hgetall(key_of(store)) == {b"field": b"value"}
+            await store.destroy(ID)
+            assert await store.read(ID) is None
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"null", b"\xff\xfe", b'{"version":"00"}', b'{"state":{}}'])
+def test_an_unreadable_value_stays_and_is_told(raw):
+    async def main():
+        async with opened() as (store, client):
+            await client.set(key_of(store), raw)
+            for operation in (lambda: store.read(ID), lambda: store.touch(ID, None)):
+                with pytest.raises(CorruptSessionError) as caught:
+                    await operation()
+                assert caught.value.raw == raw
+            for expected in (None, "00x", ""):
+                with pytest.raises(SessionConflictError):
+                    await store.replace(ID, Session(ID), expected=expected)
+            assert await client.get(key_of(store)) == raw
+
+    asyncio.run(main())
+
+
+def test_prefixes_and_globs_are_plain_text():
+    async def main():
+        base = uuid.uuid4().hex
+        ids = ["a*b:1", "axb:1", "a?b:1", "a[x]b:1", "a\\b:1", "a^b-c:1"]
+        for infix in ("", "[ab]*", "\\"):
+            async with opened(f"{base}{infix}?:", expires_in=1) as (store, _), opened(f"{base}{infix}x:") as (other, _):
+                await put(other, "other:1")
+                for session_id in ids:
+                    await put(store, session_id)
+                assert await everything(store) == sorted(ids)
+                for session_id in ids:
+                    assert await everything(store, session_id[:-1]) == [session_id]
+
+    asyncio.run(main())
+
+
+def test_a_store_whose_key_prefix_begins_with_anothers_is_not_listed_there():
+    async def main():
+        base = uuid.uuid4().hex
+        async with opened(f"{base}:") as (outer, _), opened(f"{base}:b:") as (inner, _):
+            await put(outer, "telegram:1")
+            await put(inner, "telegram:2")
+            assert await everything(outer) == ["telegram:1"]
+            assert await everything(inner) == ["telegram:2"]
+            with pytest.raises(CorruptSessionError):
+                await outer.read("b:telegram:2")
+
+    asyncio.run(main())
+
+
+def test_scan_pages_through_many_and_takes_the_longest_ids():
+    async def main():
+        async with opened(expires_in=5) as (store, _):
+            ids = [f"t:{i}" for i in range(700)] + ['"' * 512, "\\" * 512, "\N{GRINNING FACE}" * 128]
+            assert (
+                await store.replace_many([Replacement(Session(i, {"x": "y" * 3000}), None) for i in ids])
+                == [None] * 703
+            )
+            assert await everything(store) == sorted(ids)
+            assert await everything(store, limit=7) == sorted(ids)
+            page = await store.scan(limit=50)
+            assert 0 < len(page.sessions) < 200
+            for after in ("", "x", "1", "-1@", "99999999999999999999999@", "0@nowhere:1"):
+                with pytest.raises(StoreError):
+                    await store.scan(after=after)
+            await store.destroy_many(ids)
+            assert await everything(store) == []
+
+    asyncio.run(main())
+
+
+def test_contended_turns_lose_nothing():
+    async def worker(number):
+        async with Sessions("redis", url=servers.redis_url(), key_prefix=prefix, expires_in=5) as sessions:
+            for _ in range(10):
+                await sessions.update(ID, lambda session: session.state.update(n=session.state.get("n", 0) + 1))
+
+    async def main():
+        await asyncio.gather(*(worker(number) for number in range(8)))
+        async with opened(prefix) as (store, _):
+            assert (await store.read(ID)).state == {"n": 80}
+
+    prefix = uuid.uuid4().hex + ":"
+    asyncio.run(main())
+
+
+def test_a_url_takes_the_place_of_host_and_port():
+    store = open_store(
+        "redis", url="redis://one:7000/2", host="two", port=1, username="u", password="p", db=3, key_prefix="x:"
+    )
+    assert repr(store) == "RedisSessionStore(redis at one:7000/2, key_prefix='x:')"
+    assert "two:1" in repr(open_store("redis", host="two", port=1))
+    assert "localhost:6379," in repr(RedisSessionStore())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"url": "redis://h", "host": "h"},
+        {"url": "redis://h", "db": 0},
+        {"unix_socket_path": "/s", "host": "h"},
+        {"url": "http://:hunter2@h"},
+        {"url": "redis://user:hunter/2@h:1"},
+        {"url": "redis://user:hunter2@h:port"},
+        {"url": "redis://user:hunter2@h/name"},
+        {"url": "redis://user:hunter2@h?no_such=1"},
+        {"url": "unix://"},
+        {"url": "redis://[::1:7", "timeout": 1},
+        {"timeout": 0},
+        {"timeout": -1},
+        {"max_connections": 0},
+        {"expires_in": 0},
+        {"client": object()},
+    ],
+)
+def test_options_that_cannot_be(options):
+    with pytest.raises(ConfigError) as caught:
+        RedisSessionStore(**options)
+    assert "hunter" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_secrets_are_not_shown():
+    store = RedisSessionStore("redis://user:hunter2@localhost:6379/0")
+    assert "hunter2" not in repr(store)
+    assert "user" not in repr(store)

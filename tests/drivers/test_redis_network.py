@@ -1,0 +1,358 @@
+"""The Redis driver where the network fails: every answer is an error within the timeout, and no answer is somebody else's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import random
+import shutil
+import ssl
+import subprocess
+import time
+import uuid
+import warnings
+
+import pytest
+from redis.asyncio import Redis
+
+import servers
+from botsession import Session, SessionConflictError, StoreError, StoreUnavailableError
+from botsession.protocol import Replacement
+from botsession_redis import RedisSessionStore
+
+ID = "telegram:42"
+
+
+class Proxy:
+    """Stands between a store and the server; `mode` says what it does to what passes.
+
+    pass: nothing. hang: swallows what the client sends. lose: passes it on, and cuts the connection instead of passing
+    back the answer. cut: cuts the connection instead of passing it on.
+    """
+
+    def __init__(self):
+        self.mode = "pass"
+        self.writers = set()
+
+    async def serve(self, reader, writer):
+        server_reader, server_writer = await asyncio.open_connection(
+            "127.0.0.1", int(servers.redis_url().split(":")[2])
+        )
+        self.writers |= {writer, server_writer}
+        await asyncio.gather(
+            self.pump(reader, server_writer, ("hang", "cut")), self.pump(server_reader, writer, ("lose",))
+        )
+
+    async def pump(self, reader, writer, modes):
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                if self.mode in modes and self.mode != "hang":
+                    self.mode = "pass"
+                    break
+                if self.mode not in modes:
+                    writer.write(data)
+        for each in self.writers if self.mode == "pass" else ():
+            each.close()
+
+    def cut(self):
+        for writer in self.writers:
+            writer.close()
+
+
+@contextlib.asynccontextmanager
+async def proxied(tls=None, **options):
+    proxy = Proxy()
+    listener = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, ssl=tls)
+    port = listener.sockets[0].getsockname()[1]
+    url = f"{'rediss' if tls else 'redis'}://127.0.0.1:{port}{options.pop('query', '')}"
+    store = RedisSessionStore(url, key_prefix=uuid.uuid4().hex + ":", **options)
+    try:
+        yield proxy, store
+    finally:
+        await store.close()
+        proxy.cut()
+        listener.close()
+        await asyncio.sleep(0.01)
+
+
+def operations(store):
+    session = Session(ID)
+    return [
+        store.ping,
+        lambda: store.read(ID),
+        lambda: store.write(ID, session),
+        lambda: store.replace(ID, session, expected=None),
+        lambda: store.touch(ID, None),
+        lambda: store.destroy(ID),
+        store.scan,
+        lambda: store.read_many([ID, "t:1"]),
+        lambda: store.replace_many([Replacement(session, None), Replacement(Session("t:1"), None)]),
+        lambda: store.destroy_many([ID, "t:1"]),
+    ]
+
+
+async def fails(operation):
+    with pytest.raises(StoreUnavailableError) as caught:
+        await operation()
+    assert caught.value.__cause__ is not None
+    return str(caught.value)
+
+
+def test_nobody_listens():
+    async def main():
+        port = servers.free_port()
+        store = RedisSessionStore(host="127.0.0.1", port=port, password="hunter2")
+        message = await fails(store.init)
+        assert message.startswith(f"redis at 127.0.0.1:{port} does not answer: ")
+        assert message.endswith("is it running, and is the address right?")
+        assert "hunter2" not in message
+        with pytest.raises(StoreError, match="init"):
+            await store.read(ID)
+
+    asyncio.run(main())
+
+
+def test_an_unknown_host():
+    async def main():
+        await fails(RedisSessionStore(host="no-such-host.invalid", timeout=3).init)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_a_hanging_server_is_told_in_time(number):
+    async def main():
+        async with proxied(timeout=0.2) as (proxy, store):
+            await store.init()
+            proxy.mode = "hang"
+            began = time.monotonic()
+            assert "did not answer within 0.2 s" in await fails(operations(store)[number])
+            assert time.monotonic() - began < 1
+            proxy.mode = "pass"
+            await operations(store)[number]()
+
+    asyncio.run(main())
+
+
+def test_a_server_that_hangs_from_the_beginning():
+    async def main():
+        async with proxied(timeout=0.2) as (proxy, store):
+            proxy.mode = "hang"
+            began = time.monotonic()
+            await fails(store.init)
+            assert time.monotonic() - began < 1
+            proxy.mode = "pass"
+            await store.init()
+            assert await store.read(ID) is None
+
+    asyncio.run(main())
+
+
+def test_waiting_for_a_connection_counts():
+    async def main():
+        async with proxied(timeout=0.3, max_connections=1) as (proxy, store):
+            await store.init()
+            proxy.mode = "hang"
+            began = time.monotonic()
+            outcomes = await asyncio.gather(*(store.read(ID) for _ in range(20)), return_exceptions=True)
+            assert all(isinstance(outcome, StoreUnavailableError) for outcome in outcomes)
+            assert time.monotonic() - began < 2
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_connections_that_went_stale_do_not_matter(number):
+    async def main():
+        async with proxied() as (proxy, store):
+            await store.init()
+            proxy.cut()
+            await asyncio.sleep(0.02)
+            await operations(store)[number]()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("mode", ["lose", "cut"])
+def test_a_lost_connection_neither_loses_nor_doubles_a_replace(mode):
+    async def main():
+        async with proxied() as (proxy, store):
+            await store.init()
+            session = Session(ID, {"n": 1})
+            proxy.mode = mode
+            await store.replace(ID, session, expected=None)
+            assert await store.read(ID) == session
+            before = session.version
+            proxy.mode = mode
+            await store.replace(ID, session, expected=before)
+            assert await store.read(ID) == session
+            proxy.mode = mode
+            # Refused, both times: but after a lost answer nobody knows that it was refused the first time.
+            assert "does not answer" in await fails(lambda: store.replace(ID, Session(ID), expected=before))
+            with pytest.raises(SessionConflictError):
+                await store.replace(ID, Session(ID), expected=before)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("mode", ["lose", "cut"])
+@pytest.mark.parametrize("number", [0, 1, 3, 4, 5, 6, 7, 8, 9])
+def test_what_may_be_repeated_is(mode, number):
+    async def main():
+        async with proxied() as (proxy, store):
+            await store.init()
+            proxy.mode = mode
+            await operations(store)[number]()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("mode", ["lose", "cut"])
+def test_a_write_is_never_sent_twice(mode):
+    async def main():
+        async with proxied() as (proxy, store):
+            await store.init()
+            proxy.mode = mode
+            await fails(lambda: store.write(ID, Session(ID)))
+
+    asyncio.run(main())
+
+
+def test_a_server_that_was_started_again():
+    async def main():
+        port = servers.free_port()
+        with servers.redis_server(port=port):
+            store = await RedisSessionStore(host="127.0.0.1", port=port).init()
+            session = Session(ID)
+            await store.replace(ID, session, expected=None)
+            await asyncio.gather(*(store.read(ID) for _ in range(50)))
+        for operation in operations(store):
+            await fails(operation)
+        with servers.redis_server(port=port):
+            assert await store.read(ID) is None
+            await store.replace(ID, session, expected=None)
+            assert await store.read(ID) == session
+            await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_read_that_was_cancelled_disturbs_no_other():
+    async def main():
+        store = RedisSessionStore(servers.redis_url(), key_prefix=uuid.uuid4().hex + ":", max_connections=4)
+        await store.init()
+        ids = [f"t:{number}" for number in range(20)]
+        await store.replace_many([Replacement(Session(each, {"me": each, "pad": "x" * 20_000}), None) for each in ids])
+        chance = random.Random(5)
+
+        async def check(session_id):
+            for each in [await store.read(session_id), *await store.read_many([session_id])]:
+                assert each.state["me"] == session_id
+
+        for _ in range(20):
+            tasks = [asyncio.create_task(check(each)) for each in ids]
+            for task in tasks[::2]:
+                await asyncio.sleep(chance.random() * 0.002)
+                task.cancel()
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+            assert {type(each) for each in outcomes} <= {type(None), asyncio.CancelledError}
+        async with asyncio.timeout(5):
+            await asyncio.gather(*(check(each) for each in ids * 5))
+        assert store._link._turns._value == 4
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_many_tasks_wait_for_few_connections():
+    async def main():
+        store = RedisSessionStore(servers.redis_url(), key_prefix=uuid.uuid4().hex + ":", timeout=20)
+        await store.init()
+        await asyncio.gather(*(store.write(f"t:{number}", Session(f"t:{number}")) for number in range(1024)))
+        found = await asyncio.gather(*(store.read(f"t:{number}") for number in range(1024)))
+        assert [each.id for each in found] == [f"t:{number}" for number in range(1024)]
+        async with Redis.from_url(servers.redis_url()) as client:
+            assert int((await client.info("clients"))["connected_clients"]) < 64
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_more_waiting_than_a_ready_client_has_connections():
+    async def main():
+        async with Redis.from_url(servers.redis_url(), max_connections=8) as client:
+            store = RedisSessionStore(client=client, max_connections=8, key_prefix=uuid.uuid4().hex + ":")
+            await store.init()
+            await asyncio.gather(*(store.write(f"t:{number}", Session(f"t:{number}")) for number in range(512)))
+
+    asyncio.run(main())
+
+
+def test_a_second_event_loop():
+    store = RedisSessionStore(servers.redis_url(), key_prefix=uuid.uuid4().hex + ":", max_connections=2)
+
+    async def use():
+        await store.init()
+        await asyncio.gather(*(store.write(f"t:{number}", Session(f"t:{number}")) for number in range(20)))
+
+    async def forget():
+        with pytest.raises(StoreError, match="another event loop"):
+            await store.read("t:1")
+        with pytest.raises(StoreError, match="another event loop"):
+            await store.write("t:1", Session("t:1"))
+
+    async def close():
+        await store.close()
+        await store.close()
+
+    with warnings.catch_warnings():
+        # Whoever lets a loop end without closing the store is warned by Python itself.
+        warnings.simplefilter("ignore", ResourceWarning)
+        asyncio.run(use())
+        asyncio.run(forget())
+        asyncio.run(use())
+        asyncio.run(close())
+        asyncio.run(use())
+        asyncio.run(forget())
+        gc.collect()
+        asyncio.run(close())
+        gc.collect()
+
+
+def test_concurrent_init_and_use_after_close():
+    async def main():
+        store = RedisSessionStore(servers.redis_url())
+        assert await asyncio.gather(*(store.init() for _ in range(10))) == [store] * 10
+        await store.close()
+        for operation in operations(store):
+            with pytest.raises(StoreError, match="not open"):
+                await operation()
+        await store.init()
+        await store.ping()
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_tls(tmp_path):
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl to make a certificate with")
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+
+    async def main():
+        async with proxied(tls, query=f"?ssl_ca_certs={certificate}") as (proxy, store):
+            await store.init()
+            session = Session(ID)
+            await store.replace(ID, session, expected=None)
+            assert await store.read(ID) == session
+        async with proxied(tls) as (proxy, store):
+            assert "certificate" in await fails(store.init)
+
+    asyncio.run(main())

@@ -1,0 +1,286 @@
+"""The Redis driver with every kind of server and client: passwords, ACL users, sockets, Cluster, Sentinel, ready clients."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pathlib
+import tempfile
+import time
+import uuid
+
+import pytest
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.sentinel import Sentinel
+
+import servers
+from botsession import CorruptSessionError, Session, SessionConflictError, StoreError, StoreUnavailableError
+from botsession.protocol import Replacement
+from botsession_redis import RedisSessionStore
+
+ID = "telegram:42"
+
+
+async def everything(store, limit=None):
+    found, after = [], None
+    while True:
+        page = await store.scan(after=after, limit=limit)
+        found += page.sessions
+        after = page.next
+        if after is None:
+            return sorted({info.id for info in found})
+
+
+async def exercise(store):
+    """Uses every method once, and a little more."""
+    await store.init()
+    await store.ping()
+    ids = sorted(f"t:{number}" for number in range(40))
+    sessions = [Session(each, {"me": each}) for each in ids]
+    assert await store.replace_many([Replacement(each, None) for each in sessions]) == [None] * 40
+    assert await store.read_many(ids) == sessions
+    refused = await store.replace_many([Replacement(Session(each), None) for each in ids[:3]])
+    assert [type(each) for each in refused] == [SessionConflictError] * 3
+    assert await everything(store) == ids
+    assert await everything(store, limit=3) == ids
+    session = await store.read("t:7")
+    await store.write("t:7", session)
+    before = session.version
+    await store.replace("t:7", session, expected=before)
+    with pytest.raises(SessionConflictError):
+        await store.replace("t:7", session, expected=before)
+    assert await store.touch("t:7", None)
+    assert (await store.read("t:7")).expires_at is None
+    assert not await store.touch("t:absent", None)
+    await store.destroy("t:7")
+    assert await store.read_many(["t:7", "t:8"]) == [None, await store.read("t:8")]
+    await store.destroy_many(ids)
+    assert await everything(store) == []
+
+
+@contextlib.contextmanager
+def server_with(*arguments):
+    with servers.redis_server(*arguments) as url:
+        yield int(url.rpartition(":")[2])
+
+
+async def refused(*arguments, **options):
+    with pytest.raises(StoreUnavailableError) as caught:
+        await RedisSessionStore(*arguments, **options).init()
+    message = str(caught.value)
+    assert "hunter2" not in message
+    assert caught.value.__cause__ is not None
+    return message
+
+
+def test_passwords():
+    async def main(port):
+        assert "refused the credentials" in await refused(port=port)
+        assert "refused the credentials" in await refused(f"redis://:wrong-hunter2@localhost:{port}")
+        assert "refused the credentials" in await refused(port=port, username="nobody", password="wrong-hunter2")
+        for store in (
+            RedisSessionStore(port=port, password="hunter2/ä"),
+            RedisSessionStore(f"redis://:hunter2%2F%C3%A4@localhost:{port}/3"),
+        ):
+            await exercise(store)
+            await store.close()
+
+    with server_with("--requirepass", "hunter2/ä") as port:
+        asyncio.run(main(port))
+
+
+def test_an_acl_user_with_few_rights():
+    rights = "+get +getrange +set +unlink +evalsha +eval +scan +ping"
+
+    async def main(port):
+        async with Redis(port=port) as admin:
+            await admin.execute_command("ACL", "SETUSER", "bot", "on", ">hunter2", "~botsession:*", *rights.split())
+            store = RedisSessionStore(f"redis://bot:hunter2@localhost:{port}")
+            await exercise(store)
+            await store.close()
+            store = RedisSessionStore(f"redis://bot:hunter2@localhost:{port}", key_prefix="other:")
+            await store.init()
+            for operation in (
+                lambda: store.read(ID),
+                lambda: store.replace(ID, Session(ID), expected=None),
+                lambda: store.read_many([ID]),
+                lambda: store.destroy_many([ID]),
+            ):
+                with pytest.raises(StoreUnavailableError, match="ACL user"):
+                    await operation()
+            await store.close()
+            await admin.execute_command("ACL", "SETUSER", "bot", "-ping")
+            assert "ACL user" in await refused(f"redis://bot:hunter2@localhost:{port}")
+
+    with server_with() as port:
+        asyncio.run(main(port))
+
+
+def test_a_unix_socket():
+    async def main(path):
+        for options in (
+            {"unix_socket_path": path, "username": "default", "password": "hunter2", "db": 2},
+            {"url": f"unix://default:hunter2@{path}?db=2"},
+        ):
+            store = RedisSessionStore(**options)
+            await exercise(store)
+            assert f"{path}/2" in repr(store)
+            await store.close()
+        assert "refused the credentials" in await refused(unix_socket_path=path)
+        assert "does not answer" in await refused(unix_socket_path=path + "x")
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "socket")  # noqa: PTH118 - the option is a str
+        with server_with("--unixsocket", path, "--requirepass", "hunter2"):
+            asyncio.run(main(path))
+
+
+def test_a_full_server():
+    async def main(port):
+        async with Redis(port=port) as admin:
+            store = await RedisSessionStore(port=port).init()
+            session = Session(ID)
+            await store.write(ID, session)
+            await admin.config_set("maxmemory", "1")
+            for operation in (
+                lambda: store.write(ID, Session(ID)),
+                lambda: store.replace(ID, session, expected=session.version),
+                lambda: store.touch(ID, None),
+            ):
+                with pytest.raises(StoreUnavailableError, match="maxmemory"):
+                    await operation()
+            assert (await store.read(ID)).state == {}
+            await store.destroy(ID)
+            await store.close()
+
+    with server_with("--maxmemory-policy", "noeviction") as port:
+        asyncio.run(main(port))
+
+
+def test_a_replica():
+    async def main(port):
+        async with Redis(port=port) as admin:
+            store = await RedisSessionStore(port=port).init()
+            await admin.execute_command("REPLICAOF", "127.0.0.1", servers.free_port())
+            for operation in (
+                lambda: store.write(ID, Session(ID)),
+                lambda: store.replace(ID, Session(ID), expected=None),
+                lambda: store.destroy(ID),
+            ):
+                with pytest.raises(StoreUnavailableError, match="replica"):
+                    await operation()
+            await store.close()
+
+    with server_with() as port:
+        asyncio.run(main(port))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"decode_responses": True},
+        {"protocol": 3, "decode_responses": True},
+        {"protocol": 2},
+        {"encoding": "latin-1"},
+    ],
+)
+def test_a_ready_client_is_used_and_never_closed(options):
+    async def main():
+        async with Redis.from_url(servers.redis_url(), **options) as client:
+            prefix = uuid.uuid4().hex + ":"
+            store = RedisSessionStore(client=client, key_prefix=prefix)
+            await exercise(store)
+            await store.write("t:ü", Session("t:ü"))
+            await client.execute_command("SET", f"{prefix}{ID}".encode(), b"\xff")
+            with pytest.raises(CorruptSessionError) as caught:
+                await store.read(ID)
+            assert caught.value.raw == b"\xff"
+            await store.destroy(ID)
+            assert await everything(store) == ["t:ü"]
+            before = len(client.connection_pool._available_connections)
+            await store.close()
+            assert before == len([each for each in client.connection_pool._available_connections if each.is_connected])
+            assert await client.ping()
+
+    asyncio.run(main())
+
+
+def test_sentinel():
+    async def main(port, sentinel_port):
+        sentinel = Sentinel([("127.0.0.1", sentinel_port)])
+        async with sentinel.master_for("bots") as client:
+            store = RedisSessionStore(client=client)
+            deadline = time.monotonic() + 20
+            while True:
+                try:
+                    await store.init()
+                    break
+                except StoreUnavailableError:
+                    assert time.monotonic() < deadline
+                    await asyncio.sleep(0.1)
+            await exercise(store)
+            await store.close()
+        for each in sentinel.sentinels:
+            await each.aclose()
+
+    with server_with() as port, tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "sentinel.conf")
+        path.write_text(f"sentinel monitor bots 127.0.0.1 {port} 1\n")
+        sentinel_port = servers.free_port()
+        command = [servers.redis_binary(), str(path), "--port", str(sentinel_port), "--sentinel"]
+        with servers._running(command, sentinel_port, folder):
+            asyncio.run(main(port, sentinel_port))
+
+
+async def form_cluster(ports):
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(Redis(host="127.0.0.1", port=port)) for port in ports]
+        for index, client in enumerate(clients):
+            first, last = 16384 * index // len(ports), 16384 * (index + 1) // len(ports) - 1
+            await client.execute_command("CLUSTER ADDSLOTSRANGE", first, last)
+            await client.execute_command("CLUSTER MEET", "127.0.0.1", ports[0])
+        deadline = time.monotonic() + 30
+        for client in clients:
+            while True:
+                state = await client.execute_command("CLUSTER INFO")
+                if state["cluster_state"] == "ok" and state["cluster_known_nodes"] == str(len(ports)):
+                    break
+                assert time.monotonic() < deadline, state
+                await asyncio.sleep(0.05)
+
+
+def cluster_port():
+    while (port := servers.free_port()) > 55_000:
+        pass
+    return port
+
+
+def test_cluster():
+    async def main(ports):
+        await form_cluster(ports)
+        async with RedisCluster(host="127.0.0.1", port=ports[0]) as client:
+            store = RedisSessionStore(client=client)
+            await exercise(store)
+            await client.flushall(target_nodes=RedisCluster.PRIMARIES)
+            await client.execute_command("SCRIPT FLUSH", target_nodes=RedisCluster.PRIMARIES)
+            session = Session(ID)
+            await store.replace(ID, session, expected=None)
+            await client.hset("botsession:t:wrong", "field", "value")
+            one, wrong = await store.read_many([ID, "t:wrong"])
+            assert one == session
+            assert isinstance(wrong, CorruptSessionError)
+            await store.destroy("t:wrong")
+            page = await store.scan(limit=1)
+            assert page.next
+            with pytest.raises(StoreError, match="cluster has changed"):
+                await store.scan(after="0@127.0.0.1:1")
+            await store.close()
+            assert await client.ping(target_nodes=RedisCluster.PRIMARIES)
+
+    with contextlib.ExitStack() as stack:
+        ports = [cluster_port() for _ in range(3)]
+        for port in ports:
+            stack.enter_context(servers.redis_server("--cluster-enabled", "yes", port=port))
+        asyncio.run(main(ports))
