@@ -7,6 +7,7 @@ import pathlib
 from collections import Counter, defaultdict
 
 import pytest
+
 from botsession.protocol import POWERS, powers
 from botsession.testing import StoreContract
 

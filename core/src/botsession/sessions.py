@@ -55,7 +55,8 @@ _LONGEST_PAUSE: Final = 0.25
 class Sessions(Generic[StateT]):
     """The sessions of a bot, in one store.
 
-    Use it as an asynchronous context manager, or call `init` and `close`. It closes the store only if it made it.
+    Use it as an asynchronous context manager, or call `init` and `close`. It closes the store only if it made it. A block
+    that ends by an exception, Ctrl-C included, does not wait for turns of other tasks.
 
     Args:
         source: A store, a driver's name (`redis`), a URL (`redis://localhost:6379/0`), the path of a class
@@ -156,8 +157,7 @@ class Sessions(Generic[StateT]):
                 "close was called inside a turn and would wait for it; call it after the turn has ended"
             )
         await self._line.empty()
-        if self._owns_store and isinstance(self.store, SupportsClose):
-            await self.store.close()
+        await self._close_store()
 
     async def __aenter__(self) -> Self:
         return await self.init()
@@ -165,7 +165,10 @@ class Sessions(Generic[StateT]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.close()
+        if kind is None:
+            await self.close()
+        else:
+            await self._close_store()
 
     def turn(self, session_id: str) -> Turn[StateT]:
         """Begins a turn: `async with sessions.turn(session_id) as session`.
@@ -254,6 +257,10 @@ class Sessions(Generic[StateT]):
     def initial_state(self) -> StateT:
         """Returns a fresh copy of the initial state."""
         return states.from_json(msgspec.json.decode(self._initial), self._state_type)
+
+    async def _close_store(self) -> None:
+        if self._owns_store and isinstance(self.store, SupportsClose):
+            await self.store.close()
 
     async def _begin(self, session_id: str) -> tuple[Session[StateT], str | None]:
         """Returns the session a turn begins with, and the version under which it is stored."""
