@@ -96,7 +96,7 @@ class MemorySessionStore:
         return self._read(session_id)
 
     async def write(self, session_id: str, session: StoredSession) -> None:
-        self._entries[session_id] = self._entry(session_id, session)
+        self._entries.put(session_id, self._entry(session_id, session))
 
     async def destroy(self, session_id: str) -> None:
         self._check(session_id)
@@ -111,7 +111,7 @@ class MemorySessionStore:
         if entry is None:
             return False
         raw = records.renew(entry.raw, expires_at=expires_at, last_activity=self.lifetime.now())
-        self._entries[session_id] = _Entry(raw, _deadline(expires_at))
+        self._entries.put(session_id, _Entry(raw, _deadline(expires_at)))
         return True
 
     async def scan(self, prefix: str = "", *, after: str | None = None, limit: int | None = None) -> ScanPage:
@@ -189,7 +189,7 @@ class MemorySessionStore:
             unchanged = expected is not None and records.has_version(stored.raw, expected)
         if not unchanged:
             raise SessionConflictError(session_id)
-        self._entries[session_id] = entry
+        self._entries.put(session_id, entry)
 
     def _entry(self, session_id: str, session: StoredSession) -> _Entry:
         """Returns what to store of a session that is written now."""
@@ -211,6 +211,13 @@ class _Entries(TLRUCache[str, _Entry]):
             max_size, ttu=lambda _id, entry, _now: entry.deadline, timer=lambda: lifetime.now().timestamp()
         )
         self.evictions = 0
+
+    def put(self, session_id: str, entry: _Entry) -> None:
+        """Stores an entry in the place of another; where its deadline has passed, none of them stays."""
+        if entry.deadline > self.timer():
+            self[session_id] = entry
+        else:  # before its version 8, cachetools would keep the old one
+            self.pop(session_id, None)
 
     def all_ids(self) -> Iterator[str]:
         """Returns the ids of all entries, expired ones too; asks no clock for each of them."""
