@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import functools
 import uuid
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import pytest
@@ -73,7 +74,9 @@ class Bench:
 
     async def open(self, beside: str = "", **options: Any) -> AnyStore:
         """Makes a store and connects it; the bench closes it when the test ends."""
-        return await self.adopt(self.make(beside, **options)).init()
+        store = self.adopt(self.make(beside, **options))
+        await store.init()
+        return store
 
     def adopt(self, store: AnyStore) -> AnyStore:
         """Has the bench close a store when the test ends."""
@@ -120,6 +123,12 @@ class Bench:
             if after is None:
                 return found
         pytest.fail("the scan does not end: 10,000 pages, each with a `next`")
+
+
+def later(bench: Bench, minutes: float) -> datetime:
+    """Returns the moment so many minutes from now, in whole milliseconds."""
+    moment = bench.clock() + timedelta(minutes=minutes)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 @contextlib.contextmanager

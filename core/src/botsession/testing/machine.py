@@ -7,9 +7,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import timedelta
 from typing import Any, ParamSpec
 
+import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -25,7 +25,7 @@ from botsession.protocol import (
     SupportsTouch,
 )
 from botsession.session import SessionInfo
-from botsession.testing.bench import Bench
+from botsession.testing.bench import Bench, later
 from botsession.testing.samples import exact, json_objects
 
 EXPIRES_IN = 10
@@ -75,6 +75,9 @@ class StoreMachine(RuleBasedStateMachine):
         """Puts into the model what was stored."""
         assert session.version not in self.versions, "a version came twice"
         self.versions.append(session.version)
+        if isinstance(self.bench.store, SupportsExpiry):
+            length = EXPIRES_IN if session.expires_in is msgspec.UNSET else session.expires_in
+            assert session.expires_at == (None if length is None else later(self.bench, length))
         self.model[session.id] = copy.deepcopy(session)
 
     def expected(self, session_id: str, kind: str) -> tuple[str | None, bool]:
@@ -137,13 +140,11 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(name=names, minutes=st.sampled_from([None, 0.5, 5, 30]))
     def touch(self, name: str, minutes: float | None) -> None:
         session_id = self.prefix + name
-        now = self.bench.clock()
-        now = now.replace(microsecond=now.microsecond // 1000 * 1000)
-        deadline = None if minutes is None else now + timedelta(minutes=minutes)
+        deadline = None if minutes is None else later(self.bench, minutes)
         known = self.known(session_id)
         assert self.run(self.bench.store.touch(session_id, deadline)) is (known is not None)
         if known is not None:
-            self.model[session_id] = dataclasses.replace(known, expires_at=deadline, last_activity=now)
+            self.model[session_id] = dataclasses.replace(known, expires_at=deadline, last_activity=later(self.bench, 0))
 
     @has(SupportsBulk)
     @rule(chosen=st.lists(names, max_size=6))

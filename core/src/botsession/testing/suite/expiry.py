@@ -13,9 +13,8 @@ import pytest
 from botsession.errors import ConfigError
 from botsession.lifetime import utc_now
 from botsession.protocol import SupportsBulk, SupportsExpiry, SupportsPurge, SupportsScan, SupportsTouch
-from botsession.testing.bench import ID, Bench, scenario
+from botsession.testing.bench import ID, Bench, later, scenario
 from botsession.testing.hooks import Hooks
-from botsession.testing.suite.stamps import milliseconds
 
 
 class Expiry(Hooks):
@@ -50,7 +49,7 @@ class Expiry(Hooks):
     @scenario(SupportsExpiry)
     async def test_a_session_lives_for_a_year_where_nothing_is_said(self, bench: Bench) -> None:
         session = await bench.write()
-        assert session.expires_at == milliseconds(bench.clock()) + timedelta(days=365)
+        assert session.expires_at == later(bench, 0) + timedelta(days=365)
 
     @scenario(SupportsExpiry)
     async def test_what_is_no_lifetime_is_refused(self, bench: Bench) -> None:
@@ -115,7 +114,7 @@ class Expiry(Hooks):
 
     @scenario(SupportsExpiry, expires_in=10, max_lifetime=25)
     async def test_no_activity_outlives_the_longest_lifetime(self, bench: Bench) -> None:
-        created = milliseconds(bench.clock())
+        created = later(bench, 0)
         await bench.write()
         for _ in range(3):
             await bench.age(8)
@@ -127,7 +126,7 @@ class Expiry(Hooks):
     @scenario(SupportsExpiry, expires_in=None, max_lifetime=25)
     async def test_the_longest_lifetime_holds_alone(self, bench: Bench) -> None:
         session = await bench.write(expires_in=None)
-        assert session.expires_at == milliseconds(bench.clock()) + timedelta(minutes=25)
+        assert session.expires_at == later(bench, 25)
         await bench.age(25)
         assert await bench.store.read(ID) is None
 
@@ -144,7 +143,7 @@ class Expiry(Hooks):
         await bench.age(10)
         await bench.write(state={"new": 2})
         read = await bench.stored()
-        assert (read.state, read.created_at) == ({"new": 2}, milliseconds(bench.clock()))
+        assert (read.state, read.created_at) == ({"new": 2}, later(bench, 0))
         await bench.age(9)
         assert await bench.store.read(ID) is not None
 
@@ -152,7 +151,7 @@ class Expiry(Hooks):
     async def test_an_expired_session_is_absent_for_touch(self, bench: Bench) -> None:
         await bench.write()
         await bench.age(10)
-        assert await bench.store.touch(ID, bench.clock() + timedelta(minutes=10)) is False
+        assert await bench.store.touch(ID, later(bench, 10)) is False
         assert await bench.store.read(ID) is None
 
     @scenario(SupportsExpiry, SupportsScan, expires_in=10)

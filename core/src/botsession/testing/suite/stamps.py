@@ -4,18 +4,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 
 import pytest
 
 from botsession.protocol import SupportsExpiry, SupportsReplace
-from botsession.testing.bench import ID, Bench, scenario
+from botsession.testing.bench import ID, Bench, later, scenario
 from botsession.testing.hooks import Hooks
-
-
-def milliseconds(moment: datetime) -> datetime:
-    """Returns the moment cut to whole milliseconds."""
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 class Stamps(Hooks):
@@ -53,32 +48,32 @@ class Stamps(Hooks):
     async def test_a_write_stamps_the_session_in_place(self, bench: Bench) -> None:
         bench.clock.advance(milliseconds=0.789)
         session = await bench.write()
-        now = milliseconds(bench.clock())
-        assert (session.last_activity, session.expires_at) == (now, now + timedelta(minutes=10))
+        now = later(bench, 0)
+        assert (session.last_activity, session.expires_at) == (now, later(bench, 10))
         assert await bench.stored() == session
         bench.clock.advance(minutes=3)
         await bench.store.write(ID, session)
-        now = milliseconds(bench.clock())
-        assert (session.last_activity, session.expires_at) == (now, now + timedelta(minutes=10))
+        now = later(bench, 0)
+        assert (session.last_activity, session.expires_at) == (now, later(bench, 10))
         assert await bench.stored() == session
 
     @scenario(SupportsExpiry, SupportsReplace, expires_in=10)
     async def test_a_replace_stamps_the_session_in_place(self, bench: Bench) -> None:
         session = bench.session()
         await bench.store.replace(ID, session, expected=None)
-        now = milliseconds(bench.clock())
+        now = later(bench, 0)
         assert (session.created_at, session.last_activity) == (now, now)
-        assert session.expires_at == now + timedelta(minutes=10)
+        assert session.expires_at == later(bench, 10)
         assert await bench.stored() == session
         bench.clock.advance(minutes=3)
         await bench.store.replace(ID, session, expected=session.version)
-        assert (session.created_at, session.last_activity) == (now, milliseconds(bench.clock()))
+        assert (session.created_at, session.last_activity) == (now, later(bench, 0))
         assert await bench.stored() == session
 
     @scenario(SupportsExpiry)
     async def test_a_session_is_created_once(self, bench: Bench) -> None:
         session = await bench.write()
-        created = milliseconds(bench.clock())
+        created = later(bench, 0)
         assert session.created_at == created
         for _ in range(3):
             bench.clock.advance(minutes=1)

@@ -1,0 +1,52 @@
+"""The kit is tested by stores that are broken on purpose: each must be caught, by the test that is there for it."""
+
+from __future__ import annotations
+
+import kit.broken_bodies
+import kit.broken_crowds
+import kit.broken_faults
+import kit.broken_ids
+import kit.broken_listing
+import kit.broken_replace
+import kit.broken_time  # noqa: F401 - each registers its mutants
+import pytest
+from kit.suites import MUTANTS, BareSuite, ReferenceSuite
+
+from botsession.testing import StoreContract
+
+RUNS = [
+    pytest.param(mutant, test, id=f"{mutant.store_type.__name__}-{test}") for mutant in MUTANTS for test in mutant.tests
+]
+MISTAKES_OF_A_MUTANT = (AttributeError, ImportError, NameError)
+
+
+class TestReference(ReferenceSuite):
+    """The unbroken store passes whatever catches a broken one."""
+
+
+class TestBare(BareSuite):
+    """A store of four methods passes, and is skipped where it has no power."""
+
+
+@pytest.mark.parametrize(("mutant", "test"), RUNS)
+def test_a_mutant_is_caught(mutant, test):
+    try:
+        getattr(mutant.suite(), test)()
+    except pytest.skip.Exception as skipped:
+        pytest.fail(f"{test} was skipped: {skipped}")
+    except MISTAKES_OF_A_MUTANT:
+        raise
+    except (Exception, pytest.fail.Exception):
+        return
+    pytest.fail(f"{test} does not notice what is wrong with {mutant.store_type.__name__}")
+
+
+def test_every_test_of_the_kit_catches_a_mutant():
+    kit = {name for name in dir(StoreContract) if name.startswith("test_")}
+    catching = {test for mutant in MUTANTS for test in mutant.tests}
+    assert kit - catching == set()
+    assert catching - kit == set()
+
+
+def test_there_are_mutants_enough():
+    assert len({mutant.store_type for mutant in MUTANTS}) == len(MUTANTS) >= 100

@@ -1,0 +1,129 @@
+"""Stores that take unreadable or unreachable for absent, or that tell secrets."""
+
+from __future__ import annotations
+
+import logging
+
+from kit.reference import Reference
+from kit.suites import caught_by
+
+from botsession import CorruptSessionError, ScanPage, StoreUnavailableError
+
+
+@caught_by(
+    "test_a_corrupt_session_is_an_error",
+    "test_a_corrupt_session_is_not_replaced",
+    "test_a_corrupt_session_is_its_own_outcome_in_a_batch",
+)
+class TakesCorruptForAbsent(Reference):
+    def decode(self, raw, session_id):
+        try:
+            return super().decode(raw, session_id)
+        except CorruptSessionError:
+            return None
+
+
+@caught_by("test_a_corrupt_session_is_not_replaced", "test_a_corrupt_session_is_its_own_outcome_in_a_batch")
+class ReplacesTheCorrupt(Reference):
+    def matches(self, session_id, expected):
+        try:
+            return super().matches(session_id, expected)
+        except CorruptSessionError:
+            return True
+
+
+@caught_by("test_a_corrupt_session_is_not_repaired_by_a_touch")
+class RepairsAtATouch(Reference):
+    async def touch(self, session_id, expires_at):
+        try:
+            return await super().touch(session_id, expires_at)
+        except CorruptSessionError:
+            self.save(type(await self.read("kit:2"))(session_id))
+            return True
+
+
+@caught_by("test_a_corrupt_session_can_be_destroyed", "test_a_corrupt_session_is_its_own_outcome_in_a_batch")
+class ReadsBeforeItDestroys(Reference):
+    def remove(self, session_id):
+        self.load(session_id)
+        super().remove(session_id)
+
+
+@caught_by("test_a_corrupt_session_can_be_written_over")
+class ReadsBeforeItWrites(Reference):
+    def save(self, session):
+        self.load(session.id)
+        super().save(session)
+
+
+@caught_by("test_a_corrupt_session_is_not_silently_missing_from_a_scan")
+class HidesTheCorrupt(Reference):
+    async def scan(self, prefix="", *, after=None, limit=None):
+        page = await super().scan(prefix, after=after, limit=limit)
+        return ScanPage([info for info in page.sessions if self.entries[info.id].endswith(b"}")], page.next)
+
+
+@caught_by("test_a_corrupt_session_is_its_own_outcome_in_a_batch")
+class FailsTheWholeBatch(Reference):
+    def attempt(self, call, argument):
+        return call(argument)
+
+
+@caught_by("test_a_corrupt_session_is_not_purged")
+class PurgesTheCorrupt(Reference):
+    def is_expired(self, key):
+        return super().is_expired(key) or not self.entries[key].endswith(b"}")
+
+
+@caught_by("test_a_corrupt_session_is_an_error")
+class DropsTheCorrupt(Reference):
+    def decode(self, raw, session_id):
+        try:
+            return super().decode(raw, session_id)
+        except CorruptSessionError:
+            self.remove(session_id)
+            raise
+
+
+@caught_by("test_an_unreachable_backend_is_an_error")
+class TakesUnreachableForAbsent(Reference):
+    async def init(self):
+        self.open = True
+        return self
+
+
+@caught_by("test_an_unreachable_backend_is_an_error")
+class HidesTheCause(Reference):
+    async def init(self):
+        if self.down:
+            raise StoreUnavailableError("the reference is down")
+        return await super().init()
+
+
+@caught_by("test_an_unreachable_backend_is_an_error")
+class RaisesTheBackendsOwnError(Reference):
+    async def init(self):
+        if self.down:
+            raise ConnectionRefusedError(111, "refused")
+        return await super().init()
+
+
+@caught_by("test_secrets_are_not_told")
+class TellsItsPassword(Reference):
+    def __repr__(self):
+        return f"Reference(password={self.password!r})"
+
+
+@caught_by("test_secrets_are_not_told")
+class TellsItsPasswordInAnError(Reference):
+    async def init(self):
+        if self.down:
+            raise StoreUnavailableError(f"no answer from http://bot:{self.password}@example.org") from OSError()
+        return await super().init()
+
+
+@caught_by("test_secrets_are_not_told")
+class LogsItsPassword(Reference):
+    async def init(self):
+        logging.getLogger("botsession.reference").warning("connecting with %s", self.password)
+        return await super().init()

@@ -1,0 +1,202 @@
+"""Stores that list or handle many sessions wrongly."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import re
+
+from kit.reference import Reference
+from kit.suites import caught_by
+
+from botsession import Replacement, ScanPage, SessionConflictError
+
+
+class Listing(Reference):
+    """Changes the page that a scan found."""
+
+    async def scan(self, prefix="", *, after=None, limit=None):
+        return self.change(await super().scan(prefix, after=after, limit=limit), limit)
+
+
+@caught_by("test_a_scan_of_an_empty_store_finds_nothing", "test_nothing_at_once_is_nothing")
+class NeverEnds(Listing):
+    def change(self, page, limit):
+        return ScanPage(page.sessions, page.next or "")
+
+    async def read_many(self, session_ids):
+        return await super().read_many(session_ids) or None
+
+
+@caught_by("test_pages_of_any_size_hold_everything")
+class DropsTheLastPage(Listing):
+    def change(self, page, limit):
+        return ScanPage([], None) if limit and page.next is None else page
+
+
+@caught_by("test_pages_of_any_size_hold_everything", "test_a_scan_finds_what_stays_while_others_come_and_go")
+class SkipsOneBetweenPages(Listing):
+    def change(self, page, limit):
+        return ScanPage(page.sessions[:-1] if page.next and len(page.sessions) > 1 else page.sessions, page.next)
+
+
+@caught_by("test_pages_of_any_size_hold_everything")
+class EndsAtTheLimit(Listing):
+    def change(self, page, limit):
+        return ScanPage(page.sessions, None)
+
+
+@caught_by("test_a_scan_finds_what_stays_while_others_come_and_go")
+class CountsPositions(Reference):
+    async def scan(self, prefix="", *, after=None, limit=None):
+        whole = await super().scan(prefix)
+        start = int(after or 0)
+        end = start + (limit or len(whole.sessions))
+        return ScanPage(whole.sessions[start:end], str(end) if end < len(whole.sessions) else None)
+
+
+@caught_by("test_what_is_no_cursor_is_refused_or_ends_the_scan")
+class StumblesOverACursor(Reference):
+    async def scan(self, prefix="", *, after=None, limit=None):
+        if after is not None and not after.startswith("kit"):
+            raise ValueError(after)
+        return await super().scan(prefix, after=after, limit=limit)
+
+
+@caught_by("test_a_scan_tells_what_a_read_tells")
+class TellsNoDeadline(Listing):
+    def change(self, page, limit):
+        return ScanPage([dataclasses.replace(info, expires_at=None) for info in page.sessions], page.next)
+
+
+@caught_by("test_a_scan_tells_what_a_read_tells")
+class TellsAnotherVersion(Listing):
+    def change(self, page, limit):
+        return ScanPage([dataclasses.replace(info, version="1") for info in page.sessions], page.next)
+
+
+@caught_by("test_a_prefix_is_no_pattern")
+class TakesAPrefixForAGlob(Reference):
+    def has_prefix(self, key, prefix):
+        return fnmatch.fnmatchcase(key, prefix + "*")
+
+
+@caught_by("test_a_prefix_is_no_pattern")
+class TakesAPrefixForARegularExpression(Reference):
+    def has_prefix(self, key, prefix):
+        try:
+            return re.match(prefix, key) is not None
+        except re.error:
+            return key.startswith(prefix)
+
+
+@caught_by("test_a_prefix_is_no_pattern")
+class TakesAPrefixForARange(Reference):
+    def has_prefix(self, key, prefix):
+        return not prefix or prefix <= key < prefix + "\uffff"
+
+
+@caught_by("test_a_prefix_is_no_pattern")
+class IgnoresCaseInAPrefix(Reference):
+    def has_prefix(self, key, prefix):
+        return key.lower().startswith(prefix.lower())
+
+
+@caught_by("test_a_scan_does_not_find_what_was_destroyed")
+class ListsTheDestroyed(Reference):
+    async def destroy(self, session_id):
+        self.ghost = self.entries.get(session_id)
+        await super().destroy(session_id)
+
+    async def scan(self, prefix="", *, after=None, limit=None):
+        if getattr(self, "ghost", None):
+            self.entries["kit:4"] = self.ghost.replace(b'"kit:0"', b'"kit:4"')
+        return await super().scan(prefix, after=after, limit=limit)
+
+
+@caught_by("test_a_scan_finds_ids_that_look_dangerous")
+class HidesDotFiles(Reference):
+    def has_prefix(self, key, prefix):
+        return key.startswith(prefix) and not key.startswith(".")
+
+
+@caught_by("test_read_many_answers_in_the_order_asked")
+class AnswersInItsOwnOrder(Reference):
+    async def read_many(self, session_ids):
+        return await super().read_many(sorted(session_ids))
+
+
+@caught_by("test_read_many_answers_in_the_order_asked")
+class LeavesOutWhatIsAbsent(Reference):
+    async def read_many(self, session_ids):
+        return [session for session in await super().read_many(session_ids) if session]
+
+
+@caught_by("test_read_many_gives_private_copies", "test_read_many_answers_in_the_order_asked")
+class ReadsEachIdOnce(Reference):
+    async def read_many(self, session_ids):
+        distinct = list(dict.fromkeys(session_ids))
+        found = dict(zip(distinct, await super().read_many(distinct), strict=True))
+        return list(found.values()) if len(found) > 1 else [found[session_id] for session_id in session_ids]
+
+
+@caught_by("test_replace_many_has_an_outcome_for_each")
+class StopsAtTheFirstConflict(Reference):
+    async def replace_many(self, replacements):
+        outcomes = []
+        for replacement in replacements:
+            outcomes += await super().replace_many([replacement])
+            if outcomes[-1] is not None:
+                break
+        return outcomes + [outcomes[-1] for _ in replacements[len(outcomes) :]]
+
+
+@caught_by("test_replace_many_has_an_outcome_for_each")
+class MisplacesOutcomes(Reference):
+    async def replace_many(self, replacements):
+        return sorted(await super().replace_many(replacements), key=lambda outcome: outcome is not None)
+
+
+@caught_by("test_replace_many_has_an_outcome_for_each")
+class RaisesTheFirstConflict(Reference):
+    async def replace_many(self, replacements):
+        outcomes = await super().replace_many(replacements)
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
+        return outcomes
+
+
+@caught_by("test_replace_many_has_an_outcome_for_each", "test_many_states_come_back_as_they_were")
+class StampsCopiesInABatch(Reference):
+    async def replace_many(self, replacements):
+        copies = [Replacement(dataclasses.replace(entry.session), entry.expected) for entry in replacements]
+        return await super().replace_many(copies)
+
+
+@caught_by("test_replace_many_has_an_outcome_for_each")
+class NamesTheWrongSession(Reference):
+    async def replace_many(self, replacements):
+        outcomes = await super().replace_many(replacements)
+        return [outcome and SessionConflictError(replacements[0].session.id) for outcome in outcomes]
+
+
+@caught_by("test_replace_many_stores_nothing_where_one_state_is_refused")
+class StoresUpToTheRefusedState(Reference):
+    async def replace_many(self, replacements):
+        return [outcome for entry in replacements for outcome in await super(type(self), self).replace_many([entry])]
+
+
+@caught_by("test_destroy_many_removes_those_and_no_others")
+class DestroysAll(Reference):
+    async def destroy_many(self, session_ids):
+        await super().destroy_many(session_ids)
+        if session_ids:
+            self.entries.clear()
+
+
+@caught_by("test_destroy_many_removes_those_and_no_others")
+class StopsAtTheFirstAbsent(Reference):
+    async def destroy_many(self, session_ids):
+        present = [session_id in self.entries for session_id in session_ids]
+        await super().destroy_many(session_ids[: present.index(False)] if False in present else session_ids)

@@ -1,0 +1,191 @@
+"""A plain store that keeps every rule, with a seam wherever a mutant breaks one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar
+
+from botsession import (
+    ONE_YEAR,
+    CorruptSessionError,
+    Lifetime,
+    ScanPage,
+    SessionConflictError,
+    StoreError,
+    StoreUnavailableError,
+    records,
+    states,
+    utc_now,
+)
+from botsession.ids import check_session_id
+
+
+class Reference:
+    """Keeps encoded sessions in a dict; stores of one process with the same `place` share it."""
+
+    places: ClassVar[dict[str, dict[str, bytes]]] = {}
+
+    def __init__(self, place="", expires_in=ONE_YEAR, *, max_lifetime=None, down=False, password="", clock=utc_now):
+        self.lifetime = self.make_lifetime(expires_in, max_lifetime, clock)
+        self.entries = self.places.setdefault(place, {})
+        self.down = down
+        self.password = password
+        self.open = False
+
+    def __repr__(self):
+        return "Reference()"
+
+    async def init(self):
+        await self.pause()
+        if self.down:
+            raise StoreUnavailableError("the reference is down") from ConnectionRefusedError(111, "refused")
+        self.open = True
+        return self
+
+    async def close(self):
+        self.open = False
+
+    async def ping(self):
+        self.check()
+        await self.pause()
+
+    async def read(self, session_id):
+        self.check(session_id)
+        await self.pause()
+        return self.load(session_id)
+
+    async def write(self, session_id, session):
+        self.check()
+        self.check_pair(session_id, session)
+        self.check_state(session)
+        await self.pause()
+        self.save(session)
+
+    async def destroy(self, session_id):
+        self.check(session_id)
+        await self.pause()
+        self.remove(session_id)
+
+    async def replace(self, session_id, session, *, expected):
+        self.check()
+        self.check_pair(session_id, session)
+        self.check_state(session)
+        await self.pause()
+        if not self.matches(session_id, expected):
+            raise SessionConflictError(session_id)
+        self.save(session)
+
+    async def touch(self, session_id, expires_at):
+        self.check(session_id)
+        await self.pause()
+        session = self.load(session_id)
+        if session is None:
+            return False
+        session.expires_at, session.last_activity = expires_at, self.lifetime.now()
+        self.put(session)
+        return True
+
+    async def scan(self, prefix="", *, after=None, limit=None):
+        self.check()
+        await self.pause()
+        found = sorted(key for key in self.entries if self.has_prefix(key, prefix) and (after is None or key > after))
+        page = found[:limit]
+        infos = [records.decode_info(self.entries[key], key, store=repr(self)) for key in page]
+        alive = [info for info in infos if not self.lifetime.expired(info.expires_at)]
+        return ScanPage(alive, page[-1] if len(page) < len(found) else None)
+
+    async def read_many(self, session_ids):
+        self.check(*session_ids)
+        await self.pause()
+        return [self.attempt(self.load, session_id) for session_id in session_ids]
+
+    async def replace_many(self, replacements):
+        self.check(*(replacement.session.id for replacement in replacements))
+        for replacement in replacements:
+            self.check_state(replacement.session)
+        await self.pause()
+        return [self.attempt(self.replace_now, replacement) for replacement in replacements]
+
+    async def destroy_many(self, session_ids):
+        self.check(*session_ids)
+        await self.pause()
+        for session_id in session_ids:
+            self.remove(session_id)
+
+    async def purge(self):
+        self.check()
+        await self.pause()
+        expired = [key for key in self.entries if self.is_expired(key)]
+        for key in expired:
+            del self.entries[key]
+        return len(expired)
+
+    async def pause(self):
+        await asyncio.sleep(0)
+
+    def make_lifetime(self, expires_in, max_lifetime, clock):
+        return Lifetime(expires_in, max_lifetime=max_lifetime, clock=clock)
+
+    def check(self, *session_ids):
+        if not self.open:
+            raise StoreError("the reference is not open")
+        for session_id in session_ids:
+            self.check_id(session_id)
+
+    def check_id(self, session_id):
+        check_session_id(session_id)
+
+    def check_pair(self, session_id, session):
+        records.check_pair(session_id, session)
+
+    def check_state(self, session):
+        states.encode(states.to_json(session.state))
+        states.encode(session.user, "$.user")
+
+    def key(self, session_id):
+        return session_id
+
+    def has_prefix(self, key, prefix):
+        return key.startswith(prefix)
+
+    def load(self, session_id):
+        raw = self.entries.get(self.key(session_id))
+        session = None if raw is None else self.decode(raw, session_id)
+        return None if session is None or self.lifetime.expired(session.expires_at) else session
+
+    def decode(self, raw, session_id):
+        return records.decode(raw, session_id, store=repr(self))
+
+    def save(self, session):
+        self.stamp(session)
+        self.put(session)
+
+    def stamp(self, session):
+        self.lifetime.stamp(session)
+
+    def put(self, session):
+        self.entries[self.key(session.id)] = records.encode(session)
+
+    def remove(self, session_id):
+        self.entries.pop(self.key(session_id), None)
+
+    def matches(self, session_id, expected):
+        session = self.load(session_id)
+        return (None if session is None else session.version) == expected
+
+    def replace_now(self, replacement):
+        if not self.matches(replacement.session.id, replacement.expected):
+            raise SessionConflictError(replacement.session.id)
+        self.save(replacement.session)
+
+    def attempt(self, call, argument):
+        try:
+            return call(argument)
+        except (CorruptSessionError, SessionConflictError) as error:
+            return error
+
+    def is_expired(self, key):
+        try:
+            return self.lifetime.expired(records.decode_info(self.entries[key], key, store=repr(self)).expires_at)
+        except CorruptSessionError:
+            return False
