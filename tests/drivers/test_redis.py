@@ -195,7 +195,7 @@ def test_one_command_for_each_operation():
                 (lambda: store.read_many([ID, "telegram:1", "telegram:2"]), ["EVALSHA"]),
                 (lambda: store.replace_many([Replacement(Session(f"t:{i}"), None) for i in range(9)]), ["EVALSHA"]),
                 (lambda: store.destroy(ID), ["UNLINK"]),
-                (lambda: store.ping(), ["PING"]),
+                (store.ping, ["PING"]),
             ]:
                 await operation()
                 assert await commands(monitor, client) == expected
@@ -231,7 +231,7 @@ def test_a_key_of_another_type_is_a_corrupt_session():
                 lambda: store.replace(ID, Session(ID), expected=None),
                 lambda: store.replace(ID, Session(ID), expected="0" * 16),
                 lambda: store.touch(ID, None),
-                lambda: store.scan(),
+                store.scan,
             ):
                 with pytest.raises(CorruptSessionError) as caught:
                     await operation()

@@ -66,6 +66,8 @@ def is_no_string(error: Exception) -> bool:
 
 
 def _explained(error: Exception, server: str, timeout: float) -> StoreError:
+    if error.args and isinstance(error.args[0], exceptions.RedisError):
+        error = error.args[0]  # redis-py wraps what a server says while a socket is being connected
     # A server may repeat the arguments of a command that it does not know.
     text = str(error).partition(", with args")[0].rstrip(".")
     match = _CODE.search(text)
