@@ -1,0 +1,153 @@
+"""The two clients, motor's and PyMongo's own: what a URL says, how each is made and closed."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+
+from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
+from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.uri_parser import parse_uri
+
+from botsession import ConfigError, StoreError
+from botsession_mongo import documents
+
+if TYPE_CHECKING:
+    from bson.raw_bson import RawBSONDocument
+    from motor.motor_asyncio import AsyncIOMotorClient
+    from pymongo.asynchronous.collection import AsyncCollection
+
+    Client = AsyncIOMotorClient[Any] | AsyncMongoClient[Any]
+
+Api = Literal["motor", "pymongo"]
+
+DEFAULT_URL = "mongodb://localhost:27017/"
+DEFAULT_DATABASE = "botsession"
+
+
+class Address(NamedTuple):
+    """What a URL says.
+
+    Attributes:
+        url: The URL itself, with its secrets.
+        servers: Where it leads, without secrets.
+        database: The database it names, or the default one.
+        options: Its options, by name in any case.
+    """
+
+    url: str
+    servers: str
+    database: str
+    options: dict[str, Any]
+
+    @property
+    def by_dns(self) -> bool:
+        """Whether the servers are found in the DNS."""
+        return self.url.startswith("mongodb+srv://")
+
+
+def parse(url: str) -> Address:
+    """Returns what a URL says, without any talk on the network.
+
+    Raises:
+        ConfigError: It is no MongoDB URL; the message repeats nothing that may be a password.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in ("mongodb", "mongodb+srv", "mongo"):
+        raise ConfigError("the url of a MongoSessionStore begins with mongodb:// or mongodb+srv://")
+    try:
+        parsed = parse_uri(f"mongodb://{rest}", warn=False)
+    except (PyMongoError, ValueError) as error:
+        if "@" in rest:
+            raise ConfigError(
+                "the url of the MongoSessionStore is no MongoDB URL; "
+                "percent-encode the characters : / ? # [ ] @ % in user and password, and check the options after ?"
+            ) from None
+        raise ConfigError(f"the url of the MongoSessionStore is no MongoDB URL: {error}") from error
+    options = dict(parsed["options"])
+    if options.get("w") == 0:
+        raise ConfigError("w=0 in the url: the server would not tell whether a session was stored; leave it out")
+    servers = ",".join(host if port is None else f"{host}:{port}" for host, port in parsed["nodelist"])
+    if scheme == "mongodb+srv":
+        servers = servers.removesuffix(":27017")
+    scheme = scheme if scheme == "mongodb+srv" else "mongodb"
+    return Address(f"{scheme}://{rest}", servers, parsed["database"] or DEFAULT_DATABASE, options)
+
+
+def check(client: object) -> None:
+    """Refuses what is no asynchronous client.
+
+    Raises:
+        ConfigError: It is neither motor's `AsyncIOMotorClient` nor PyMongo's `AsyncMongoClient`.
+    """
+    motor = sys.modules.get("motor.motor_asyncio")
+    if not isinstance(client, AsyncMongoClient) and not (motor and isinstance(client, motor.AsyncIOMotorClient)):
+        raise ConfigError(
+            "client is motor's AsyncIOMotorClient or PyMongo's AsyncMongoClient; "
+            f"got {type(client).__module__}.{type(client).__qualname__}"
+        )
+
+
+async def connect(address: Address, api: Api, seconds: float) -> Client:
+    """Makes a client of the running event loop, which connects at its first use and gives up after some seconds."""
+    limits = {"timeoutMS": seconds * 1000, "connectTimeoutMS": seconds * 1000}
+    given = {name.lower() for name in address.options}
+    options: dict[str, Any] = {name: value for name, value in limits.items() if name.lower() not in given}
+    if api == "pymongo":
+        return AsyncMongoClient(address.url, **options)
+    from motor.motor_asyncio import AsyncIOMotorClient
+
+    options["io_loop"] = asyncio.get_running_loop()
+    if address.by_dns:
+        return await asyncio.to_thread(AsyncIOMotorClient, address.url, **options)
+    return AsyncIOMotorClient(address.url, **options)
+
+
+async def close(client: Client) -> None:
+    """Closes a client; motor's blocks while it does so."""
+    if isinstance(client, AsyncMongoClient):
+        await client.close()
+    else:
+        await asyncio.to_thread(client.close)
+
+
+def collection(client: Client, name: str) -> AsyncCollection[RawBSONDocument]:
+    """Returns the collection, read from the primary and written to a majority unless the client says otherwise.
+
+    Motor's has the same methods, and what they return is awaited in the same way.
+
+    Raises:
+        ConfigError: The client does not wait for the server's word on a write.
+    """
+    database = client.get_default_database(DEFAULT_DATABASE)
+    concern = database.write_concern
+    if not concern.acknowledged:
+        raise ConfigError("w=0 in the client: the server would not tell whether a session was stored; leave it out")
+    if "w" not in concern.document:
+        concern = WriteConcern(w="majority", **concern.document)
+    found = database.get_collection(
+        name, codec_options=documents.ENVELOPE, read_preference=ReadPreference.PRIMARY, write_concern=concern
+    )
+    return cast("AsyncCollection[RawBSONDocument]", found)
+
+
+async def make_ttl_index(collection: AsyncCollection[RawBSONDocument]) -> None:
+    """Has the server remove what has expired, unless it does so already.
+
+    Raises:
+        StoreError: Another index on `expires_at` stands in the way.
+    """
+    obstacle = f"another index on expires_at of the collection {collection.name!r} stands in the way; drop it, or choose another collection_name"
+    for name, index in (await collection.index_information()).items():
+        if [field for field, _ in index["key"]] == ["expires_at"]:
+            if index.get("expireAfterSeconds") == 0:
+                return
+            if index["key"][0][1] == 1:
+                raise StoreError(f"{obstacle} (it is {name!r})")
+    try:
+        await collection.create_index("expires_at", expireAfterSeconds=0)
+    except OperationFailure as error:
+        if error.code in (85, 86):
+            raise StoreError(obstacle) from error
+        raise

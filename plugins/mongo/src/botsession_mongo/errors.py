@@ -1,0 +1,58 @@
+"""What MongoDB's errors mean to a bot."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pymongo.errors import (
+    AutoReconnect,
+    ConnectionFailure,
+    DocumentTooLarge,
+    NetworkTimeout,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+)
+
+from botsession import SessionTooLargeError, StoreError, StoreUnavailableError
+
+_REFUSED: Final = {11, 13, 18, 8000}
+"""UserNotFound, Unauthorized, AuthenticationFailed, and Atlas's own word for them."""
+
+_NOT_READY: Final = {6, 7, 50, 64, 89, 91, 189, 202, 262, 9001, 10107, 11600, 11602, 13435, 13436}
+"""The network, the time limit, or a primary that steps down; see "Retryable Errors" in MongoDB's specifications."""
+
+_TOO_LARGE: Final = {10334, 17280, 17419, 17420}
+
+
+def translated(error: Exception, where: str) -> StoreError:
+    """Returns the error of the client as one of ours, to be raised from it.
+
+    Args:
+        error: What the client raised, or a `TimeoutError`.
+        where: The server, without secrets.
+    """
+    code = error.code if isinstance(error, OperationFailure) else None
+    if isinstance(error, DocumentTooLarge) or code in _TOO_LARGE:
+        return SessionTooLargeError(f"the session is larger than {where} takes: {_reason(error)}")
+    if code in _REFUSED:
+        return StoreUnavailableError(
+            f"{where} refuses access: {_reason(error)}; "
+            "check user, password and authSource in the URL, and the user's roles"
+        )
+    timed_out = isinstance(error, TimeoutError) or (isinstance(error, PyMongoError) and error.timeout)
+    if timed_out or code in _NOT_READY or isinstance(error, ConnectionFailure):
+        return StoreUnavailableError(
+            f"{where} does not answer: {_reason(error)}; is it running, and is the address right?"
+        )
+    return StoreError(f"{where} could not do that: {_reason(error)}")
+
+
+def was_cut_off(error: BaseException | None) -> bool:
+    """Tells whether the connection broke while the server may have been at work."""
+    return isinstance(error, AutoReconnect) and not isinstance(error, NetworkTimeout | ServerSelectionTimeoutError)
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).partition(" (configured timeouts")[0].partition(", Timeout: ")[0].partition(", full error: ")[0]
+    return text.rstrip(".") or "the time is up"
