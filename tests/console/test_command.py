@@ -167,6 +167,8 @@ with_store = ConsoleBot(MemorySessionStore())
 with_store.on_event(answer)
 with_sessions = ConsoleBot(Sessions("memory"))
 with_sessions.on_event(answer)
+with_mapping = ConsoleBot({"driver": "memory"})
+with_mapping.on_event(answer)
 """
 
 
@@ -175,7 +177,10 @@ def test_a_bot_with_a_ready_made_store(run, folder):
     assert run("console", "ready:with_store", lines="hi\n").returncode == 0
     assert run("console", "ready:with_store", "--driver", "file", lines="hi\n").returncode == 0
     assert (folder / ".sessions").is_dir()
-    fails(run("console", "ready:with_store", "--expires-in", "5"), MISCONFIGURED, "--expires-in", "MemorySessionStore")
+    (folder / "other.toml").write_text("")
+    for option in (("--expires-in", "5"), ("--config", "other.toml")):
+        fails(run("console", "ready:with_store", *option), MISCONFIGURED, option[0], "MemorySessionStore")
+    fails(run("console", "ready:with_mapping", "--config", "other.toml"), MISCONFIGURED, "--config", "mapping")
     assert run("console", "ready:with_sessions", lines="hi\n").returncode == 0
     fails(run("console", "ready:with_sessions", "--driver", "file"), MISCONFIGURED, "--driver", "Sessions")
 

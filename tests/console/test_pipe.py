@@ -67,6 +67,19 @@ def test_a_failing_handler_saves_nothing_and_the_next_line_goes_on(run, folder):
     assert done.stderr == f"botsession: ValueError: two lines ({folder / 'mybot.py'}, line {line})\n"
 
 
+def test_a_handler_need_not_be_a_function(run, folder):
+    (folder / "objects.py").write_text(
+        "from botsession_console import ConsoleBot\n"
+        "class Handler:\n"
+        "    async def __call__(self, context):\n"
+        "        raise LookupError(context.event.text)\n"
+        "bot = ConsoleBot('memory')\n"
+        "bot.on_event(Handler())\n"
+    )
+    done = run("console", "objects:bot", lines="hi\n")
+    assert (done.returncode, done.stderr) == (1, "botsession: LookupError: hi\n")
+
+
 def test_a_handler_may_end_the_program(run):
     done = run("console", "mybot:bot", lines="hi\nleave\nhi\n")
     assert (done.returncode, done.stdout, done.stderr) == (7, "Bot > hi 1\n", "")

@@ -30,10 +30,10 @@ def test_lines_can_be_edited_and_come_back(open_terminal):
     terminal.wait_for("Bot > hello 2\n")
 
 
-def test_state_is_indented(open_terminal):
+def test_state_is_shown(open_terminal):
     terminal = open_terminal("console", "mybot:bot")
     terminal.say("/state")
-    terminal.wait_for('{\n  "count": 0\n}\n')
+    terminal.wait_for('{"count": 0}\n')
 
 
 def test_ctrl_c_at_the_prompt_ends_it_and_leaves_the_terminal_as_it_was(open_terminal):

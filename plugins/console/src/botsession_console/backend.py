@@ -43,17 +43,20 @@ def choose_backend(
     values = {"driver": driver or UNSET, "url": url or UNSET, "expires_in": expires_in}
     given: dict[str, Any] = {key: value for key, value in values.items() if value is not UNSET}
     arguments = Settings(**given, origins={key: "--" + key.replace("_", "-") for key in given})
+    options = " and ".join([*arguments.origins.values(), *(["--config"] if config else [])])
     own = bot.session_store
     if isinstance(own, Sessions):
-        if given:
-            raise ConfigError(f"{_options(given)}: the bot was given a Sessions ready-made, which keeps its store")
+        if options:
+            raise ConfigError(f"{options}: the bot was given a Sessions ready-made, which keeps its store")
         return
     if isinstance(own, SessionStore):
-        if not given:
+        if not options:
             return
         if driver is None and url is None:
-            raise ConfigError(f"--expires-in: the bot was given a {type(own).__name__} ready-made; add --driver")
+            raise ConfigError(f"{options}: the bot was given a {type(own).__name__} ready-made; add --driver")
         own = None
+    if isinstance(own, Mapping) and config:
+        raise ConfigError("--config: the bot was given a mapping, which takes the place of the configuration file")
     settings = arguments.over(_below(own, config))
     store = open_from(settings)
     initial_state = bot.initial_state
@@ -75,7 +78,3 @@ def _below(own: str | Mapping[str, object] | None, config: str | None) -> Settin
     if own is None:
         return found
     return (Settings(url=own) if "://" in own else Settings(driver=own)).over(found)
-
-
-def _options(given: Mapping[str, object]) -> str:
-    return " and ".join("--" + key.replace("_", "-") for key in given)

@@ -96,18 +96,16 @@ class _Conversation:
         """Does what a line says; returns whether the conversation goes on."""
         turn = asyncio.ensure_future(self._act(line))
         await self._attend(turn)
+        interrupted, self._interrupted = self._interrupted, False
         if turn.cancelled():
             self._fail("the turn was cancelled")
-            interrupted, self._interrupted = self._interrupted, False
-            return self._terminal.interactive or not interrupted
-        error = turn.exception()
-        if error is None:
-            return True
-        if isinstance(error, OutputError) or not concerns_one_turn(error):
-            raise error
-        _logger.debug("a turn failed", exc_info=error)
-        self._fail(describe(error, inspect.getsourcefile(inspect.unwrap(self._bot.check_handler()))))
-        return True
+        elif error := turn.exception():
+            if isinstance(error, OutputError) or not concerns_one_turn(error):
+                raise error
+            _logger.debug("a turn failed", exc_info=error)
+            code = getattr(inspect.unwrap(self._bot.check_handler()), "__code__", None)
+            self._fail(describe(error, code and code.co_filename))
+        return self._terminal.interactive or not interrupted
 
     async def _act(self, line: str) -> None:
         word, _, rest = line.strip().partition(" ")

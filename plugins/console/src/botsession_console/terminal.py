@@ -61,8 +61,8 @@ class Terminal:
         self._write(f"Bot > {text}")
 
     def show(self, value: object) -> None:
-        """Shows a value as JSON: on one line, or indented for a person."""
-        self._write(json.dumps(value, ensure_ascii=False, indent=2 if self.interactive else None))
+        """Shows a value as JSON, on one line."""
+        self._write(json.dumps(value, ensure_ascii=False))
 
     def note(self, text: str) -> None:
         """Shows a remark to a person; a script gets none."""
