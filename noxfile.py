@@ -73,6 +73,7 @@ def minimums(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[0])
 def docs(session: nox.Session) -> None:
-    """Builds the documentation site into `site/`; a warning is an error."""
-    install_project(session, "docs")
+    """Runs the conformance kit for the matrix of drivers, and builds the site into `site/`; a warning is an error."""
+    install_project(session, "test", "docs")
+    session.run("pytest", "tests/conformance", env={"BOTSESSION_MATRIX": "docs/reference/drivers.md"})
     session.run("sphinx-build", "--fail-on-warning", "--keep-going", "-b", "dirhtml", "docs", "site")

@@ -9,7 +9,8 @@ What holds for every method:
 * A session that is returned is the caller's own: changing it does not change the store.
 * Every method raises `InvalidSessionIdError` for what is no session id, `StoreUnavailableError` where the backend does
   not answer, and `StoreError` before `init` and after `close`.
-* A store that has a `lifetime` stamps what it writes with `Lifetime.stamp`.
+* A store that has a `lifetime` stamps what it writes with `Lifetime.stamp` and checks it with `states.encode` (which
+  `records.encode` does); for one that has none, `Sessions` does both.
 """
 
 from __future__ import annotations
@@ -144,12 +145,13 @@ class SupportsScan(Protocol):
     async def scan(self, prefix: str = "", *, after: str | None = None, limit: int | None = None) -> ScanPage:
         """Lists sessions page by page, without their bodies.
 
-        A session that is there from the first page to the last is found at least once.
+        A session that is there from the first page to the last is found at least once. An unreadable one is left out
+        and named in the log as a warning; `read` tells what is wrong with it.
 
         Args:
             prefix: How the ids begin.
             after: The `next` of the page before; an opaque text.
-            limit: About how many sessions a page should hold; the driver's own choice where `None`.
+            limit: About how many sessions a page should hold, at least one; the driver's own choice where `None`.
 
         Raises:
             StoreError: `after` is no cursor of this store.

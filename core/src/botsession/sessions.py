@@ -285,8 +285,8 @@ class Sessions(Generic[StateT]):
 
     async def _store(self, session: Session[StateT], expected: str | None) -> None:
         stored = self._for_store(session)
-        _check(stored)
         if self._expiring is None:
+            _check(stored)
             self._lifetime.stamp(stored)
         if self._replacing is not None:
             await self._replacing.replace(session.id, stored, expected=expected)
