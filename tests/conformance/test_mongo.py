@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import bson
 from pymongo import MongoClient
@@ -15,14 +16,27 @@ class TestMongoWithMotor(StoreContract):
     shared = True
     api = "motor"
 
+    @classmethod
+    def setup_class(cls):
+        cls.silent = socket.create_server(("127.0.0.1", 0), backlog=128)
+
+    @classmethod
+    def teardown_class(cls):
+        cls.silent.close()
+
     def options(self, namespace):
-        return {"url": f"{servers.mongo_url()}/conformance", "collection_name": namespace.replace("-", "_"), "api": self.api}
+        return {
+            "url": f"{servers.mongo_url()}/conformance",
+            "collection_name": namespace.replace("-", "_"),
+            "api": self.api,
+        }
 
     async def corrupt(self, store, session_id):
-        await asyncio.to_thread(_corrupt, store._name, session_id)
+        await asyncio.to_thread(_corrupt, store._connection._name, session_id)
 
     def unreachable(self, secret):
-        url = f"mongodb://somebody:{secret}@127.0.0.1:{servers.free_port()}"
+        port = self.silent.getsockname()[1]
+        url = f"mongodb://somebody:{secret}@127.0.0.1:{port}"
         return {"url": url, "timeout": 0.7, "api": self.api}
 
 

@@ -3,11 +3,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import gc
 import os
 import subprocess
 import sys
 import time
 import uuid
+import warnings
 
 import bson
 import pytest
@@ -259,9 +261,9 @@ def test_one_command_per_operation(collection, api):
 @pytest.mark.parametrize(("query", "concern"), [("?w=1", {"w": 1}), ("?journal=true", {"w": "majority", "j": True})])
 def test_the_url_decides_the_write_concern(collection, api, query, concern):
     async def body(store):
-        assert store._collection.write_concern.document == concern
-        assert store._collection.name == collection.name
-        assert store._collection.database.name == "drivers"
+        assert store._connection.collection.write_concern.document == concern
+        assert store._connection.collection.name == collection.name
+        assert store._connection.collection.database.name == "drivers"
         await store.write(ID, Session(ID))
 
     run(body, collection, api, url=f"{servers.mongo_url()}/drivers{query}")
@@ -397,6 +399,11 @@ def test_nobody_listens(api):
     assert "s3cret" not in f"{caught.value}{store!r}"
     with pytest.raises(StoreError, match="not open"):
         asyncio.run(store.read(ID))
+    del caught
+    with warnings.catch_warnings():
+        # PyMongo forgets the socket on which it is connecting when it is closed.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def test_a_wrong_password(collection, api):
