@@ -231,7 +231,7 @@ def test_a_key_of_another_type_is_a_corrupt_session():
                 lambda: store.replace(ID, Session(ID), expected=None),
                 lambda: store.replace(ID, Session(ID), expected="0" * 16),
                 lambda: store.touch(ID, None),
-                store.scan,
+                lambda: everything(store),
             ):
                 with pytest.raises(CorruptSessionError) as caught:
                     await operation()
@@ -312,7 +312,7 @@ def test_scan_pages_through_many_and_takes_the_longest_ids():
             assert await everything(store) == sorted(ids)
             assert await everything(store, limit=7) == sorted(ids)
             page = await store.scan(limit=50)
-            assert 0 < len(page.sessions) < 200
+            assert len(page.sessions) < 200
             for after in ("", "x", "1", "-1@", "99999999999999999999999@", "0@nowhere:1"):
                 with pytest.raises(StoreError):
                     await store.scan(after=after)

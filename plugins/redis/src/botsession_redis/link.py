@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Final, TypeVar, cast
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar
 
 from redis import exceptions
 from redis.asyncio import Redis, RedisCluster
@@ -46,15 +46,16 @@ class Link:
 
     async def open(self) -> None:
         """Makes sure that the server answers."""
-        if self._client is None or self._loop is not asyncio.get_running_loop():
-            await self.close()
-            self._loop = asyncio.get_running_loop()
-            self._turns = asyncio.Semaphore(self._limit)
+        loop = asyncio.get_running_loop()
+        if self._client is None or self._loop is not loop:
+            stale = self._client
             self._client = Redis.from_pool(self._source()) if callable(self._source) else self._source
+            self._loop, self._turns, self._open = loop, asyncio.Semaphore(self._limit), False
+            if stale is not None:
+                await self._release(stale, ended=True)
         client = self._client
         try:
-            async with self._turn():
-                await self._twice(lambda: client.execute_command("PING"))
+            await self._ask(lambda client: client.execute_command("PING"))
         except BaseException:
             if not self._open:
                 await self._release(client)
@@ -65,7 +66,7 @@ class Link:
         """Closes the connections that were opened here."""
         client, self._client, self._open = self._client, None, False
         if client is not None:
-            await self._release(client)
+            await self._release(client, ended=self._loop is not asyncio.get_running_loop())
 
     def check_open(self) -> None:
         """Refuses to work outside of `open` and `close`."""
@@ -81,33 +82,27 @@ class Link:
             *command: Its name and arguments.
             again: Whether it may be sent a second time where the connection was lost.
         """
-        client = self._opened()
-        async with self._turn():
-            if not again:
-                return await client.execute_command(*command)
-            return await self._twice(lambda: client.execute_command(*command))
+        self.check_open()
+        return await self._ask(lambda client: client.execute_command(*command), again=again)
 
     async def send_all(self, commands: Sequence[Call], *, again: bool = True) -> list[Any]:
         """Sends many commands at once; a reply that is an error is returned as one."""
-        client = self._opened()
+        self.check_open()
 
-        async def once() -> list[Any]:
+        async def once(client: Any) -> list[Any]:
             if len(commands) == 1:
                 try:
                     return [await client.execute_command(*commands[0], **_AS_BYTES)]
                 except exceptions.ResponseError as error:
                     return [error]
-            pipeline: Any = (
-                client.pipeline() if isinstance(client, RedisCluster) else client.pipeline(transaction=False)
-            )
+            pipeline = client.pipeline() if isinstance(client, RedisCluster) else client.pipeline(transaction=False)
             for command in commands:
                 pipeline.execute_command(*command, **_AS_BYTES)
             return list(await pipeline.execute(raise_on_error=False))
 
         if not commands:
             return []
-        async with self._turn():
-            return await (self._twice(once) if again else once())
+        return await self._ask(once, again=again)
 
     async def run(self, script: Script, calls: Sequence[Call], *, again: bool = True) -> list[Any]:
         """Runs a script for many sessions: for each what it returned, or an error."""
@@ -134,18 +129,18 @@ class Link:
         Returns:
             Keys, and the next cursor and node, 0 and empty after the last step; `None` where there is no such node.
         """
-        client = self._opened()
-        nodes: dict[str, Any] = {"": client}
-        if isinstance(client, RedisCluster):
-            nodes = {primary.name: primary for primary in sorted(client.get_primaries(), key=lambda each: each.name)}
+        self.check_open()
+        nodes: dict[str, Any] = {"": self._client}
+        if isinstance(self._client, RedisCluster):
+            primaries = sorted(self._client.get_primaries(), key=lambda each: each.name)
+            nodes = {primary.name: primary for primary in primaries}
         names = list(nodes)
         node = node or names[0]
         if node not in nodes:
             return None
-        async with self._turn():
-            following, keys = await self._twice(
-                lambda: nodes[node].execute_command("SCAN", cursor, *arguments, **_AS_BYTES)
-            )
+        following, keys = await self._ask(
+            lambda _: nodes[node].execute_command("SCAN", cursor, *arguments, **_AS_BYTES)
+        )
         if not int(following):
             rest = names[names.index(node) + 1 :]
             node = rest[0] if rest else ""
@@ -160,32 +155,24 @@ class Link:
             return corrupt
         return explain(error, self._server, self._timeout)
 
-    def _opened(self) -> Client:
-        self.check_open()
-        return cast("Client", self._client)
-
-    @contextlib.asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def _ask(self, call: Callable[[Any], Awaitable[T]], *, again: bool = True) -> T:
+        client = self._client
         try:
             async with asyncio.timeout(self._timeout), self._turns:
-                yield
+                if client is not self._client:
+                    raise StoreError("the redis store was closed meanwhile")
+                try:
+                    return await call(client)
+                except exceptions.ConnectionError as error:
+                    # Its subclasses are refusals; and what was closed must not connect again.
+                    if not again or type(error) is not exceptions.ConnectionError or client is not self._client:
+                        raise
+                    return await call(client)
         except CLIENT_ERRORS as error:
             raise self.explain(error) from error
 
-    async def _twice(self, call: Callable[[], Awaitable[T]]) -> T:
-        try:
-            return await call()
-        except exceptions.ConnectionError as error:
-            if type(error) is not exceptions.ConnectionError:
-                raise
-            return await call()
-
-    async def _release(self, client: Client) -> None:
-        if not callable(self._source):
-            return
-        if self._loop is asyncio.get_running_loop():
-            await client.aclose()
-        else:
-            # The connections ended with the loop to which they belong.
-            with contextlib.suppress(RuntimeError):
+    async def _release(self, client: Client, *, ended: bool = False) -> None:
+        """Closes a client that was made here; its connections are gone already if their event loop has ended."""
+        if callable(self._source):
+            with contextlib.suppress(*[RuntimeError] if ended else []):
                 await client.aclose()
