@@ -1,0 +1,86 @@
+"""A session as a row of the table, and back."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from botsession import CorruptSessionError, InvalidSessionIdError, SessionInfo, StoredSession, records
+from botsession.ids import check_session_id
+
+Row = dict[str, Any]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+def milliseconds(moment: datetime) -> int:
+    """Returns a moment as milliseconds since 1970 in UTC."""
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def from_session(session: StoredSession) -> Row:
+    """Returns the row of a session that has been stamped.
+
+    Raises:
+        StateError: The state or the user holds what JSON cannot hold.
+    """
+    return {
+        "id": session.id,
+        "version": session.version,
+        "expires_at": None if session.expires_at is None else milliseconds(session.expires_at),
+        "last_activity": milliseconds(session.last_activity),
+        "created_at": milliseconds(session.created_at),
+        "record": records.encode(session).decode(),
+    }
+
+
+def to_session(row: Sequence[Any], store: str) -> StoredSession:
+    """Returns the session of a row; version and times are those of the columns, which a touch moves.
+
+    Raises:
+        CorruptSessionError: The row holds no session.
+    """
+    *columns, record = row
+    info = to_info(columns, store, raw=record)
+    session = records.decode(record, info.id, store=store)
+    session.version = info.version
+    session.expires_at = info.expires_at
+    session.last_activity = info.last_activity
+    session.created_at = info.created_at
+    return session
+
+
+def to_info(columns: Sequence[Any], store: str, *, raw: bytes | None = None) -> SessionInfo:
+    """Returns what the columns beside the record tell.
+
+    Args:
+        columns: `id`, `version`, `expires_at`, `last_activity` and `created_at`.
+        store: A description of the store, for the error.
+        raw: What an error shows as the stored bytes; the columns where not given.
+
+    Raises:
+        CorruptSessionError: A column holds what a store never writes.
+    """
+    session_id, version, expires_at, last_activity, created_at = columns
+    try:
+        check_session_id(session_id)
+        return SessionInfo(
+            session_id,
+            _moment(created_at),
+            _moment(last_activity),
+            None if expires_at is None else _moment(expires_at),
+            _version(version),
+        )
+    except (InvalidSessionIdError, OverflowError, TypeError, ValueError) as error:
+        shown = repr(tuple(columns)).encode() if raw is None else raw
+        raise CorruptSessionError(str(session_id), store=store, raw=shown, reason=str(error)) from error
+
+
+def _version(value: str) -> str:
+    if not value:
+        raise ValueError("it has no version")
+    return value
+
+
+def _moment(value: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=value)

@@ -1,0 +1,31 @@
+"""The conformance suite of botsession."""
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+import pytest
+from botsession_sqlite import SqliteSessionStore
+
+from botsession import SessionStore
+from botsession.testing import StoreContract
+
+
+class TestSqlite(StoreContract):
+    store_type = SqliteSessionStore
+    shared = True
+
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path) -> None:
+        self.folder = tmp_path
+
+    def options(self, namespace: str) -> dict[str, str]:
+        return {"path": str(self.folder / f"{namespace}.sqlite3")}
+
+    async def corrupt(self, store: SessionStore, session_id: str) -> None:
+        assert isinstance(store, SqliteSessionStore)
+        with contextlib.closing(sqlite3.connect(store.path)) as db, db:
+            db.execute("UPDATE sessions SET record = substr(record, 1, 40) WHERE id = ?", (session_id,))
+
+    def unreachable(self, secret: str) -> dict[str, str]:
+        return {"path": str(self.folder / "absent" / "sessions.sqlite3")}

