@@ -23,6 +23,6 @@ def lowest(session: nox.Session) -> None:
 def lint(session: nox.Session) -> None:
     """Style and types."""
     session.install("-e", ".[test]", "mypy>=1.14", "ruff>=0.9")
-    session.run("ruff", "check", ".")
-    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", "--line-length=120", "--ignore=I001,RUF100", ".")
+    session.run("ruff", "format", "--check", "--line-length=120", ".")
     session.run("mypy", "--strict", "src", "tests")

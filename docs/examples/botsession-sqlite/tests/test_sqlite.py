@@ -130,6 +130,22 @@ def test_an_id_that_comes_twice_in_a_batch_is_compared_in_order(path: Path) -> N
     asyncio.run(main())
 
 
+def test_a_batch_takes_any_id_and_any_text(path: Path) -> None:
+    async def main() -> None:
+        store = await SqliteSessionStore(path).init()
+        ids = ["'", '"', "\\", "\\u0041", "A", "[1]", "é", "e\u0301", "\u2028", "\U0001f600" * 128]
+        stored = await store.replace_many([Replacement(Session(each, {each: each + "\0"}), None) for each in ids])
+        assert stored == [None] * len(ids)
+        found = await store.read_many(ids)
+        assert [each.state for each in found if isinstance(each, Session)] == [{each: each + "\0"} for each in ids]
+        assert [await store.read(each) for each in ids] == found
+        await store.destroy_many(ids)
+        assert (await store.scan()).sessions == []
+        await store.close()
+
+    asyncio.run(main())
+
+
 def test_a_batch_may_be_large(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "MOST_CHARACTERS", 1_000_000)
 
@@ -231,6 +247,11 @@ for statement in ("BEGIN IMMEDIATE", "ROLLBACK"):
     db.execute(statement)
     print("done", flush=True)
 """
+
+
+def test_naming_the_driver_does_not_load_aiosqlite() -> None:
+    naming = "import botsession_sqlite, sys; sys.exit('aiosqlite' in sys.modules)"
+    subprocess.run([sys.executable, "-c", naming], check=True)
 
 
 def test_a_process_that_forgets_to_close_ends(path: Path) -> None:

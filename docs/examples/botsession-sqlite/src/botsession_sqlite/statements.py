@@ -36,8 +36,8 @@ PRAGMA user_version = {SCHEMA};
 COMMIT;
 """
 
-PROBE: Final = "BEGIN IMMEDIATE; ROLLBACK;"
-"""Fails where the file cannot be written, and changes nothing."""
+PROBE: Final = f"BEGIN IMMEDIATE; PRAGMA user_version = {SCHEMA}; ROLLBACK;"
+"""Fails where the file cannot be written, which `BEGIN IMMEDIATE` alone does not; changes nothing."""
 
 READ: Final = """
 SELECT id, version, expires_at, last_activity, created_at, CAST(record AS BLOB)
