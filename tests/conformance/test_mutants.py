@@ -10,6 +10,7 @@ import kit.broken_listing
 import kit.broken_replace
 import kit.broken_time  # noqa: F401 - each registers its mutants
 import pytest
+from hypothesis import Phase, settings
 from kit.suites import MUTANTS, BareSuite, ReferenceSuite
 
 from botsession.testing import StoreContract
@@ -28,6 +29,18 @@ class TestBare(BareSuite):
     """A store of four methods passes, and is skipped where it has no power."""
 
 
+@pytest.fixture
+def without_shrinking(monkeypatch):
+    """The same examples at every run, and an end at the first that fails."""
+    monkeypatch.setenv("CI", "true")
+    settings.register_profile("mutants", phases=[Phase.generate])
+    before = settings.get_current_profile_name()
+    settings.load_profile("mutants")
+    yield
+    settings.load_profile(before)
+
+
+@pytest.mark.usefixtures("without_shrinking")
 @pytest.mark.parametrize(("mutant", "test"), RUNS)
 def test_a_mutant_is_caught(mutant, test):
     try:
