@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 import stat
@@ -152,7 +151,7 @@ def test_what_is_no_file_is_neither_followed_nor_waited_for(tmp_path: Path, make
 
 
 @pytest.mark.parametrize("kind", ["empty", "random", "cut", "other id", "array"])
-def test_an_unreadable_file_stays_as_it_is(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreadable_file_stays_as_it_is(tmp_path: Path, kind: str) -> None:
     clock = ManualClock()
 
     async def body(store: FileSessionStore) -> None:
@@ -179,9 +178,10 @@ def test_an_unreadable_file_stays_as_it_is(tmp_path: Path, kind: str, caplog: py
         outcomes = await store.read_many(["a:1", "a:2"])
         assert isinstance(outcomes[0], CorruptSessionError) and isinstance(outcomes[1], Session)
         if kind != "cut":
-            with caplog.at_level(logging.WARNING, "botsession.file"):
-                assert await scanned(store) == ["a:2"]
-            assert path.name in caplog.text
+            page = await store.scan()
+            assert [info.id for info in page.sessions] == ["a:2"]
+            assert [error.session_id for error in page.unreadable] == ["a:1"]
+            assert path.name in str(page.unreadable[0])
             clock.advance(minutes=2)
             assert await store.purge() == 1
         assert path.read_bytes() == raw
@@ -191,7 +191,7 @@ def test_an_unreadable_file_stays_as_it_is(tmp_path: Path, kind: str, caplog: py
     with_store(tmp_path / "s", body, expires_in=1, clock=clock)
 
 
-def test_a_file_out_of_place_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_out_of_place_is_reported(tmp_path: Path) -> None:
     async def body(store: FileSessionStore) -> None:
         await store.write("a:1", Session("a:1"))
         path = path_of(store, "a:1")
@@ -200,8 +200,12 @@ def test_a_file_out_of_place_is_left_out(tmp_path: Path, caplog: pytest.LogCaptu
         (elsewhere / path.name).write_bytes(path.read_bytes())
         (path.parent / "notes.txt").write_text("mine")
         (path.parent / f"{'x' * 64}~0.json").write_text("no session")
-        assert await scanned(store) == ["a:1"]
-        assert "elsewhere" in caplog.text and "notes" not in caplog.text
+        page = await store.scan()
+        assert [info.id for info in page.sessions] == ["a:1"]
+        reasons = " ".join(map(str, page.unreadable))
+        assert len(page.unreadable) == 2
+        assert "elsewhere" in reasons
+        assert "notes" not in reasons
 
     with_store(tmp_path / "s", body)
 

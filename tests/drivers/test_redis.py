@@ -231,13 +231,15 @@ def test_a_key_of_another_type_is_a_corrupt_session():
                 lambda: store.replace(ID, Session(ID), expected=None),
                 lambda: store.replace(ID, Session(ID), expected="0" * 16),
                 lambda: store.touch(ID, None),
-                lambda: everything(store),
             ):
                 with pytest.raises(CorruptSessionError) as caught:
                     await operation()
                 assert caught.value.session_id == ID
                 assert "WRONGTYPE" in str(caught.value.__cause__)
                 assert caught.value.raw
+            page = await store.scan(limit=1000)
+            assert [info.id for info in page.sessions] == ["telegram:1"]
+            assert [error.session_id for error in page.unreadable] == [ID]
             good, bad, absent = await store.read_many(["telegram:1", ID, "telegram:2"])
             assert good.id == "telegram:1"
             assert isinstance(bad, CorruptSessionError)

@@ -17,7 +17,7 @@ import pytest
 from redis.asyncio import Redis
 
 import servers
-from botsession import Session, SessionConflictError, StoreError, StoreUnavailableError
+from botsession import Session, SessionConflictError, StoreError, StoreUnavailableError, open_store
 from botsession.protocol import Replacement
 from botsession_redis import RedisSessionStore
 
@@ -133,6 +133,25 @@ def test_a_hanging_server_is_told_in_time(number):
             await operations(store)[number]()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("driver", ["rediss", "redis"])
+def test_the_name_rediss_means_tls_without_a_url_as_well(driver):
+    async def main():
+        first_bytes = asyncio.get_running_loop().create_future()
+
+        async def serve(reader, writer):
+            first_bytes.set_result(await reader.read(1))
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            settings = {"driver": driver, "stores": {"redis": {"host": "127.0.0.1", "port": port, "timeout": 2}}}
+            await fails(open_store(settings).init)
+            return await first_bytes
+
+    tls_handshake = b"\x16"
+    assert (asyncio.run(main()) == tls_handshake) == (driver == "rediss")
 
 
 def test_a_server_that_hangs_from_the_beginning():

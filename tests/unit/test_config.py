@@ -123,6 +123,7 @@ def test_a_mapping_takes_the_place_of_file_and_environment(tmp_path, monkeypatch
         ("expires_in = true", "expires_in is a number of minutes above zero"),
         ("expires_in = nan", "expires_in is a number of minutes above zero"),
         ("initial_state = 3", "initial_state must be a table"),
+        ("initial_state = { at = 2026-11-23 }", r"initial_state\.at: .*date is no JSON value"),
         ("stores = 3", "stores must be a table"),
         ("[stores]\nmemory = 3", "stores.memory must be a table"),
         ("url = 'nowhere'", "a URL begins with a driver's name and ://"),

@@ -62,6 +62,11 @@ def test_a_driver_may_take_fewer_arguments_than_the_hook_has(install):
     assert opened("couch").size == 1
 
 
+def test_the_hook_is_told_the_name(install):
+    install("botsession-couch", "couchs", GOOD.replace("(options)", "(name)").replace("options)", "{'url': name})"))
+    assert opened("couchs").url == "couchs"
+
+
 def test_nobody_offers_the_name(install):
     install("botsession-couch", "couch")
     with pytest.raises(DriverNotFoundError, match=r"no driver 'coach' is installed .did you mean 'couch'"):

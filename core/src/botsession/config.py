@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from botsession.errors import ConfigError
+from botsession import states
+from botsession.errors import ConfigError, StateError
 from botsession.lifetime import Minutes, check_minutes
 from botsession.options import listed, suggestion
 
@@ -100,7 +101,12 @@ def parse_settings(table: Mapping[str, object], origin: str) -> Settings:
         if key in table:
             values[key] = parse_minutes(table[key], key, origin)
     if "initial_state" in table:
-        values["initial_state"] = dict(_typed(table["initial_state"], Mapping, "a table", "initial_state", origin))
+        state = dict(_typed(table["initial_state"], Mapping, "a table", "initial_state", origin))
+        try:
+            states.encode(state, "initial_state")
+        except StateError as error:
+            raise ConfigError(f"{origin}: {error}") from error
+        values["initial_state"] = state
     stores = _typed(table.get("stores", {}), Mapping, "a table", "stores", origin)
     values["stores"] = {
         name: dict(_typed(options, Mapping, "a table", f"stores.{name}", origin)) for name, options in stores.items()

@@ -43,13 +43,14 @@ class DriverSpec:
     """The hook of a driver."""
 
     @_hookspec(firstresult=True)
-    def open_store(self, options: Mapping[str, object], clock: Clock) -> SessionStore:
+    def open_store(self, name: str, options: Mapping[str, object], clock: Clock) -> SessionStore:
         """Makes a store that is not connected yet; it connects in its `init`.
 
         A driver may leave out parameters that it does not need. It imports its client in here, so that naming a driver
         is what loads it.
 
         Args:
+            name: The name by which the driver was chosen; a driver may have several.
             options: Options by name, not yet checked; `botsession.options.construct` checks them. A URL by which the
                 driver was chosen is the option `url`.
             clock: Tells the present moment in UTC.
@@ -117,7 +118,7 @@ class Drivers:
             DriverLoadError: The driver does not load.
             ConfigError: An option is unknown, missing or of the wrong type.
         """
-        store = self._load(name)(options=options, clock=clock)
+        store = self._load(name)(name=name, options=options, clock=clock)
         if not isinstance(store, SessionStore):
             raise DriverLoadError(f"driver {name!r} returned {type(store).__name__}, which is no SessionStore")
         return store

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,8 +17,8 @@ from botsession.protocol import SessionStore
 
 DEFAULT_DRIVER = "memory"
 
-Source = str | Mapping[str, object] | None
-"""A driver's name, a URL, `module:Class`, a configuration as a mapping, or nothing."""
+Source = str | Mapping[str, object] | Settings | None
+"""A driver's name, a URL, `module:Class`, a configuration as a mapping or as settings, or nothing."""
 
 
 def open_store(
@@ -52,22 +53,33 @@ def find_settings(
     *,
     expires_in: Minutes | Unset | None = UNSET,
     max_lifetime: Minutes | Unset | None = UNSET,
+    config: str | os.PathLike[str] | None = None,
 ) -> Settings:
     """Works out which settings hold: arguments before the environment before the file.
 
     Args:
-        source: A mapping takes the place of file and environment; a name or a URL that of their driver and URL.
+        source: A mapping or settings take the place of file and environment; a name or a URL that of their driver and
+            URL.
         expires_in: Minutes since the last write after which a session ends; `None` means never.
         max_lifetime: Minutes since its creation after which a session ends; `None` means never.
+        config: The path of the file; see `load_settings`.
 
     Raises:
-        ConfigError: A setting is unknown or of the wrong type.
+        ConfigError: A setting is unknown or of the wrong type, or a file is named although none is read.
     """
-    found = parse_settings(source, "the given configuration") if isinstance(source, Mapping) else load_settings()
+    whole = isinstance(source, Mapping | Settings)
+    if whole and config is not None:
+        raise ConfigError("a whole configuration was given, which takes the place of a configuration file")
+    if isinstance(source, Settings):
+        found = source
+    else:
+        found = (
+            parse_settings(source, "the given configuration") if isinstance(source, Mapping) else load_settings(config)
+        )
     arguments: dict[str, Any] = {"expires_in": expires_in, "max_lifetime": max_lifetime}
     if isinstance(source, str):
         arguments["url" if "://" in source else "driver"] = source
-    elif source is not None and not isinstance(source, Mapping):
+    elif source is not None and not whole:
         raise ConfigError(
             "a store is chosen by a driver's name, a URL, a mapping, or is an object with init, read, write and "
             f"destroy; {type(source).__name__} is none of these"

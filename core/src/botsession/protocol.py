@@ -15,12 +15,12 @@ What holds for every method:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, Self, runtime_checkable
 
-from botsession.errors import SessionConflictError, StoreError
+from botsession.errors import CorruptSessionError, SessionConflictError, StoreError
 from botsession.lifetime import Lifetime
 from botsession.session import Session, SessionInfo
 
@@ -132,10 +132,28 @@ class ScanPage:
     Attributes:
         sessions: What was found; may be empty although more follows.
         next: The `after` of the next page; `None` on the last one.
+        unreadable: One error for each record found that is no session, so that it is neither hidden nor in the way.
     """
 
     sessions: list[SessionInfo]
     next: str | None
+    unreadable: list[CorruptSessionError] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, found: Iterable[SessionInfo | CorruptSessionError | None], following: str | None) -> Self:
+        """Returns the page of what a driver found, record by record, and of where it goes on.
+
+        Args:
+            found: For each record what it tells, or why it cannot be read, or `None` where it does not belong there.
+            following: The `next` of the page.
+        """
+        page = cls([], following)
+        for each in found:
+            if isinstance(each, SessionInfo):
+                page.sessions.append(each)
+            elif each is not None:
+                page.unreadable.append(each)
+        return page
 
 
 @runtime_checkable
@@ -145,8 +163,7 @@ class SupportsScan(Protocol):
     async def scan(self, prefix: str = "", *, after: str | None = None, limit: int | None = None) -> ScanPage:
         """Lists sessions page by page, without their bodies.
 
-        A session that is there from the first page to the last is found at least once. An unreadable one is left out
-        and named in the log as a warning; `read` tells what is wrong with it.
+        A session that is there from the first page to the last is found at least once.
 
         Args:
             prefix: How the ids begin.

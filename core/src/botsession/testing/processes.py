@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import multiprocessing
 import random
 from typing import TYPE_CHECKING, Any
@@ -15,16 +16,28 @@ from botsession.protocol import SupportsClose, SupportsReplace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from multiprocessing.synchronize import Barrier
 
     from botsession.protocol import SessionStore
 
 
-def in_processes(function: Callable[..., Any], *arguments: object, processes: int = 1) -> list[Any]:
-    """Runs a function in so many new processes at the same time; returns what each returned."""
+def in_processes(function: Callable[..., Any], *arguments: object, processes: int = 1) -> None:
+    """Runs a function in so many new processes; in each, `wait_for_all` waits for the others."""
     spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(processes, mp_context=spawn) as pool:
-        running = [pool.submit(function, *arguments) for _ in range(processes)]
-        return [future.result() for future in running]
+    started = (spawn.Barrier(processes),)
+    with concurrent.futures.ProcessPoolExecutor(processes, spawn, initializer=_meet_at, initargs=started) as pool:
+        for running in [pool.submit(function, *arguments) for _ in range(processes)]:
+            running.result()
+
+
+def _meet_at(barrier: Barrier) -> None:
+    global wait_for_all  # noqa: PLW0603 - a pool's processes get their common objects so
+    wait_for_all = functools.partial(barrier.wait, timeout=60)
+
+
+def wait_for_all() -> object:
+    """Waits until every process has come so far; there are no others until `in_processes` starts them."""
+    return None
 
 
 def increment(make: Callable[[], SessionStore], session_id: str, times: int) -> None:
@@ -34,6 +47,7 @@ def increment(make: Callable[[], SessionStore], session_id: str, times: int) -> 
 
 async def _increment(make: Callable[[], SessionStore], session_id: str, times: int) -> None:
     async with _open(make) as store:
+        wait_for_all()
         for _ in range(times):
             await count_up(store, session_id)
 

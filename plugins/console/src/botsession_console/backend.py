@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from botsession import (
-    ConfigError,
-    Minutes,
-    Sessions,
-    SessionStore,
-    Settings,
-    SupportsExpiry,
-    load_settings,
-)
-from botsession.config import UNSET, Unset, parse_settings
-from botsession.opening import open_from
+from botsession import ConfigError, Minutes, Sessions, SessionStore, Settings
+from botsession.config import UNSET, Unset
+from botsession.opening import find_settings
 from botsession_console.bot import ConsoleBot
 
 
@@ -55,26 +46,4 @@ def choose_backend(
         if driver is None and url is None:
             raise ConfigError(f"{options}: the bot was given a {type(own).__name__} ready-made; add --driver")
         own = None
-    if isinstance(own, Mapping) and config:
-        raise ConfigError("--config: the bot was given a mapping, which takes the place of the configuration file")
-    settings = arguments.over(_below(own, config))
-    store = open_from(settings)
-    initial_state = bot.initial_state
-    if initial_state is None and settings.initial_state is not UNSET:
-        initial_state = settings.initial_state
-    if isinstance(store, SupportsExpiry):
-        bot.sessions = Sessions(store, initial_state=initial_state)
-    else:
-        bot.sessions = Sessions(
-            store, initial_state=initial_state, expires_in=settings.expires_in, max_lifetime=settings.max_lifetime
-        )
-
-
-def _below(own: str | Mapping[str, object] | None, config: str | None) -> Settings:
-    """Returns the settings that hold where the command line says nothing."""
-    if isinstance(own, Mapping):
-        return parse_settings(own, "the configuration of the bot")
-    found = load_settings(config)
-    if own is None:
-        return found
-    return (Settings(url=own) if "://" in own else Settings(driver=own)).over(found)
+    bot.sessions = Sessions(arguments.over(find_settings(own, config=config)), initial_state=bot.initial_state)

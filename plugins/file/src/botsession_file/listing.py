@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +22,6 @@ _HEAD: Final = 2048
 """How many bytes hold the header of any session: the id has at most 512, twice that where JSON escapes all of them."""
 
 _CURSOR: Final = re.compile(r"([0-9a-f]{2})/([!-~]+)")
-_logger = logging.getLogger("botsession.file")
 
 
 class _WithId(msgspec.Struct):
@@ -41,20 +39,24 @@ def page(folder: Folder, lifetime: Lifetime, prefix: str, after: str | None, lim
     folder.check()
     first, last = _position(after)
     room = _PAGE if limit is None else max(1, limit)
-    found: list[SessionInfo] = []
+    found: list[SessionInfo | CorruptSessionError] = []
     for shard_name in SHARDS[SHARDS.index(first) :]:
         with folder.shard(shard_name) as shard:
             for name in () if shard is None else shard.names():
                 if (shard_name == first and name <= last) or not _may_match(name, prefix):
                     continue
                 if not room:
-                    return ScanPage(found, f"{first}/{last}")
+                    return ScanPage.of(found, f"{first}/{last}")
                 room -= 1
                 first, last = shard_name, name
                 info = None if shard is None else _info(folder, shard, shard_name, name)
-                if info is not None and info.id.startswith(prefix) and not lifetime.expired(info.expires_at):
+                if isinstance(info, SessionInfo) and (
+                    not info.id.startswith(prefix) or lifetime.expired(info.expires_at)
+                ):
+                    continue
+                if info is not None:
                     found.append(info)
-    return ScanPage(found, None)
+    return ScanPage.of(found, None)
 
 
 def purge(folder: Folder, lifetime: Lifetime, shard_name: str, call: Call) -> int:
@@ -81,7 +83,7 @@ def _due(folder: Folder, lifetime: Lifetime, shard: Shard, shard_name: str, cand
                 yield name
         elif name.endswith(names.SUFFIX):
             info = _info(folder, shard, shard_name, name)
-            if info is not None and lifetime.expired(info.expires_at):
+            if isinstance(info, SessionInfo) and lifetime.expired(info.expires_at):
                 yield name
 
 
@@ -101,21 +103,25 @@ def _may_match(name: str, prefix: str) -> bool:
     return told is None or told.startswith(prefix)
 
 
-def _info(folder: Folder, shard: Shard, shard_name: str, name: str) -> SessionInfo | None:
-    """Returns what the beginning of a file tells; what is no session of this place is left alone, and logged."""
+def _info(folder: Folder, shard: Shard, shard_name: str, name: str) -> SessionInfo | CorruptSessionError | None:
+    """Returns what the beginning of a file tells; `None` where the file is gone."""
+    file = f"{folder.path}/{shard_name}/{name}"
+    raw: bytes | None = b""
     try:
         raw = shard.read(name, _HEAD)
         if raw is None:
             return None
         session_id = names.session_id(name) or _id_in(raw)
-        info = records.decode_info(raw, session_id, store=str(folder.path))
+        info = records.decode_info(raw, session_id, store=file)
+    except CorruptSessionError as error:
+        return error
+    except NoFileError as error:
+        session_id, reason = names.session_id(name) or "", str(error)
+    else:
         if names.place(session_id) == (shard_name, name):
             return info
-        reason = f"the place of session {session_id!r} is elsewhere"
-    except (NoFileError, CorruptSessionError) as error:
-        reason = str(error)
-    _logger.warning("%s/%s/%s was left out: %s", folder.path, shard_name, name, reason)
-    return None
+        reason = "its place is elsewhere"
+    return CorruptSessionError(session_id, store=file, raw=raw or b"", reason=reason)
 
 
 def _id_in(raw: bytes) -> str:

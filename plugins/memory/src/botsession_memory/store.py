@@ -123,17 +123,11 @@ class MemorySessionStore:
         if after is not None:
             first = max(first, bisect_right(self._listed, after))
         page = self._listed[first : first + (_PAGE if limit is None else max(1, limit))]
-        infos: list[SessionInfo] = []
-        for session_id in page:
-            if not session_id.startswith(prefix):
-                break
-            if entry := self._entries.peek(session_id):
-                infos.append(records.decode_info(entry.raw, session_id, store=repr(self)))
-        else:
-            if first + len(page) < len(self._listed):
-                return ScanPage(infos, page[-1])
-        self._listed = None
-        return ScanPage(infos, None)
+        matching = [session_id for session_id in page if session_id.startswith(prefix)]
+        more = len(matching) == len(page) and first + len(page) < len(self._listed)
+        if not more:
+            self._listed = None
+        return ScanPage.of(map(self._info, matching), page[-1] if more else None)
 
     async def read_many(self, session_ids: Sequence[str]) -> list[StoredSession | StoreError | None]:
         for session_id in session_ids:
@@ -176,6 +170,13 @@ class MemorySessionStore:
     def _check(self, session_id: str) -> None:
         self._check_open()
         check_session_id(session_id)
+
+    def _info(self, session_id: str) -> SessionInfo | CorruptSessionError | None:
+        entry = self._entries.peek(session_id)
+        try:
+            return entry and records.decode_info(entry.raw, session_id, store=repr(self))
+        except CorruptSessionError as error:
+            return error
 
     def _read(self, session_id: str) -> StoredSession | None:
         entry = self._entries.get(session_id)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from bson.raw_bson import RawBSONDocument
     from pymongo.asynchronous.collection import AsyncCollection
 
-    from botsession import Replacement, StoredSession
+    from botsession import Replacement, SessionInfo, StoredSession
     from botsession_mongo.clients import Client
 
     Collection = AsyncCollection[RawBSONDocument]
@@ -151,11 +151,9 @@ class MongoSessionStore:
         collection = self._opened()
         size = limit or PAGE
         cursor = collection.find(conditions.listed(prefix, after), _HEADER).sort("_id", 1).limit(size)
-        found = [
-            documents.decode_info(document, store=repr(self)) for document in await self._run(cursor.to_list(None))
-        ]
-        live = [info for info in found if info.id.startswith(prefix) and not self.lifetime.expired(info.expires_at)]
-        return ScanPage(live, found[-1].id if len(found) == size else None)
+        found = await self._run(cursor.to_list(None))
+        outcomes = (self._info(document, prefix) for document in found)
+        return ScanPage.of(outcomes, str(found[-1]["_id"]) if len(found) == size else None)
 
     async def read_many(self, session_ids: Sequence[str]) -> list[StoredSession | StoreError | None]:
         collection = self._opened(*session_ids)
@@ -223,6 +221,13 @@ class MongoSessionStore:
         for session_id in session_ids:
             check_session_id(session_id)
         return collection
+
+    def _info(self, document: RawBSONDocument, prefix: str) -> SessionInfo | CorruptSessionError | None:
+        try:
+            info = documents.decode_info(document, store=repr(self))
+        except CorruptSessionError as error:
+            return error
+        return info if info.id.startswith(prefix) and not self.lifetime.expired(info.expires_at) else None
 
     def _live(self, document: RawBSONDocument | None, session_id: str) -> StoredSession | None:
         if document is None:

@@ -13,16 +13,18 @@ if TYPE_CHECKING:
 
 __all__ = ["RedisSessionStore", "open_store"]
 
-_SAID_BY_A_URL = frozenset({"host", "port", "username", "password", "db", "unix_socket_path"})
+_SAID_BY_A_URL = frozenset({"host", "port", "username", "password", "db", "unix_socket_path", "tls"})
 
 
 @hookimpl
-def open_store(options: Mapping[str, object], clock: Clock) -> SessionStore:
+def open_store(name: str, options: Mapping[str, object], clock: Clock) -> SessionStore:
     """Makes a `RedisSessionStore`; a URL takes the place of all options that say where the server is."""
     from botsession_redis.store import RedisSessionStore
 
     if options.get("url") is not None:
         options = {key: value for key, value in options.items() if key not in _SAID_BY_A_URL}
+    elif name == "rediss":
+        options = {**options, "tls": True}
     return construct(RedisSessionStore, options, clock=clock)
 
 

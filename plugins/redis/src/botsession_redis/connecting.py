@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from redis.asyncio import ConnectionPool, UnixDomainSocketConnection
+from redis.asyncio import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -29,7 +29,8 @@ def pool_maker(url: str | None, where: dict[str, Any], *, timeout: float, max_co
 
     Args:
         url: `redis://`, `rediss://` or `unix://`.
-        where: host, port, username, password, db and unix_socket_path where there is no URL; `None` for not given.
+        where: host, port, username, password, db, unix_socket_path and tls where there is no URL; `None` for not
+            given.
         timeout: How long connecting may take, in seconds.
         max_connections: How many connections to open at most.
 
@@ -52,10 +53,11 @@ def pool_maker(url: str | None, where: dict[str, Any], *, timeout: float, max_co
         keepalive = {} if url.startswith("unix:") else _KEEPALIVE
         return _checked(partial(ConnectionPool.from_url, url, **common, **keepalive))
     path = given.pop("unix_socket_path", None)
+    kind = SSLConnection if given.pop("tls", False) else Connection
     if path is None:
-        return _checked(partial(ConnectionPool, **common, **_KEEPALIVE, **given))
-    if "host" in given or "port" in given:
-        raise ConfigError("redis is reached by unix_socket_path or by host and port, not by both")
+        return _checked(partial(ConnectionPool, connection_class=kind, **common, **_KEEPALIVE, **given))
+    if "host" in given or "port" in given or kind is SSLConnection:
+        raise ConfigError("redis is reached by unix_socket_path, or by host and port, perhaps with TLS; not by both")
     return _checked(partial(ConnectionPool, connection_class=UnixDomainSocketConnection, path=path, **common, **given))
 
 

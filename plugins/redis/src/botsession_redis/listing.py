@@ -31,11 +31,9 @@ class Listing:
         """Lists one page of sessions.
 
         A key whose record names another id belongs to another store, whose key prefix begins with this one's, and is
-        left out. One that is unreadable is an error that names it, as it is for `read`: to leave it out would hide it
-        from whoever moves or deletes all sessions.
+        left out.
 
         Raises:
-            CorruptSessionError: A record on this page is unreadable.
             StoreError: `after` is no cursor, or the cluster has changed so that it is none any more.
         """
         parsed = _CURSOR.fullmatch("0@" if after is None else after)
@@ -48,21 +46,22 @@ class Listing:
         found, cursor, node = step
         keys = list(dict.fromkeys(found))
         headers = await self._link.send_all([("GETRANGE", key, 0, HEADER_BYTES - 1) for key in keys])
-        infos = [self._info(key, header) for key, header in zip(keys, headers, strict=True)]
-        return ScanPage([info for info in infos if info is not None], f"{cursor}@{node}" if cursor or node else None)
+        outcomes = (self._outcome(key, header) for key, header in zip(keys, headers, strict=True))
+        return ScanPage.of(outcomes, f"{cursor}@{node}" if cursor or node else None)
 
-    def _info(self, key: bytes, header: Any) -> SessionInfo | None:
+    def _outcome(self, key: bytes, header: Any) -> SessionInfo | CorruptSessionError | None:
         if header == b"":
             return None
         session_id = key.decode(errors="replace").removeprefix(self._key_prefix)
         if isinstance(header, Exception):
-            raise self._link.explain(header, session_id)
+            error = self._link.explain(header, session_id)
+            if isinstance(error, CorruptSessionError):
+                return error
+            raise error
         try:
             info = records.decode_info(header, session_id, store=self._store)
-        except CorruptSessionError:
-            if _another_stores(header, session_id):
-                return None
-            raise
+        except CorruptSessionError as error:
+            return None if _another_stores(header, session_id) else error
         return None if self._lifetime.expired(info.expires_at) else info
 
 

@@ -44,6 +44,7 @@ class RedisSessionStore:
         password: The password.
         db: The number of the database; 0 by default.
         unix_socket_path: A socket, instead of host and port.
+        tls: Whether to speak TLS where there is no URL; the driver's name `rediss` means the same.
         key_prefix: How the keys begin. Of two stores in one database, neither's should begin with the other's.
         timeout: How many seconds an operation may take, connecting and waiting included.
         max_connections: How many operations may talk to the server at once; more wait for their turn.
@@ -70,6 +71,7 @@ class RedisSessionStore:
         password: str | None = None,
         db: int | None = None,
         unix_socket_path: str | None = None,
+        tls: bool = False,
         key_prefix: str = "botsession:",
         timeout: float = 5.0,
         max_connections: int = 32,
@@ -89,6 +91,7 @@ class RedisSessionStore:
             "password": password,
             "db": db,
             "unix_socket_path": unix_socket_path,
+            "tls": tls or None,
         }
         if client is None:
             maker = pool_maker(url, where, timeout=timeout, max_connections=max_connections)
