@@ -6,7 +6,6 @@ import asyncio
 import concurrent.futures
 import contextlib
 import dataclasses
-import functools
 import multiprocessing
 import random
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def in_processes(function: Callable[..., Any], *arguments: object, processes: int = 1) -> None:
-    """Runs a function in so many new processes; in each, `wait_for_all` waits for the others."""
+    """Runs a function in so many new processes; each counts only once all have opened their store."""
     spawn = multiprocessing.get_context("spawn")
     started = (spawn.Barrier(processes),)
     with concurrent.futures.ProcessPoolExecutor(processes, spawn, initializer=_meet_at, initargs=started) as pool:
@@ -30,14 +29,16 @@ def in_processes(function: Callable[..., Any], *arguments: object, processes: in
             running.result()
 
 
+_meetings: list[Barrier] = []
+
+
 def _meet_at(barrier: Barrier) -> None:
-    global wait_for_all  # noqa: PLW0603 - a pool's processes get their common objects so
-    wait_for_all = functools.partial(barrier.wait, timeout=60)
+    _meetings.append(barrier)
 
 
-def wait_for_all() -> object:
-    """Waits until every process has come so far; there are no others until `in_processes` starts them."""
-    return None
+def _wait_for_the_others() -> None:
+    for barrier in _meetings:
+        barrier.wait(timeout=60)
 
 
 def increment(make: Callable[[], SessionStore], session_id: str, times: int) -> None:
@@ -47,7 +48,7 @@ def increment(make: Callable[[], SessionStore], session_id: str, times: int) -> 
 
 async def _increment(make: Callable[[], SessionStore], session_id: str, times: int) -> None:
     async with _open(make) as store:
-        wait_for_all()
+        _wait_for_the_others()
         for _ in range(times):
             await count_up(store, session_id)
 
