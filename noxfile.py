@@ -41,6 +41,7 @@ def tests(session: nox.Session) -> None:
 def lint(session: nox.Session) -> None:
     """Style and types."""
     install_project(session, "test", "lint")
+    session.install("nox")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy", *(f"{package}/src" for package in PACKAGES if package != "."), "tests/typing", "noxfile.py")

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from botsession import ConfigError, Sessions, load_settings, open_store
+from botsession import ConfigError, DriverNotFoundError, Sessions, load_settings, open_store
 from botsession.opening import find_settings
 
 EXAMPLE = """
@@ -164,3 +164,18 @@ def test_settings_of_a_ready_store_belong_to_the_store():
         Sessions(store, max_size=10)
     with pytest.raises(ConfigError, match="give clock to the store itself"):
         Sessions(store, clock=store.lifetime.now)
+
+
+@pytest.mark.parametrize("length", ["10", "PT5M", "never", 0])
+def test_a_length_of_time_as_an_argument_is_checked_at_once(length):
+    with pytest.raises(ConfigError, match="expires_in is a number of minutes above zero, or None for never"):
+        open_store("memory", expires_in=length)
+
+
+def test_the_scheme_of_a_url_may_be_written_in_capitals():
+    assert repr(open_store("MEMORY://")) == "MemorySessionStore(max_size=10000)"
+
+
+def test_a_url_without_slashes_gets_a_hint():
+    with pytest.raises(DriverNotFoundError, match="a URL begins with memory://"):
+        open_store("memory:x")

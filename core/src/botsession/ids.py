@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Final
 
 from botsession.errors import InvalidSessionIdError
 
-MAX_BYTES = 512
+MAX_BYTES: Final = 512
+"""How long a session id may be, in UTF-8."""
 
 
 def check_session_id(session_id: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from botsession.config import UNSET, Settings, Unset, load_settings, parse_settings
 from botsession.discovery import drivers
 from botsession.errors import ConfigError, DriverLoadError, DriverNotFoundError
-from botsession.lifetime import Clock, Minutes, utc_now
+from botsession.lifetime import Clock, Minutes, check_minutes, utc_now
 from botsession.options import construct
 from botsession.protocol import SessionStore
 
@@ -76,7 +76,10 @@ def find_settings(
         found = (
             parse_settings(source, "the given configuration") if isinstance(source, Mapping) else load_settings(config)
         )
-    arguments: dict[str, Any] = {"expires_in": expires_in, "max_lifetime": max_lifetime}
+    lengths = {"expires_in": expires_in, "max_lifetime": max_lifetime}
+    arguments: dict[str, Any] = {
+        key: value if value is UNSET else check_minutes(value, key) for key, value in lengths.items()
+    }
     if isinstance(source, str):
         arguments["url" if "://" in source else "driver"] = source
     elif source is not None and not whole:
@@ -90,11 +93,14 @@ def find_settings(
 
 def open_from(settings: Settings, *, clock: Clock = utc_now, **options: object) -> SessionStore:
     """Makes the store that settings describe; see `open_store`."""
-    url = settings.url
-    driver = settings.driver or (url.partition("://")[0] if url else DEFAULT_DRIVER)
-    if url and "://" not in url:
-        raise ConfigError(f"{settings.origins.get('url', 'url')}: a URL begins with a driver's name and ://")
-    given: dict[str, object] = {} if not url else {"url": url}
+    driver = settings.driver or DEFAULT_DRIVER
+    given: dict[str, object] = {}
+    if settings.url:
+        scheme, separator, rest = settings.url.partition("://")
+        if not separator:
+            raise ConfigError(f"{settings.origins.get('url', 'url')}: a URL begins with a driver's name and ://")
+        driver = settings.driver or scheme.lower()
+        given["url"] = f"{scheme.lower()}://{rest}"
     for key in ("expires_in", "max_lifetime"):
         if (value := getattr(settings, key)) is not UNSET:
             given[key] = value
@@ -119,8 +125,9 @@ def _open_class(path: str, options: Mapping[str, object], clock: Clock) -> Sessi
         store_type = getattr(importlib.import_module(module_name), class_name)
     except ModuleNotFoundError as error:
         if error.name is not None and (module_name + ".").startswith(error.name + "."):
+            hint = f"; a URL begins with {module_name}://" if module_name in drivers.names() else ""
             raise DriverNotFoundError(
-                f"driver {path!r}: there is no module {error.name!r} on the import path"
+                f"driver {path!r}: there is no module {error.name!r} on the import path{hint}"
             ) from error
         raise DriverLoadError(f"driver {path!r} does not load: it needs the module {error.name!r}") from error
     except AttributeError as error:

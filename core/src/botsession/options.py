@@ -25,7 +25,9 @@ def construct(store_type: Callable[..., StoreT], options: Mapping[str, object], 
     A driver calls this in its `open_store` hook. No value is ever repeated in an error, since it may be a secret.
 
     Args:
-        store_type: The store's class; the parameters of its constructor, with their types, are its options.
+        store_type: The store's class; the parameters of its constructor, with their types, are its options. A type is
+            anything that `msgspec.convert` understands (`str | None`, `Literal["a", "b"]`, `Path`), or a class of
+            objects that can be given in code only, such as a client.
         options: Options by name, as the configuration has them.
         **given: Arguments that are no options, such as `clock`; passed on unchecked where the constructor takes them.
 

@@ -9,6 +9,7 @@ What holds for every method:
 * A session that is returned is the caller's own: changing it does not change the store.
 * Every method raises `InvalidSessionIdError` for what is no session id, `StoreUnavailableError` where the backend does
   not answer, and `StoreError` before `init` and after `close`.
+* A call that is cancelled, or fails because the backend was lost, has been carried out wholly or not at all.
 * A store that has a `lifetime` stamps what it writes with `Lifetime.stamp` and checks it with `states.encode` (which
   `records.encode` does); for one that has none, `Sessions` does both.
 """
@@ -40,6 +41,7 @@ class SessionStore(Protocol):
 
         Raises:
             StoreUnavailableError: The backend does not answer, or refuses the credentials.
+            StoreError: What is there cannot be used, such as the data of a newer version or of another program.
         """
         ...
 
@@ -56,7 +58,8 @@ class SessionStore(Protocol):
 
         Args:
             session_id: Where to store it; the same as `session.id`.
-            session: Stamped in place with its new `version`, `last_activity` and `expires_at`.
+            session: Stamped in place with its new `version`, `last_activity` and `expires_at`, before it is sent and so
+                also where the call fails: a later read that finds this version tells that it was stored after all.
 
         Raises:
             StateError: The state holds what JSON cannot hold; nothing was stored.
@@ -65,7 +68,7 @@ class SessionStore(Protocol):
         ...
 
     async def destroy(self, session_id: str) -> None:
-        """Removes the session; no error where it is absent, readable or not."""
+        """Removes what is stored there, even if it is unreadable; no error where nothing is."""
         ...
 
 
@@ -117,7 +120,8 @@ class SupportsTouch(Protocol):
 
         Args:
             session_id: The session to renew.
-            expires_at: The new deadline, in UTC; `None` means never.
+            expires_at: The new deadline, in UTC and whole milliseconds; `None` means never. It is taken as it is: who
+                calls has bounded it, as `Lifetime.deadline` does.
 
         Returns:
             Whether the session was there; an absent or expired one stays absent.
@@ -193,7 +197,8 @@ class Replacement:
 class SupportsBulk(Protocol):
     """Many sessions in one round trip; each entry has its own outcome, in the order of the entries.
 
-    An error that concerns one entry is that entry's outcome; an error of the whole batch is raised.
+    An error that concerns one entry is that entry's outcome. What is no session id is raised before anything is stored; a
+    backend that is lost is raised, and entries before that moment may have been stored.
     """
 
     async def read_many(self, session_ids: Sequence[str]) -> list[StoredSession | StoreError | None]:
@@ -202,6 +207,9 @@ class SupportsBulk(Protocol):
 
     async def replace_many(self, replacements: Sequence[Replacement]) -> list[SessionConflictError | StoreError | None]:
         """Replaces many sessions: for each `None` where it was stored, or what `replace` would have raised.
+
+        Args:
+            replacements: At most one for each session.
 
         Raises:
             StateError: A state holds what JSON cannot hold; nothing was stored.
@@ -215,7 +223,7 @@ class SupportsBulk(Protocol):
 
 @runtime_checkable
 class SupportsPurge(Protocol):
-    """Removal of what has expired, where the backend does not do so itself."""
+    """Removal of what has expired, where the backend does not do so itself; what is unreadable stays."""
 
     async def purge(self) -> int:
         """Removes all expired sessions.

@@ -6,6 +6,9 @@ cut text (a Redis script, a ranged read) finds version and deadline without pars
     {"version":"9f86d081884c7d65","expires_at":"2027-11-23T09:30:00.000Z","last_activity":"2026-11-23T09:30:00.000Z",
      "created_at":"2026-11-20T18:05:12.345Z","id":"telegram:42","user":null,"state":{"count":3}}
 
+A backend that keeps text stores `encode(...).decode()`. One that renews a deadline beside the line, in a column, sets
+`expires_at` and `last_activity` of the session after `decode`: what the backend says goes before what the line says.
+
 Moments are ISO 8601 in UTC with exactly three decimals, so that their texts sort as they do.
 """
 
