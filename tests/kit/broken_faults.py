@@ -56,7 +56,7 @@ class ReadsBeforeItWrites(Reference):
         super().save(session)
 
 
-@caught_by("test_a_corrupt_session_is_not_silently_missing_from_a_scan")
+@caught_by("test_a_corrupt_session_is_told_by_a_scan")
 class HidesTheCorrupt(Reference):
     async def scan(self, prefix="", *, after=None, limit=None):
         page = await super().scan(prefix, after=after, limit=limit)

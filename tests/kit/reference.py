@@ -90,9 +90,8 @@ class Reference:
         await self.pause()
         found = sorted(key for key in self.entries if self.has_prefix(key, prefix) and (after is None or key > after))
         page = found[:limit]
-        infos = [records.decode_info(self.entries[key], key, store=repr(self)) for key in page]
-        alive = [info for info in infos if not self.lifetime.expired(info.expires_at)]
-        return ScanPage(alive, page[-1] if len(page) < len(found) else None)
+        infos = [self.attempt(self.decode_info, key) for key in page if not self.is_expired(key)]
+        return ScanPage.of(infos, page[-1] if len(page) < len(found) else None)
 
     async def read_many(self, session_ids):
         self.check(*session_ids)
@@ -156,6 +155,9 @@ class Reference:
     def decode(self, raw, session_id):
         return records.decode(raw, session_id, store=repr(self))
 
+    def decode_info(self, key):
+        return records.decode_info(self.entries[key], key, store=repr(self))
+
     def save(self, session):
         self.stamp(session)
         self.put(session)
@@ -186,6 +188,6 @@ class Reference:
 
     def is_expired(self, key):
         try:
-            return self.lifetime.expired(records.decode_info(self.entries[key], key, store=repr(self)).expires_at)
+            return self.lifetime.expired(self.decode_info(key).expires_at)
         except CorruptSessionError:
             return False

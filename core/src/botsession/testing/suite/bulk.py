@@ -86,7 +86,7 @@ class Bulk(Hooks):
         assert len(winners) == 1
         assert (await bench.stored("kit:1")).state == {"number": winners[0]}
 
-    @scenario(SupportsBulk)
+    @scenario(SupportsBulk, SupportsExpiry)
     async def test_replace_many_stores_nothing_where_one_state_is_refused(self, bench: Bench) -> None:
         entries = [
             Replacement(bench.session("kit:1"), None),

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 
 from botsession.errors import SessionTooLargeError, StateError
-from botsession.protocol import SupportsReplace
+from botsession.protocol import SupportsExpiry, SupportsReplace
 from botsession.testing.bench import ID, Bench, opened, scenario
 from botsession.testing.hooks import Hooks
 from botsession.testing.samples import AWKWARD_STATES, REFUSED_STATES, exact, json_objects, moderate, nested
@@ -100,7 +100,7 @@ class ReadingAndWriting(Hooks):
         assert exact([state, user]) == exact([{"a.b": {"$c": [1, 1.0]}}, {"$d": None}])
         assert session.expires_in == 5
 
-    @scenario()
+    @scenario(SupportsExpiry)
     async def test_a_state_that_json_cannot_hold_is_refused_with_its_path(self, bench: Bench) -> None:
         for state, path in REFUSED_STATES:
             session = bench.session("kit:refused", state)
@@ -114,7 +114,7 @@ class ReadingAndWriting(Hooks):
             await bench.store.write("kit:refused", bench.session("kit:refused", user={"name": object()}))
         assert await bench.store.read("kit:refused") is None
 
-    @scenario()
+    @scenario(SupportsExpiry)
     async def test_after_a_refused_write_the_stored_session_stays(self, bench: Bench) -> None:
         await bench.write(state={"count": 1})
         before = await bench.stored()
@@ -123,7 +123,7 @@ class ReadingAndWriting(Hooks):
                 await bench.store.write(ID, bench.session(state=state))
         assert await bench.stored() == before
 
-    @scenario(SupportsReplace)
+    @scenario(SupportsReplace, SupportsExpiry)
     async def test_after_a_refused_replace_the_stored_session_stays(self, bench: Bench) -> None:
         await bench.write(state={"count": 1})
         before = await bench.stored()
