@@ -46,6 +46,12 @@ examples:
   printf 'hello\\n/state\\n' | botsession console mybot:bot
 """
 
+NEW_DRIVER = """\
+Write the package botsession-NAME: a driver on a stand-in for your backend, whose tests pass as they are.
+Put the real client in the place of the stand-in (src/botsession_NAME/backend.py), and keep the tests passing.
+Nothing is overwritten.
+"""
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -81,7 +87,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     from botsession_console.failures import describe, exit_code
 
     try:
-        return _console(parsed) if parsed.command == "console" else _drivers()
+        return {"console": _console, "drivers": _drivers, "new-driver": _new_driver}[parsed.command](parsed)
     except OutputError:
         raise
     except Exception as error:
@@ -122,6 +128,17 @@ def _parser() -> argparse.ArgumentParser:
         help="list the installed drivers",
         description="List the installed drivers, with what each can do. The exit code is 1 if one of them is broken.",
         allow_abbrev=False,
+    )
+    new = commands.add_parser(
+        "new-driver",
+        help="write the package of a new driver, to be filled in",
+        description=NEW_DRIVER,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    new.add_argument("name", metavar="NAME", help="what users will choose the driver by, such as somedb")
+    new.add_argument(
+        "--directory", metavar="DIR", default=".", help="where to put the folder; the working directory by default"
     )
     return parser
 
@@ -174,10 +191,17 @@ def _minutes(text: str) -> float | None:
     return minutes
 
 
-def _drivers() -> int:
+def _drivers(_: argparse.Namespace) -> int:
     from botsession_console.inventory import installed, table
 
     rows = installed()
     lines = table(rows) if rows else ["no driver is installed; begin with: pip install botsession-memory"]
     say("\n".join(lines) + "\n")
     return 1 if any(row.broken for row in rows) else 0
+
+
+def _new_driver(parsed: argparse.Namespace) -> int:
+    from botsession_console.new_driver.scaffold import new_driver
+
+    say(new_driver(parsed.name, parsed.directory) + "\n")
+    return 0

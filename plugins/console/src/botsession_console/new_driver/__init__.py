@@ -1,0 +1,1 @@
+"""A new driver: a whole package whose tests pass, for its author to fill in."""
