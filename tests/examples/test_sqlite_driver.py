@@ -11,8 +11,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "docs" / "examples" / "botsession-sqlite"
 
-pytest.importorskip("aiosqlite")
-
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):

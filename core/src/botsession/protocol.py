@@ -101,7 +101,7 @@ class SupportsReplace(Protocol):
         Args:
             session_id: Where to store it; the same as `session.id`.
             session: Stamped in place as by `write`.
-            expected: The `version` that was read; `None` means that the session must be absent.
+            expected: The `version` that was read, never an empty text; `None` means that the session must be absent.
 
         Raises:
             SessionConflictError: The stored session has another version, or is absent, or (`expected=None`) is there.

@@ -19,6 +19,7 @@ from botsession import (
     Replacement,
     ScanPage,
     SessionConflictError,
+    SessionInfo,
     SessionTooLargeError,
     StoredSession,
     StoreError,
@@ -131,8 +132,8 @@ class SqliteSessionStore:
         found = await self._read(
             statements.SCAN, first=prefix, last=prefix + _LAST, after=after or "", now=self._now(), limit=size + 1
         )
-        sessions = [rows.to_info(row, repr(self)) for row in found[:size]]
-        return ScanPage(sessions, sessions[-1].id if len(found) > size else None)
+        outcomes = (self._info(row) for row in found[:size])
+        return ScanPage.of(outcomes, str(found[size - 1][0]) if len(found) > size else None)
 
     async def read_many(self, session_ids: Sequence[str]) -> list[StoredSession | StoreError | None]:
         for session_id in session_ids:
@@ -187,6 +188,12 @@ class SqliteSessionStore:
     def _outcome(self, row: Sequence[Any] | None) -> StoredSession | StoreError | None:
         try:
             return None if row is None else rows.to_session(row, repr(self))
+        except CorruptSessionError as error:
+            return error
+
+    def _info(self, row: Sequence[Any]) -> SessionInfo | CorruptSessionError:
+        try:
+            return rows.to_info(row, repr(self))
         except CorruptSessionError as error:
             return error
 
