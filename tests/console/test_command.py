@@ -193,7 +193,6 @@ def test_a_folder_that_cannot_be_written(run, folder):
 
 
 def test_a_backend_that_does_not_answer(run):
-    pytest.importorskip("botsession_redis")
     url = f"redis://:hunter2@127.0.0.1:{servers.free_port()}"
     done = run("console", "--url", url, lines="hi\n")
     fails(done, FAILED, "127.0.0.1")
