@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from botsession import ConfigError, Minutes, Sessions, SessionStore, Settings
@@ -46,4 +47,6 @@ def choose_backend(
         if driver is None and url is None:
             raise ConfigError(f"{options}: the bot was given a {type(own).__name__} ready-made; add --driver")
         own = None
+    if isinstance(own, Mapping) and config is not None:
+        raise ConfigError("--config: the bot was given its configuration as a mapping, which takes the place of a file")
     bot.sessions = Sessions(arguments.over(find_settings(own, config=config)), initial_state=bot.initial_state)
