@@ -53,7 +53,7 @@ def packaging(session: nox.Session) -> None:
     session.install("build", "pytest>=8.2")
     dist = ROOT / "dist"
     shutil.rmtree(dist, ignore_errors=True)
-    for package in PACKAGES:
+    for package in [*PACKAGES, "docs/examples/botsession-sqlite"]:
         session.run("python", "-m", "build", "--outdir", str(dist), package, silent=True)
     session.run("pytest", "tests/packaging", *session.posargs, env={"BOTSESSION_DIST": str(dist)})
 

@@ -20,6 +20,7 @@ DIST = pathlib.Path(os.environ["BOTSESSION_DIST"])
 DRIVERS = ["memory", "file", "redis", "mongo"]
 DISTRIBUTIONS = ["core", *DRIVERS, "console"]
 WHEELS = sorted(DIST.glob("*.whl"))
+"""Of the workspace, and of the example of a third party's driver."""
 
 
 def wheel_of(name: str) -> pathlib.Path:
@@ -50,6 +51,12 @@ class Environment:
 
     def python(self, code: str) -> str:
         return self.run(str(self.scripts / "python"), "-c", code)
+
+    def attempt(self, *arguments: str) -> str:
+        """Runs a module that is expected to fail; returns what it says."""
+        with pytest.raises(AssertionError) as failure:
+            self.run(str(self.scripts / "python"), "-m", *arguments)
+        return str(failure.value)
 
     def run(self, *command: str) -> str:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("BOTSESSION", "PYTHON"))}
@@ -137,9 +144,10 @@ def test_the_core_and_one_driver(environment, driver):
         assert f"pip install botsession-{other}" in environment.opens(other)
 
 
-def test_all_together_and_one_removed(environment):
-    environment.install("botsession", *DISTRIBUTIONS)
+def test_all_together_with_a_strangers_driver_and_one_removed_after_the_other(environment):
+    environment.install("botsession", *DISTRIBUTIONS, "sqlite")
     environment.pip("check")
+    assert environment.opens("sqlite") == "SqliteSessionStore"
     for driver in DRIVERS:
         assert environment.opens(driver) == f"{driver.title()}SessionStore"
     listing = environment.run(str(environment.scripts / "botsession"), "drivers")
@@ -147,5 +155,51 @@ def test_all_together_and_one_removed(environment):
     for removed in DRIVERS:
         environment.pip("uninstall", "--yes", f"botsession-{removed}")
         assert f"pip install botsession-{removed}" in environment.opens(removed)
-        for driver in DRIVERS[DRIVERS.index(removed) + 1 :]:
+        for driver in [*DRIVERS[DRIVERS.index(removed) + 1 :], "sqlite"]:
             assert environment.opens(driver) == f"{driver.title()}SessionStore"
+
+
+def test_a_driver_for_a_later_core_is_not_installed_with_this_one(environment, tmp_path):
+    environment.install("core")
+    done = environment.attempt(
+        "pip", "install", "--no-index", "--find-links", str(DIST), str(driver_for(tmp_path, ">=7,<8"))
+    )
+    assert "botsession-core" in done
+    assert ">=7" in done
+
+
+def test_an_old_driver_that_was_forced_beside_a_newer_core_works_or_names_both_versions(environment, tmp_path):
+    environment.install("core", "memory")
+    environment.pip("install", "--no-deps", str(driver_for(tmp_path, "<0.1", arguments="options")))
+    assert environment.opens("old") == "MemorySessionStore"
+    environment.pip(
+        "install", "--no-deps", "--force-reinstall", str(driver_for(tmp_path, ">=7", arguments="options, tracer"))
+    )
+    assert environment.opens("old").startswith(
+        "DriverLoadError driver 'old' of botsession-old 3.2.1 does not fit botsession-core 0.1.0"
+    )
+
+
+def driver_for(folder: pathlib.Path, core: str, *, arguments: str = "options") -> pathlib.Path:
+    """Builds the wheel of a driver that asks for some version of the core; a wheel is a zip with these files."""
+    wheel = folder / "botsession_old-3.2.1-py3-none-any.whl"
+    info = "botsession_old-3.2.1.dist-info"
+    module = (
+        "from botsession import hookimpl\n"
+        "@hookimpl\n"
+        f"def open_store({arguments}):\n"
+        "    from botsession_memory import MemorySessionStore\n"
+        "    return MemorySessionStore()\n"
+    )
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("botsession_old.py", module)
+        archive.writestr(
+            f"{info}/METADATA",
+            f"Metadata-Version: 2.1\nName: botsession-old\nVersion: 3.2.1\nRequires-Dist: botsession-core{core}\n",
+        )
+        archive.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{info}/entry_points.txt", "[botsession.drivers]\nold = botsession_old\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return wheel
