@@ -149,6 +149,9 @@ def test_a_session_may_carry_its_own_lifetime():
         with pytest.raises(ConfigError, match=r"session\.expires_in"):
             async with sessions.turn("telegram:44") as session:
                 session.expires_in = -1
+        with pytest.raises(ConfigError, match="got a timedelta"):
+            async with sessions.turn("telegram:44") as session:
+                session.expires_in = timedelta(minutes=1)
 
     with_sessions(scenario, expires_in=10)
 

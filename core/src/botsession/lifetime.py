@@ -109,8 +109,10 @@ class Lifetime:
         Raises:
             ConfigError: The session's own `expires_in` is no number of minutes above zero.
         """
-        own = session.expires_in
-        length = self.expires_in if own is msgspec.UNSET else check_minutes(own, "session.expires_in")
+        own: object = session.expires_in
+        if isinstance(own, timedelta):
+            raise ConfigError("session.expires_in is stored with the session, as a number of minutes; got a timedelta")
+        length = self.expires_in if isinstance(own, msgspec.UnsetType) else check_minutes(own, "session.expires_in")
         deadline = None if length is None else _milliseconds(now + length)
         if self.max_lifetime is not None:
             end = _milliseconds(session.created_at + self.max_lifetime)

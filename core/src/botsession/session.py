@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 import msgspec
 
@@ -15,15 +15,23 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeVar
 
-    from botsession.turns import Turn
-
     StateT = TypeVar("StateT", default=dict[str, Any])
 else:
     from typing import TypeVar
 
     StateT = TypeVar("StateT")
 
+StateT_co = TypeVar("StateT_co", covariant=True)
+
 _NOT_STORED = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class _RunningTurn(Protocol[StateT_co]):
+    """What a session knows of the turn that it is given to."""
+
+    def check_running(self) -> None: ...
+
+    def initial_state(self) -> StateT_co: ...
 
 
 @dataclass(slots=True)
@@ -53,7 +61,7 @@ class Session(Generic[StateT]):
     expires_at: datetime | None = None
     expires_in: float | msgspec.UnsetType | None = msgspec.UNSET
     version: str = ""
-    _turn: Turn[StateT] | None = field(default=None, repr=False, compare=False, kw_only=True)
+    _turn: _RunningTurn[StateT] | None = field(default=None, repr=False, compare=False, kw_only=True)
 
     def set_state(self, changes: Mapping[str, Any]) -> None:
         """Merges changes into the state, shallowly: each key given replaces the whole value under that key.

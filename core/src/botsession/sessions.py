@@ -6,26 +6,21 @@ import asyncio
 import inspect
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, overload
 
-import msgspec
-
-from botsession import states
 from botsession.config import UNSET, Unset
 from botsession.errors import ConfigError, NestedTurnError, SessionConflictError
 from botsession.ids import check_session_id
+from botsession.keeper import Keeper
 from botsession.lifetime import Clock, Lifetime, Minutes, utc_now
 from botsession.opening import Source, find_settings, open_from
 from botsession.protocol import (
     SessionStore,
-    StoredSession,
     SupportsClose,
     SupportsExpiry,
-    SupportsReplace,
-    SupportsTouch,
 )
 from botsession.session import Session
-from botsession.turns import Line, Turn, in_a_turn_of
+from botsession.turns import Line, Turn
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -38,16 +33,9 @@ else:
 
     StateT = TypeVar("StateT")
 
-RENEW_AFTER: Final = 0.05
-"""The part of a session's lifetime that must have passed before an unchanged turn renews its deadline."""
-
-RENEW_BEFORE: Final = 0.5
-"""The part of a session's lifetime that a turn has at least, from its beginning on."""
-
 UPDATE_ATTEMPTS: Final = 32
 """How often `update` tries."""
 
-_encoder: Final = msgspec.json.Encoder()
 _FIRST_PAUSE: Final = 0.002
 _LONGEST_PAUSE: Final = 0.25
 
@@ -126,14 +114,9 @@ class Sessions(Generic[StateT]):
                 initial_state = settings.initial_state
         self.store: Final[SessionStore] = store
         self._owns_store = store is not source
-        self._expiring = store if isinstance(store, SupportsExpiry) else None
-        self._replacing = store if isinstance(store, SupportsReplace) else None
-        self._touching = store if isinstance(store, SupportsTouch) else None
-        self._lifetime = self._expiring.lifetime if self._expiring else _lifetime(given, clock or utc_now)
-        self._state_type = state_type
-        self._initial = _initial_json(initial_state, state_type)
-        self._line = Line()
-        self._running: dict[str, Turn[StateT]] = {}
+        lifetime = store.lifetime if isinstance(store, SupportsExpiry) else _lifetime(given, clock or utc_now)
+        self._keeper = Keeper(store, lifetime, initial_state, state_type)
+        self._line: Line[StateT] = Line()
 
     async def init(self) -> Self:
         """Connects the store; may be called again.
@@ -152,7 +135,7 @@ class Sessions(Generic[StateT]):
         Raises:
             NestedTurnError: It was called inside a turn, for which it would wait.
         """
-        if in_a_turn_of(self):
+        if self._line.is_around():
             raise NestedTurnError(
                 "close was called inside a turn and would wait for it; call it after the turn has ended"
             )
@@ -191,7 +174,7 @@ class Sessions(Generic[StateT]):
             StoreUnavailableError: The backend does not answer.
             StateError: The state holds what JSON cannot hold, or does not fit the `state_type`; nothing was saved.
         """
-        return Turn(self, session_id)
+        return Turn(self._keeper, self._line, session_id)
 
     async def update(
         self, session_id: str, change: Callable[[Session[StateT]], object | Awaitable[object]]
@@ -237,8 +220,7 @@ class Sessions(Generic[StateT]):
             StateError: The state does not fit the `state_type`.
         """
         check_session_id(session_id)
-        stored = await self._load(session_id)
-        return None if stored is None else self._for_bot(stored)
+        return await self._keeper.read(session_id)
 
     async def destroy(self, session_id: str) -> None:
         """Removes a session at once; a turn of it that is running here saves nothing. No error where it is absent.
@@ -248,120 +230,16 @@ class Sessions(Generic[StateT]):
             StoreUnavailableError: The backend does not answer.
         """
         check_session_id(session_id)
-        turn = self._running.get(session_id)
-        if turn is None:
-            await self.store.destroy(session_id)
-        else:
-            await turn.destroy()
+        turn = self._line.running(session_id)
+        await (self._keeper.destroy(session_id) if turn is None else turn.destroy())
 
     def initial_state(self) -> StateT:
         """Returns a fresh copy of the initial state."""
-        return states.from_json(msgspec.json.decode(self._initial), self._state_type)
+        return self._keeper.initial_state()
 
     async def _close_store(self) -> None:
         if self._owns_store and isinstance(self.store, SupportsClose):
             await self.store.close()
-
-    async def _begin(self, session_id: str) -> tuple[Session[StateT], str | None]:
-        """Returns the session a turn begins with, and the version under which it is stored."""
-        stored = await self._load(session_id)
-        if stored is not None and self._is_due(stored, RENEW_BEFORE) and not await self._renew(stored):
-            stored = await self._load(session_id)
-        if stored is not None:
-            return self._for_bot(stored), stored.version
-        now = self._lifetime.now()
-        return Session(session_id, self.initial_state(), created_at=now, last_activity=now), None
-
-    async def _end(self, session: Session[StateT], expected: str | None, before: bytes) -> None:
-        """Saves what a turn has changed, or renews the deadline of what it has not."""
-        if self._snapshot(session) != before:
-            await self._store(session, expected)
-        elif expected is not None and self._is_due(session, 1 - RENEW_AFTER):
-            await self._renew(session)
-
-    async def _load(self, session_id: str) -> StoredSession | None:
-        stored = await self.store.read(session_id)
-        return None if stored is None or self._lifetime.expired(stored.expires_at) else stored
-
-    async def _store(self, session: Session[StateT], expected: str | None) -> None:
-        stored = self._for_store(session)
-        if self._expiring is None:
-            _check(stored)
-            self._lifetime.stamp(stored)
-        if self._replacing is not None:
-            await self._replacing.replace(session.id, stored, expected=expected)
-        else:
-            current = await self._load(session.id)
-            if (None if current is None else current.version) != expected:
-                raise SessionConflictError(session.id)
-            await self.store.write(session.id, stored)
-        if stored is not session:
-            session.version, session.created_at = stored.version, stored.created_at
-            session.last_activity, session.expires_at = stored.last_activity, stored.expires_at
-
-    def _is_due(self, session: Session[Any], share: float) -> bool:
-        """Tells whether less than that share of the session's lifetime is left."""
-        now = self._lifetime.now()
-        deadline = self._lifetime.deadline(session, now)
-        if deadline is None or deadline == session.expires_at:
-            return False
-        return session.expires_at is None or session.expires_at - now < (deadline - now) * share
-
-    async def _renew(self, session: Session[Any]) -> bool:
-        """Moves the session's deadline; returns whether it is still there."""
-        now = self._lifetime.now()
-        deadline = self._lifetime.deadline(session, now)
-        if self._touching is not None:
-            if not await self._touching.touch(session.id, deadline):
-                return False
-            session.expires_at, session.last_activity = deadline, now
-            return True
-        try:
-            await self._store(session, session.version)
-        except SessionConflictError:
-            return False
-        return True
-
-    def _snapshot(self, session: Session[StateT]) -> bytes:
-        """Returns what a turn can change, as JSON, to compare it with what was before."""
-        try:
-            return _encoder.encode((session.state, session.user, str(session.expires_in)))
-        except (TypeError, ValueError, RecursionError):
-            _check(self._for_store(session))
-            raise
-
-    def _for_bot(self, stored: StoredSession) -> Session[StateT]:
-        """Returns a stored session with its state as the bot wants it."""
-        if self._state_type is None:
-            return cast("Session[StateT]", stored)
-        return _with_state(stored, states.from_json(stored.state, self._state_type))
-
-    def _for_store(self, session: Session[StateT]) -> StoredSession:
-        """Returns a session with its state as a store wants it."""
-        if self._state_type is None:
-            return cast("StoredSession", session)
-        state = states.to_json(session.state)
-        states.from_json(state, self._state_type)
-        return _with_state(session, state)
-
-
-def _with_state(session: Session[Any], state: Any) -> Session[Any]:
-    return Session(
-        session.id,
-        state,
-        session.user,
-        session.created_at,
-        session.last_activity,
-        session.expires_at,
-        session.expires_in,
-        session.version,
-    )
-
-
-def _check(session: StoredSession) -> None:
-    """Raises `StateError` where state or user hold what JSON cannot hold."""
-    states.encode(states.to_json(session.state))
-    states.encode(session.user, "$.user")
 
 
 def _check_handed_in(store: SessionStore, given: Mapping[str, object]) -> None:
@@ -375,16 +253,3 @@ def _check_handed_in(store: SessionStore, given: Mapping[str, object]) -> None:
 def _lifetime(given: Mapping[str, Minutes | Unset | None], clock: Clock) -> Lifetime:
     """Returns the lifetime that holds for a store which has none of its own."""
     return Lifetime(**{key: value for key, value in given.items() if not isinstance(value, Unset)}, clock=clock)
-
-
-def _initial_json(initial_state: object, state_type: type | None) -> bytes:
-    """Returns the initial state as JSON, checked."""
-    if initial_state is None:
-        try:
-            initial_state = {} if state_type is None else state_type()
-        except TypeError as error:
-            raise ConfigError(f"{state_type} has fields without a default: give an initial_state") from error
-    state = states.to_json(dict(initial_state) if isinstance(initial_state, Mapping) else initial_state)
-    encoded = states.encode(state, "initial_state")
-    states.from_json(state, state_type)
-    return encoded

@@ -1,4 +1,4 @@
-"""One turn: read the session, let the bot change it, write it; all of it or nothing."""
+"""One turn, and the line of those who wait for theirs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeVar
 
+    from botsession.keeper import Keeper
     from botsession.session import Session
-    from botsession.sessions import Sessions
 
     StateT = TypeVar("StateT", default=dict[str, Any])
 else:
@@ -25,36 +25,49 @@ else:
 
 
 class Turn(Generic[StateT]):
-    """One turn, as `Sessions.turn` returns it: an asynchronous context manager that gives the session."""
+    """One turn, as `Sessions.turn` returns it: an asynchronous context manager that gives the session.
 
-    __slots__ = ("_before", "_destroyed", "_expected", "_running", "_saving", "_session", "_sessions", "session_id")
+    It reads the session, lets the bot change it, and writes it: all of it or nothing.
+    """
 
-    def __init__(self, sessions: Sessions[StateT], session_id: str) -> None:
+    __slots__ = (
+        "_before",
+        "_destroyed",
+        "_expected",
+        "_keeper",
+        "_line",
+        "_saving",
+        "_session",
+        "running",
+        "session_id",
+    )
+
+    def __init__(self, keeper: Keeper[StateT], line: Line[StateT], session_id: str) -> None:
         self.session_id = session_id
-        self._sessions = sessions
-        self._running = False
+        self.running = False
+        self._keeper = keeper
+        self._line = line
         self._saving = asyncio.Lock()
         self._destroyed = False
 
     async def __aenter__(self) -> Session[StateT]:
         check_session_id(self.session_id)
-        outer = tuple(turn for turn in _turns_around.get() if turn._running)
-        if any(turn.session_id == self.session_id and turn._sessions is self._sessions for turn in outer):
+        outer = _turns_around()
+        if any(turn.session_id == self.session_id and turn._line is self._line for turn in outer):
             raise NestedTurnError(
                 f"a turn of session {self.session_id!r} is running already and would wait for itself; "
                 "use its session, or begin the turn after it has ended"
             )
-        await self._sessions._line.acquire(self.session_id)
+        await self._line.enter(self)
         try:
-            self._session, self._expected = await self._sessions._begin(self.session_id)
-            self._before = self._sessions._snapshot(self._session)
+            self._session, self._expected = await self._keeper.begin(self.session_id)
+            self._before = self._keeper.snapshot(self._session)
         except BaseException:
-            self._sessions._line.release(self.session_id)
+            self._line.leave(self)
             raise
         self._session._turn = self
-        self._running = True
-        self._sessions._running[self.session_id] = self
-        _turns_around.set((*outer, self))
+        self.running = True
+        _around.set((*outer, self))
         return self._session
 
     async def __aexit__(
@@ -63,21 +76,20 @@ class Turn(Generic[StateT]):
         try:
             async with self._saving:
                 if kind is None and not self._destroyed:
-                    await self._sessions._end(self._session, self._expected, self._before)
+                    await self._keeper.end(self._session, self._expected, self._before)
         finally:
-            self._running = False
-            del self._sessions._running[self.session_id]
-            self._sessions._line.release(self.session_id)
+            self.running = False
+            self._line.leave(self)
 
     async def destroy(self) -> None:
         """Removes the session; the turn then saves nothing."""
         async with self._saving:
-            await self._sessions.store.destroy(self.session_id)
+            await self._keeper.destroy(self.session_id)
             self._destroyed = True
 
     def check_running(self) -> None:
         """Raises `TurnEndedError` once the turn has ended."""
-        if not self._running:
+        if not self.running:
             raise TurnEndedError(
                 f"the turn of session {self.session_id!r} has ended and nothing would save the change; "
                 "is an await missing in the handler?"
@@ -85,26 +97,55 @@ class Turn(Generic[StateT]):
 
     def initial_state(self) -> StateT:
         """Returns a fresh copy of the initial state."""
-        return self._sessions.initial_state()
+        return self._keeper.initial_state()
 
 
-def in_a_turn_of(sessions: Sessions[Any]) -> bool:
-    """Tells whether a turn of these sessions is running around the caller."""
-    return any(turn._running and turn._sessions is sessions for turn in _turns_around.get())
+_around: ContextVar[tuple[Turn[Any], ...]] = ContextVar("botsession_turns", default=())
 
 
-_turns_around: ContextVar[tuple[Turn[Any], ...]] = ContextVar("botsession_turns", default=())
+def _turns_around() -> tuple[Turn[Any], ...]:
+    """Returns the turns that are running around the caller, in this task or one from which it was started."""
+    return tuple(turn for turn in _around.get() if turn.running)
 
 
-class Line:
+class Line(Generic[StateT]):
     """Who waits for which session, in order of arrival; holds nothing of a session that nobody waits for."""
 
     def __init__(self) -> None:
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, _Place[StateT]] = {}
         self._emptied: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
         return len(self._places)
+
+    async def enter(self, turn: Turn[StateT]) -> None:
+        """Waits until it is the turn's turn."""
+        place = self._places.get(turn.session_id)
+        if place is None:
+            place = self._places[turn.session_id] = _Place()
+        place.users += 1
+        try:
+            await place.lock.acquire()
+        except BaseException:
+            self._forget(turn.session_id, place)
+            raise
+        place.first = turn
+
+    def leave(self, turn: Turn[StateT]) -> None:
+        """Lets the next one in."""
+        place = self._places[turn.session_id]
+        place.first = None
+        place.lock.release()
+        self._forget(turn.session_id, place)
+
+    def running(self, session_id: str) -> Turn[StateT] | None:
+        """Returns the turn that this session is in."""
+        place = self._places.get(session_id)
+        return None if place is None else place.first
+
+    def is_around(self) -> bool:
+        """Tells whether one of these turns is running around the caller."""
+        return any(turn._line is self for turn in _turns_around())
 
     async def empty(self) -> None:
         """Waits until nobody has a place any more."""
@@ -112,25 +153,7 @@ class Line:
             self._emptied = self._emptied or asyncio.get_running_loop().create_future()
             await asyncio.shield(self._emptied)
 
-    async def acquire(self, session_id: str) -> None:
-        """Waits until it is one's turn."""
-        place = self._places.get(session_id)
-        if place is None:
-            place = self._places[session_id] = _Place()
-        place.users += 1
-        try:
-            await place.lock.acquire()
-        except BaseException:
-            self._leave(session_id, place)
-            raise
-
-    def release(self, session_id: str) -> None:
-        """Lets the next one in."""
-        place = self._places[session_id]
-        place.lock.release()
-        self._leave(session_id, place)
-
-    def _leave(self, session_id: str, place: _Place) -> None:
+    def _forget(self, session_id: str, place: _Place[StateT]) -> None:
         place.users -= 1
         if not place.users:
             del self._places[session_id]
@@ -139,9 +162,10 @@ class Line:
                 self._emptied = None
 
 
-class _Place:
-    __slots__ = ("lock", "users")
+class _Place(Generic[StateT]):
+    __slots__ = ("first", "lock", "users")
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
         self.users = 0
+        self.first: Turn[StateT] | None = None
