@@ -130,7 +130,7 @@ def test_no_command(run):
     [
         ("drvier = 'memory'", ["drvier", "did you mean 'driver'?"]),
         ("[stores.memory]\nmax_sise = 5", ["max_sise", "did you mean 'max_size'?"]),
-        ("[stores.memory]\nmax_size = 'many'", ["max_size", "expected `int`, got `str`"]),
+        ("[stores.memory]\nmax_size = 'many'", ["max_size", "expected int, got str"]),
         ("expires_in = 'soon'", ["expires_in"]),
         ("driver =", ["botsession.toml", "no valid TOML"]),
     ],

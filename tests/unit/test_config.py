@@ -128,7 +128,7 @@ def test_a_mapping_takes_the_place_of_file_and_environment(tmp_path, monkeypatch
         ("[stores]\nmemory = 3", "stores.memory must be a table"),
         ("url = 'nowhere'", "a URL begins with a driver's name and ://"),
         ("[stores.memory]\nmax_sise = 3", "has no option 'max_sise' .did you mean 'max_size'"),
-        ("[stores.memory]\nmax_size = '3'", "option 'max_size' of MemorySessionStore: expected `int`, got `str`"),
+        ("[stores.memory]\nmax_size = '3'", "option 'max_size' of MemorySessionStore: expected int, got str"),
         ("[stores.memory]\nmax_size = 0", "max_size is a number of sessions above zero"),
     ],
 )

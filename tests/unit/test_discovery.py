@@ -151,8 +151,17 @@ def test_options_are_checked_against_the_constructor(install):
     install("botsession-couch", "couch")
     with pytest.raises(ConfigError, match=r"no option 'sise' .did you mean 'size'\?.; it takes url, size"):
         opened("couch", sise=1)
-    with pytest.raises(ConfigError, match=r"option 'size' of Store: expected `int`, got `str`"):
+    with pytest.raises(ConfigError, match=r"option 'size' of Store: expected int, got str"):
         opened("couch", size="hunter2")
+
+
+def test_a_choice_of_words_is_listed(install):
+    words = GOOD.replace("from botsession import", "from typing import Literal\n    from botsession import").replace(
+        "size: int = 1", 'size: Literal["small", "large"] = "small"'
+    )
+    install("botsession-couch", "couch", words)
+    with pytest.raises(ConfigError, match="option 'size' of Store: expected one of 'small', 'large'"):
+        opened("couch", size="huge")
 
 
 def test_a_name_may_be_disabled(install, monkeypatch):

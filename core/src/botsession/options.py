@@ -87,7 +87,7 @@ def _converted(value: object, hint: Any, what: str) -> object:
     try:
         return msgspec.convert(value, hint)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{what}: {_reason(error)}") from None
+        raise ConfigError(f"{what}: {_reason(error, choices)}") from None
     except TypeError:
         # The type is no plain value, such as a ready client: it cannot come from a file, only from code.
         classes = tuple(choice for choice in choices if inspect.isclass(choice))
@@ -97,6 +97,8 @@ def _converted(value: object, hint: Any, what: str) -> object:
         raise ConfigError(f"{what}: expected {wanted}, got {type(value).__name__}") from None
 
 
-def _reason(error: msgspec.ValidationError) -> str:
+def _reason(error: msgspec.ValidationError, choices: tuple[Any, ...]) -> str:
     text = str(error)
-    return "the value is not allowed" if text.startswith("Invalid enum value") else text[0].lower() + text[1:]
+    if text.startswith("Invalid enum value"):
+        return f"expected one of {listed(map(repr, choices))}"
+    return text[0].lower() + text[1:].replace("`", "").replace(" | null", "")

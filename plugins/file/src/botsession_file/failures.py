@@ -9,7 +9,7 @@ from typing import Final
 from botsession import SessionTooLargeError, StoreError, StoreUnavailableError
 
 _ADVICE: Final = {
-    errno.ENOENT: "the directory is gone or its volume is not mounted; bring it back, or call init() to begin anew",
+    errno.ENOENT: "the directory is not there, or its volume is not mounted; bring it back, or call init() to begin anew",
     errno.ENOTDIR: "something else lies in place of a directory; move it away",
     errno.ELOOP: "a symbolic link lies in place of a directory or a lock; move it away",
     errno.ENOTEMPTY: "a directory lies in place of a file; move it away",

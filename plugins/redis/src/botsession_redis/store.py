@@ -81,6 +81,8 @@ class RedisSessionStore:
     ) -> None:
         if not timeout > 0:
             raise ConfigError(f"timeout is a number of seconds above zero; got {timeout}")
+        if port is not None and not 0 < port < 65_536:
+            raise ConfigError(f"port is a number from 1 to 65535; got {port}")
         if max_connections < 1:
             raise ConfigError(f"max_connections is a number above zero; got {max_connections}")
         self.lifetime = Lifetime(expires_in, max_lifetime=max_lifetime, clock=clock)
