@@ -1,41 +1,71 @@
-"""Which sessions a bot gets: the command line before the bot's own choice, before environment and file."""
+"""Which backend the command line asks for: its options before a bot's own choice, environment and file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
-from botsession import ConfigError, Minutes, Sessions, SessionStore, Settings
+from botsession import ConfigError, Sessions, SessionStore, Settings, SupportsClose
 from botsession.config import UNSET, Unset
-from botsession.opening import find_settings
+from botsession.lifetime import check_minutes
+from botsession.opening import find_settings, open_from
 from botsession_console.bot import ConsoleBot
 
 
-def choose_backend(
-    bot: ConsoleBot[Any],
-    *,
-    driver: str | None = None,
-    url: str | None = None,
-    expires_in: Minutes | Unset | None = UNSET,
-    config: str | None = None,
-) -> None:
-    """Gives a bot the sessions that the command line asks for; `None` and `UNSET` stand for what it does not say.
+def add_backend_options(parser: argparse.ArgumentParser) -> None:
+    """Gives a command the options that choose the backend."""
+    group = parser.add_argument_group("backend")
+    group.add_argument("--driver", metavar="NAME", help="keep sessions with this driver (see: botsession drivers)")
+    group.add_argument("--url", metavar="URL", help="keep sessions there, such as redis://localhost:6379")
+    group.add_argument(
+        "--expires-in", metavar="MINUTES", help='minutes after which a session ends, or "never"; one year by default'
+    )
+    group.add_argument("--config", metavar="PATH", help="the configuration file, instead of looking for one")
 
-    Args:
-        bot: The bot.
-        driver: A driver's name.
-        url: A URL, which names a driver as well.
-        expires_in: Minutes; `None` means never.
-        config: The path of the configuration file.
+
+def chosen_settings(parsed: argparse.Namespace) -> Settings:
+    """Returns the settings that hold for a command: its options before the environment before the file.
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
+    return _arguments(parsed).over(find_settings(config=parsed.config))
+
+
+@asynccontextmanager
+async def opened_store(parsed: argparse.Namespace) -> AsyncIterator[SessionStore]:
+    """Opens the store that a command works on, and closes it.
+
+    Raises:
+        ConfigError: A setting is wrong, or nothing says where the sessions are.
+        DriverError: The driver cannot be used.
+        StoreError: The backend does not answer, or cannot be used.
+    """
+    settings = chosen_settings(parsed)
+    if settings.driver is UNSET and settings.url is UNSET:
+        raise ConfigError(
+            "nothing says where the sessions are: give --driver or --url, or set them in the environment or in "
+            "botsession.toml"
+        )
+    store = open_from(settings)
+    try:
+        yield await store.init()
+    finally:
+        if isinstance(store, SupportsClose):
+            await store.close()
+
+
+def choose_backend(bot: ConsoleBot[Any], parsed: argparse.Namespace) -> None:
+    """Gives a bot the sessions that the command line asks for.
 
     Raises:
         ConfigError: A setting is wrong, or cannot be changed for this bot.
         DriverError: The driver cannot be used.
     """
-    values = {"driver": driver or UNSET, "url": url or UNSET, "expires_in": expires_in}
-    given: dict[str, Any] = {key: value for key, value in values.items() if value is not UNSET}
-    arguments = Settings(**given, origins={key: "--" + key.replace("_", "-") for key in given})
-    options = " and ".join([*arguments.origins.values(), *(["--config"] if config else [])])
+    arguments = _arguments(parsed)
+    options = " and ".join([*arguments.origins.values(), *(["--config"] if parsed.config else [])])
     own = bot.session_store
     if isinstance(own, Sessions):
         if options:
@@ -44,9 +74,28 @@ def choose_backend(
     if isinstance(own, SessionStore):
         if not options:
             return
-        if driver is None and url is None:
+        if parsed.driver is None and parsed.url is None:
             raise ConfigError(f"{options}: the bot was given a {type(own).__name__} ready-made; add --driver")
         own = None
-    if isinstance(own, Mapping) and config is not None:
+    if isinstance(own, Mapping) and parsed.config is not None:
         raise ConfigError("--config: the bot was given its configuration as a mapping, which takes the place of a file")
-    bot.sessions = Sessions(arguments.over(find_settings(own, config=config)), initial_state=bot.initial_state)
+    bot.sessions = Sessions(arguments.over(find_settings(own, config=parsed.config)), initial_state=bot.initial_state)
+
+
+def _arguments(parsed: argparse.Namespace) -> Settings:
+    """Returns what the options say, and nothing else."""
+    expires_in: float | Unset | None = UNSET if parsed.expires_in is None else _minutes(parsed.expires_in)
+    values = {"driver": parsed.driver or UNSET, "url": parsed.url or UNSET, "expires_in": expires_in}
+    given: dict[str, Any] = {key: value for key, value in values.items() if value is not UNSET}
+    return Settings(**given, origins={key: "--" + key.replace("_", "-") for key in given})
+
+
+def _minutes(text: str) -> float | None:
+    if text == "never":
+        return None
+    try:
+        minutes = float(text)
+        check_minutes(minutes)
+    except (ValueError, ConfigError):
+        raise ConfigError(f'--expires-in: a number of minutes above zero, or "never"; got {text!r}') from None
+    return minutes

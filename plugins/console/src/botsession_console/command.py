@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from botsession_console.exits import INTERRUPTED, OutputError, give_up_output, report, say
 
 _logger = logging.getLogger("botsession.console")
+
+COMMANDS = {
+    "console": ("console", "talk to a bot in the terminal"),
+    "drivers": ("drivers", "list the installed drivers"),
+    "new-driver": ("new_driver", "write the package of a new driver, to be filled in"),
+}
+"""By its name, each command's module in `botsession_console.commands`, and what it does."""
 
 EPILOG = """\
 exit codes:
@@ -19,37 +27,6 @@ exit codes:
   1    the store failed; or a driver is broken (drivers); or a line of a pipe or file failed (console)
   2    the command line, the configuration or a driver is at fault
   130  ended by Ctrl-C
-"""
-
-CONSOLE = """\
-Talk to a bot in the terminal. Each line is one turn: the session is saved when the bot has answered.
-
-The bot is module:bot, imported from the working directory or the import path: a ConsoleBot, or a handler
-`async def handler(context)`. Without one a small bot answers that counts messages and remembers your name.
-"""
-
-CONSOLE_EPILOG = """\
-while talking:
-  /state        show the stored state as JSON
-  /session      show the stored session as JSON
-  /payload X    send the payload X, as a button does
-  /quit, /exit  end; so does Ctrl-D
-  Ctrl-C        cancel the turn that is running; at the prompt, end
-
-The backend is what the options say, else what the bot itself says, else the environment (BOTSESSION_DRIVER,
-BOTSESSION_URL, BOTSESSION_EXPIRES_IN), else the configuration file, else memory. Everybody on the machine can see
-a password on the command line: put it into BOTSESSION_URL.
-
-examples:
-  botsession console --driver file
-  botsession console mybot:bot --user 42
-  printf 'hello\\n/state\\n' | botsession console mybot:bot
-"""
-
-NEW_DRIVER = """\
-Write the package botsession-NAME: a driver on a stand-in for your backend, whose tests pass as they are.
-Put the real client in the place of the stand-in (src/botsession_NAME/backend.py), and keep the tests passing.
-Nothing is overwritten.
 """
 
 
@@ -70,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         try:
-            return _run(arguments)
+            return _run(sys.argv[1:] if arguments is None else arguments)
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -82,12 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return give_up_output(error)
 
 
-def _run(arguments: Sequence[str] | None) -> int:
-    parsed = _parser().parse_args(arguments)
+def _run(arguments: Sequence[str]) -> int:
+    chosen = next((word for word in arguments if not word.startswith("-")), "")
+    module: Any = None
+    if chosen in COMMANDS:
+        module = importlib.import_module(f"botsession_console.commands.{COMMANDS[chosen][0]}")
+    parsed = _parser(chosen, module).parse_args(arguments)
     from botsession_console.failures import describe, exit_code
 
     try:
-        return {"console": _console, "drivers": _drivers, "new-driver": _new_driver}[parsed.command](parsed)
+        return int(module.run(parsed))
     except OutputError:
         raise
     except Exception as error:
@@ -96,7 +77,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         return exit_code(error)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(chosen: str, module: Any) -> argparse.ArgumentParser:
+    """Returns the parser, in which only the chosen command has its arguments: the modules of the others stay unread."""
     parser = _Parser(
         prog="botsession",
         description="Conversation sessions for bots and agents, on any backend, with no lost turns.",
@@ -106,40 +88,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    console = commands.add_parser(
-        "console",
-        help="talk to a bot in the terminal",
-        description=CONSOLE,
-        epilog=CONSOLE_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    console.add_argument("bot", nargs="?", metavar="module:bot", help="the bot; a small built-in one if left out")
-    console.add_argument("--driver", metavar="NAME", help="keep sessions with this driver (see: botsession drivers)")
-    console.add_argument("--url", metavar="URL", help="keep sessions there, such as redis://localhost:6379")
-    console.add_argument(
-        "--expires-in", metavar="MINUTES", help='minutes after which a session ends, or "never"; one year by default'
-    )
-    console.add_argument("--config", metavar="PATH", help="the configuration file, instead of looking for one")
-    console.add_argument("--platform", metavar="NAME", help="first part of the session id; console by default")
-    console.add_argument("--user", metavar="NAME", help="second part of the session id; 1 by default")
-    commands.add_parser(
-        "drivers",
-        help="list the installed drivers",
-        description="List the installed drivers, with what each can do. The exit code is 1 if one of them is broken.",
-        allow_abbrev=False,
-    )
-    new = commands.add_parser(
-        "new-driver",
-        help="write the package of a new driver, to be filled in",
-        description=NEW_DRIVER,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    new.add_argument("name", metavar="NAME", help="what users will choose the driver by, such as somedb")
-    new.add_argument(
-        "--directory", metavar="DIR", default=".", help="where to put the folder; the working directory by default"
-    )
+    for name, (_, summary) in COMMANDS.items():
+        command = commands.add_parser(
+            name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        )
+        if name == chosen:
+            module.add_arguments(command)
     return parser
 
 
@@ -156,52 +110,3 @@ class _Version(argparse.Action):
         python = ".".join(map(str, sys.version_info[:3]))
         say(", ".join([*(f"{name} {version(name)}" for name in packages), f"Python {python}"]) + "\n")
         parser.exit()
-
-
-def _console(parsed: argparse.Namespace) -> int:
-    from botsession.config import UNSET
-    from botsession.ids import check_session_id
-    from botsession_console.backend import choose_backend
-    from botsession_console.conversation import run
-    from botsession_console.greeter import make_greeter
-    from botsession_console.target import load_bot
-
-    expires_in = UNSET if parsed.expires_in is None else _minutes(parsed.expires_in)
-    bot = make_greeter() if parsed.bot is None else load_bot(parsed.bot)
-    if parsed.platform is not None:
-        bot.platform = parsed.platform
-    if parsed.user is not None:
-        bot.user = parsed.user
-    check_session_id(bot.session_id)
-    choose_backend(bot, driver=parsed.driver, url=parsed.url, expires_in=expires_in, config=parsed.config)
-    return run(bot)
-
-
-def _minutes(text: str) -> float | None:
-    from botsession import ConfigError
-    from botsession.lifetime import check_minutes
-
-    if text == "never":
-        return None
-    try:
-        minutes = float(text)
-        check_minutes(minutes)
-    except (ValueError, ConfigError):
-        raise ConfigError(f'--expires-in: a number of minutes above zero, or "never"; got {text!r}') from None
-    return minutes
-
-
-def _drivers(_: argparse.Namespace) -> int:
-    from botsession_console.inventory import installed, table
-
-    rows = installed()
-    lines = table(rows) if rows else ["no driver is installed; begin with: pip install botsession-memory"]
-    say("\n".join(lines) + "\n")
-    return 1 if any(row.broken for row in rows) else 0
-
-
-def _new_driver(parsed: argparse.Namespace) -> int:
-    from botsession_console.new_driver.scaffold import new_driver
-
-    say(new_driver(parsed.name, parsed.directory) + "\n")
-    return 0
