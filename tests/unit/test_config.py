@@ -91,7 +91,18 @@ def test_where_each_setting_came_from(tmp_path, monkeypatch):
         "expires_in": "BOTSESSION_EXPIRES_IN",
         "initial_state": str(file),
         "max_lifetime": "an argument",
+        "stores.memory.max_size": f"{file} [stores.memory]",
+        "stores.redis.host": f"{file} [stores.redis]",
     }
+
+
+def test_where_an_option_came_from_if_two_configurations_have_its_section(tmp_path, monkeypatch):
+    (tmp_path / "pyproject.toml").write_text("[tool.botsession.stores.memory]\nmax_size = 3\n")
+    lower = load_settings()
+    section = f"{tmp_path / 'pyproject.toml'} [tool.botsession.stores.memory]"
+    assert lower.origins == {"stores.memory.max_size": section}
+    upper = find_settings({"stores": {"memory": {"expires_in": 3}}})
+    assert upper.over(lower).origins == {"stores.memory.expires_in": "the given configuration [stores.memory]"}
 
 
 def test_a_named_file(tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ from botsession.errors import (
     TurnEndedError,
     UnsupportedError,
 )
+from botsession.findings import Finding
 from botsession.lifetime import ONE_YEAR, Clock, Lifetime, Minutes, utc_now
 from botsession.opening import open_store
 from botsession.options import construct
@@ -31,6 +32,7 @@ from botsession.protocol import (
     StoredSession,
     SupportsBulk,
     SupportsClose,
+    SupportsDiagnosis,
     SupportsExpiry,
     SupportsPing,
     SupportsPurge,
@@ -51,6 +53,7 @@ __all__ = [
     "DriverError",
     "DriverLoadError",
     "DriverNotFoundError",
+    "Finding",
     "InvalidSessionIdError",
     "LeaseTimeoutError",
     "Lifetime",
@@ -71,6 +74,7 @@ __all__ = [
     "StoredSession",
     "SupportsBulk",
     "SupportsClose",
+    "SupportsDiagnosis",
     "SupportsExpiry",
     "SupportsPing",
     "SupportsPurge",

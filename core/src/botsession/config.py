@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ from botsession.options import listed, suggestion
 
 Unset = msgspec.UnsetType
 UNSET = msgspec.UNSET
+
+IN_ENVIRONMENT = ("driver", "url", "expires_in")
+"""The settings that the environment may hold, each in `BOTSESSION_` and its name."""
 
 _KEYS = ("driver", "url", "expires_in", "max_lifetime", "initial_state", "stores")
 
@@ -36,7 +39,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         max_lifetime: Minutes since its creation after which a session ends; `None` means never.
         initial_state: The state of a new session.
         stores: Options by driver name.
-        origins: Where each setting was found, by its name: a file, a variable of the environment, or an argument.
+        origins: Where each setting was found, by its name: a file, a variable of the environment, or an argument. The
+            name of an option is `stores.DRIVER.OPTION`.
     """
 
     driver: str | Unset = UNSET
@@ -58,6 +62,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for key in ("driver", "url"):
             if key not in chosen.origins:
                 origins.pop(key, None)
+        for name in lower.stores.keys() & self.stores.keys():
+            for option in lower.stores[name].keys() - self.stores[name].keys():
+                origins.pop(f"stores.{name}.{option}", None)
         for key in ("expires_in", "max_lifetime", "initial_state"):
             value = getattr(self, key)
             merged[key] = getattr(lower, key) if value is UNSET else value
@@ -77,7 +84,7 @@ def load_settings(path: str | os.PathLike[str] | None = None) -> Settings:
     Raises:
         ConfigError: A named file is missing, a file cannot be read, or a setting is unknown or of the wrong type.
     """
-    return _from_environment().over(_from_file(path))
+    return from_environment().over(parse_settings(*find_table(path)))
 
 
 def parse_settings(table: Mapping[str, object], origin: str) -> Settings:
@@ -111,7 +118,11 @@ def parse_settings(table: Mapping[str, object], origin: str) -> Settings:
     values["stores"] = {
         name: dict(_typed(options, Mapping, "a table", f"stores.{name}", origin)) for name, options in stores.items()
     }
-    return Settings(**values, origins=dict.fromkeys((key for key in table if key != "stores"), origin))
+    origins = dict.fromkeys((key for key in table if key != "stores"), origin)
+    above = "tool.botsession." if Path(origin).name == "pyproject.toml" else ""
+    for name, options in values["stores"].items():
+        origins |= dict.fromkeys((f"stores.{name}.{option}" for option in options), f"{origin} [{above}stores.{name}]")
+    return Settings(**values, origins=origins)
 
 
 def parse_minutes(value: object, key: str, origin: str) -> Minutes | None:
@@ -128,10 +139,18 @@ def parse_minutes(value: object, key: str, origin: str) -> Minutes | None:
         raise ConfigError(f'{origin}: {error} (in a file or the environment: "never")') from None
 
 
-def _from_environment() -> Settings:
+def from_environment(keys: Iterable[str] = IN_ENVIRONMENT) -> Settings:
+    """Reads the variables of the environment.
+
+    Args:
+        keys: Which settings to read.
+
+    Raises:
+        ConfigError: A setting is of the wrong type.
+    """
     table: dict[str, object] = {}
     origins: dict[str, str] = {}
-    for key in ("driver", "url", "expires_in"):
+    for key in keys:
         variable = f"BOTSESSION_{key.upper()}"
         text = os.environ.get(variable, "")
         if text:
@@ -147,7 +166,15 @@ def _from_environment() -> Settings:
     return msgspec.structs.replace(parse_settings(table, "the environment"), origins=origins)
 
 
-def _from_file(path: str | os.PathLike[str] | None) -> Settings:
+def find_table(path: str | os.PathLike[str] | None = None) -> tuple[Mapping[str, object], str]:
+    """Returns what the configuration file holds, not yet checked, and the file; both empty where there is none.
+
+    Args:
+        path: See `load_settings`.
+
+    Raises:
+        ConfigError: A named file is missing, or a file cannot be read.
+    """
     named = os.fspath(path) if path is not None else os.environ.get("BOTSESSION_CONFIG", "")
     if named:
         file = Path(named)
@@ -155,16 +182,16 @@ def _from_file(path: str | os.PathLike[str] | None) -> Settings:
         table = _tool_table(document, file) if file.name == "pyproject.toml" else document
         if table is None:
             raise ConfigError(f"{file} has no table [tool.botsession]")
-        return parse_settings(table, str(file))
+        return table, str(file)
     here = Path.cwd()
     for folder in (here, *here.parents):
         file = folder / "botsession.toml"
         if file.is_file():
-            return parse_settings(_read_toml(file), str(file))
+            return _read_toml(file), str(file)
         file = folder / "pyproject.toml"
         if file.is_file() and (table := _tool_table(_read_toml(file), file)) is not None:
-            return parse_settings(table, str(file))
-    return Settings()
+            return table, str(file)
+    return {}, ""
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from datetime import datetime
 from typing import Any, Protocol, Self, runtime_checkable
 
 from botsession.errors import CorruptSessionError, SessionConflictError, StoreError
+from botsession.findings import Finding
 from botsession.lifetime import Lifetime
 from botsession.session import Session, SessionInfo
 
@@ -247,6 +248,22 @@ class SupportsPing(Protocol):
         ...
 
 
+@runtime_checkable
+class SupportsDiagnosis(Protocol):
+    """Knowledge of what in the backend, or in its settings, would lose sessions."""
+
+    async def diagnose(self) -> list[Finding]:
+        """Looks at the backend and its settings, and changes nothing.
+
+        What the backend does not tell, or does not tell this user, is a finding of the level `unknown` and no error. A
+        warning or an error has a remedy.
+
+        Raises:
+            StoreUnavailableError: The backend does not answer.
+        """
+        ...
+
+
 POWERS: dict[str, type] = {
     "expiry": SupportsExpiry,
     "close": SupportsClose,
@@ -256,6 +273,7 @@ POWERS: dict[str, type] = {
     "bulk": SupportsBulk,
     "purge": SupportsPurge,
     "ping": SupportsPing,
+    "diagnosis": SupportsDiagnosis,
 }
 """Every optional power by its name."""
 
