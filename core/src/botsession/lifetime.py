@@ -19,7 +19,7 @@ Clock = Callable[[], datetime]
 """Returns the present moment as an aware `datetime` in UTC."""
 
 Minutes = float | timedelta
-"""A length of time: a number of minutes (`int` or `float`), or a `timedelta`."""
+"""A length of time, as a number of minutes (`int` or `float`) or a `timedelta`."""
 
 ONE_YEAR: Final = 525_600
 """The default of `expires_in`, in minutes."""

@@ -27,7 +27,7 @@ from botsession.lifetime import Lifetime
 from botsession.session import Session, SessionInfo
 
 StoredSession = Session[dict[str, Any]]
-"""A session as stores see it: its state is a JSON object."""
+"""A session as stores see it, with a JSON object as its state."""
 
 
 @runtime_checkable

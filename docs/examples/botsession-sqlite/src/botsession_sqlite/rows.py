@@ -50,12 +50,15 @@ def to_session(row: Sequence[Any], store: str) -> StoredSession:
     return session
 
 
-def to_info(columns: Sequence[Any], store: str, *, raw: bytes | None = None) -> SessionInfo:
+def to_info(
+    columns: Sequence[Any], store: str, *, size: int | None = None, raw: bytes | None = None
+) -> SessionInfo:
     """Returns what the columns beside the record tell.
 
     Args:
         columns: `id`, `version`, `expires_at`, `last_activity` and `created_at`.
         store: A description of the store, for the error.
+        size: How many bytes the record has.
         raw: What an error shows as the stored bytes; the columns where not given.
 
     Raises:
@@ -70,6 +73,7 @@ def to_info(columns: Sequence[Any], store: str, *, raw: bytes | None = None) -> 
             _moment(last_activity),
             None if expires_at is None else _moment(expires_at),
             _version(version),
+            size,
         )
     except (InvalidSessionIdError, OverflowError, TypeError, ValueError) as error:
         shown = repr(tuple(columns)).encode() if raw is None else raw

@@ -51,7 +51,7 @@ WHERE id IN (SELECT value FROM json_each(:ids)) AND (expires_at IS NULL OR expir
 """
 
 SCAN: Final = """
-SELECT id, version, expires_at, last_activity, created_at
+SELECT id, version, expires_at, last_activity, created_at, length(CAST(record AS BLOB))
 FROM sessions
 WHERE id >= :first AND id <= :last AND id > :after AND (expires_at IS NULL OR expires_at > :now)
 ORDER BY id LIMIT :limit

@@ -192,8 +192,9 @@ class SqliteSessionStore:
             return error
 
     def _info(self, row: Sequence[Any]) -> SessionInfo | CorruptSessionError:
+        *columns, size = row
         try:
-            return rows.to_info(row, repr(self))
+            return rows.to_info(columns, repr(self), size=size)
         except CorruptSessionError as error:
             return error
 
