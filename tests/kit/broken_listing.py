@@ -75,6 +75,12 @@ class TellsAnotherVersion(Listing):
         return ScanPage([dataclasses.replace(info, version="1") for info in page.sessions], page.next)
 
 
+@caught_by("test_a_scan_that_tells_sizes_tells_how_they_grow")
+class TellsTheSizeOfTheBeginning(Listing):
+    def change(self, page, limit):
+        return ScanPage([dataclasses.replace(info, size=min(info.size, 1000)) for info in page.sessions], page.next)
+
+
 @caught_by("test_a_prefix_is_no_pattern")
 class TakesAPrefixForAGlob(Reference):
     def has_prefix(self, key, prefix):

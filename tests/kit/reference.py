@@ -156,7 +156,8 @@ class Reference:
         return records.decode(raw, session_id, store=repr(self))
 
     def decode_info(self, key):
-        return records.decode_info(self.entries[key], key, store=repr(self))
+        raw = self.entries[key]
+        return records.decode_info(raw, key, store=repr(self), size=len(raw))
 
     def save(self, session):
         self.stamp(session)

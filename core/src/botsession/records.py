@@ -123,13 +123,14 @@ def decode(raw: bytes, session_id: str, *, store: str) -> StoredSession:
     )
 
 
-def decode_info(raw: bytes, session_id: str, *, store: str) -> SessionInfo:
+def decode_info(raw: bytes, session_id: str, *, store: str, size: int | None = None) -> SessionInfo:
     """Returns what a scan tells of the session in one line of JSON.
 
     Args:
         raw: What is stored, or its beginning with the whole of the header.
         session_id: The id under which it is stored.
         store: A description of the store, without secrets, for the error.
+        size: How many bytes are stored in all, where that is known.
 
     Raises:
         CorruptSessionError: It is no session, or another session than this one.
@@ -140,7 +141,7 @@ def decode_info(raw: bytes, session_id: str, *, store: str) -> SessionInfo:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptSessionError(session_id, store=store, raw=raw, reason=str(error)) from error
     _check_stored(header, raw, session_id, store)
-    return SessionInfo(header.id, header.created_at, header.last_activity, header.expires_at, header.version)
+    return SessionInfo(header.id, header.created_at, header.last_activity, header.expires_at, header.version, size)
 
 
 def has_version(raw: bytes, version: str) -> bool:

@@ -100,6 +100,8 @@ class SessionInfo:
         last_activity: When it was last written or touched.
         expires_at: When it ends; `None` means never.
         version: An opaque token, new at every write.
+        size: About how many bytes the backend keeps for it; `None` where the driver does not tell. It does not count
+            where two of these are compared.
     """
 
     id: str
@@ -107,3 +109,4 @@ class SessionInfo:
     last_activity: datetime
     expires_at: datetime | None
     version: str
+    size: int | None = field(default=None, compare=False)

@@ -112,7 +112,8 @@ def _info(folder: Folder, shard: Shard, shard_name: str, name: str) -> SessionIn
         if raw is None:
             return None
         session_id = names.session_id(name) or _id_in(raw)
-        info = records.decode_info(raw, session_id, store=file)
+        size = len(raw) if len(raw) < _HEAD else shard.size(name)
+        info = records.decode_info(raw, session_id, store=file, size=size)
     except CorruptSessionError as error:
         return error
     except NoFileError as error:

@@ -54,6 +54,13 @@ class Shard:
         finally:
             os.close(descriptor)
 
+    def size(self, name: str) -> int | None:
+        """Returns how many bytes a file has; `None` where there is no file."""
+        try:
+            return os.stat(name, dir_fd=self._directory, follow_symlinks=False).st_size
+        except FileNotFoundError:
+            return None
+
     def write(self, name: str, raw: bytes) -> None:
         """Puts a file with these bytes in the place of whatever has the name, in one step."""
         temporary = f".{os.urandom(8).hex()}{TEMPORARY}"

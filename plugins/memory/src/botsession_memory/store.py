@@ -174,7 +174,7 @@ class MemorySessionStore:
     def _info(self, session_id: str) -> SessionInfo | CorruptSessionError | None:
         entry = self._entries.peek(session_id)
         try:
-            return entry and records.decode_info(entry.raw, session_id, store=repr(self))
+            return entry and records.decode_info(entry.raw, session_id, store=repr(self), size=len(entry.raw))
         except CorruptSessionError as error:
             return error
 

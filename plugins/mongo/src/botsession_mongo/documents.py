@@ -42,6 +42,10 @@ class _Header(msgspec.Struct):
     created_at: _Moment
 
 
+class _Listed(_Header):
+    size: int
+
+
 class _Document(_Header):
     user: dict[str, Any] | str | None
     state: dict[str, Any] | str
@@ -123,14 +127,14 @@ def decode_info(document: RawBSONDocument, *, store: str) -> SessionInfo:
     """Returns what a scan tells of the session in a document without its body.
 
     Args:
-        document: What is stored, at least the header.
+        document: What is stored, at least the header, and its `size`.
         store: A description of the store, without secrets, for the error.
 
     Raises:
         CorruptSessionError: It is no session.
     """
-    found = _convert(document, str(document["_id"]), _Header, store)
-    return SessionInfo(found.id, found.created_at, found.last_activity, found.expires_at, found.version)
+    found = _convert(document, str(document["_id"]), _Listed, store)
+    return SessionInfo(found.id, found.created_at, found.last_activity, found.expires_at, found.version, found.size)
 
 
 def _convert(document: RawBSONDocument, session_id: str, kind: type[_HeaderT], store: str) -> _HeaderT:

@@ -46,7 +46,10 @@ T = TypeVar("T")
 PAGE: Final = 1000
 """How many sessions a page of a scan holds unless the caller says."""
 
-_HEADER: Final = {"version": 1, "expires_at": 1, "last_activity": 1, "created_at": 1}
+_HEADER: Final = {
+    **dict.fromkeys(("version", "expires_at", "last_activity", "created_at"), 1),
+    "size": {"$bsonSize": "$$ROOT"},
+}
 
 _NOTHING: Final = {"$pull": {"_": 0}}
 """Changes nothing, since no document has that field; without it NX-27017 would store the dates of a `$set` as text."""

@@ -45,11 +45,12 @@ class Listing:
             raise StoreError(f"the cluster has changed since {after!r} was given; begin the scan again")
         found, cursor, node = step
         keys = list(dict.fromkeys(found))
-        headers = await self._link.send_all([("GETRANGE", key, 0, HEADER_BYTES - 1) for key in keys])
-        outcomes = (self._outcome(key, header) for key, header in zip(keys, headers, strict=True))
+        commands = ((("GETRANGE", key, 0, HEADER_BYTES - 1), ("STRLEN", key)) for key in keys)
+        replies = await self._link.send_all([command for pair in commands for command in pair])
+        outcomes = (self._outcome(*each) for each in zip(keys, replies[::2], replies[1::2], strict=True))
         return ScanPage.of(outcomes, f"{cursor}@{node}" if cursor or node else None)
 
-    def _outcome(self, key: bytes, header: Any) -> SessionInfo | CorruptSessionError | None:
+    def _outcome(self, key: bytes, header: Any, size: Any) -> SessionInfo | CorruptSessionError | None:
         if header == b"":
             return None
         session_id = key.decode(errors="replace").removeprefix(self._key_prefix)
@@ -59,7 +60,7 @@ class Listing:
                 return error
             raise error
         try:
-            info = records.decode_info(header, session_id, store=self._store)
+            info = records.decode_info(header, session_id, store=self._store, size=size)
         except CorruptSessionError as error:
             return None if _another_stores(header, session_id) else error
         return None if self._lifetime.expired(info.expires_at) else info

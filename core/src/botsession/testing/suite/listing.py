@@ -35,6 +35,20 @@ class Listing(Hooks):
             assert info == told
 
     @scenario(SupportsScan)
+    async def test_a_scan_that_tells_sizes_tells_how_they_grow(self, bench: Bench) -> None:
+        lengths = (0, 500, 5_000, 50_000)
+        for length in lengths:
+            await bench.write(f"kit:{length}", {"text": "x" * length})
+        found = await bench.scan()
+        sizes = [found[f"kit:{length}"].size for length in lengths]
+        if sizes == [None] * len(lengths):
+            return
+        for length, size, smaller in zip(lengths, sizes, [0, *sizes], strict=False):
+            assert type(size) is int, f"{size!r} is no size"
+            assert smaller is not None, "it tells some sizes, and not others"
+            assert size > smaller, f"{length} characters more, and the size went from {smaller} to {size}"
+
+    @scenario(SupportsScan)
     async def test_pages_of_any_size_hold_everything(self, bench: Bench) -> None:
         ids = {f"kit:{number}" for number in range(23)}
         for session_id in ids:

@@ -50,9 +50,7 @@ def to_session(row: Sequence[Any], store: str) -> StoredSession:
     return session
 
 
-def to_info(
-    columns: Sequence[Any], store: str, *, size: int | None = None, raw: bytes | None = None
-) -> SessionInfo:
+def to_info(columns: Sequence[Any], store: str, *, size: int | None = None, raw: bytes | None = None) -> SessionInfo:
     """Returns what the columns beside the record tell.
 
     Args:
