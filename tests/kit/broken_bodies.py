@@ -54,6 +54,14 @@ class CutsTextAtNul(Bending):
         return value.partition("\0")[0] if isinstance(value, str) else value
 
 
+@caught_by("test_the_shape_of_the_state_comes_back")
+class ForgetsTheShape(Reference):
+    def decode(self, raw, session_id):
+        session = super().decode(raw, session_id)
+        session.shape = 0
+        return session
+
+
 @caught_by("test_awkward_states_come_back_as_they_were")
 class LosesTheSignOfZero(Bending):
     def bend(self, value):

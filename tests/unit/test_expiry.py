@@ -198,6 +198,7 @@ def _copy(session):
         session.expires_at,
         session.expires_in,
         session.version,
+        session.shape,
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, cast
 
 import msgspec
 
 from botsession import states
-from botsession.errors import ConfigError, SessionConflictError
+from botsession.errors import ConfigError, SessionConflictError, StateError
 from botsession.protocol import SessionStore, StoredSession, SupportsExpiry, SupportsReplace, SupportsTouch
 from botsession.session import Session
 
@@ -22,6 +22,9 @@ else:
     from typing import TypeVar
 
     StateT = TypeVar("StateT")
+
+Migration = Callable[[dict[str, Any]], dict[str, Any]]
+"""Takes a state of an older shape and returns it in the next one."""
 
 RENEW_AFTER: Final = 0.05
 """The part of a session's lifetime that must have passed before an unchanged turn renews its deadline."""
@@ -40,6 +43,7 @@ class Keeper(Generic[StateT]):
         lifetime: The store's, or the one that holds for a store which has none.
         initial_state: The state of a new session; `None` for the default of the type.
         state_type: What a state is; `None` for a plain JSON object.
+        migrations: What takes a stored state from each older shape to the next.
 
     Raises:
         ConfigError: The type has no default, and no initial state was given.
@@ -52,6 +56,7 @@ class Keeper(Generic[StateT]):
         lifetime: Lifetime,
         initial_state: StateT | Mapping[str, Any] | None,
         state_type: type[StateT] | None,
+        migrations: Sequence[Migration] = (),
     ) -> None:
         self._store = store
         self._lifetime = lifetime
@@ -59,6 +64,7 @@ class Keeper(Generic[StateT]):
         self._replacing = store if isinstance(store, SupportsReplace) else None
         self._touching = store if isinstance(store, SupportsTouch) else None
         self._state_type = state_type
+        self._migrations = tuple(migrations)
         self._initial = _initial_json(initial_state, state_type)
 
     def initial_state(self) -> StateT:
@@ -82,7 +88,8 @@ class Keeper(Generic[StateT]):
         if stored is not None:
             return self._for_bot(stored), stored.version
         now = self._lifetime.now()
-        return Session(session_id, self.initial_state(), created_at=now, last_activity=now), None
+        shape = len(self._migrations)
+        return Session(session_id, self.initial_state(), created_at=now, last_activity=now, shape=shape), None
 
     async def end(self, session: Session[StateT], expected: str | None, before: bytes) -> None:
         """Saves what a turn has changed, or renews the deadline of what it has not."""
@@ -144,6 +151,9 @@ class Keeper(Generic[StateT]):
 
     def _for_bot(self, stored: StoredSession) -> Session[StateT]:
         """Returns a stored session with its state as the bot wants it."""
+        if stored.shape != len(self._migrations):
+            stored.state = _migrated(stored, self._migrations)
+            stored.shape = len(self._migrations)
         if self._state_type is None:
             return cast("Session[StateT]", stored)
         return _with_state(stored, states.from_json(stored.state, self._state_type))
@@ -167,7 +177,33 @@ def _with_state(session: Session[Any], state: Any) -> Session[Any]:
         session.expires_at,
         session.expires_in,
         session.version,
+        session.shape,
     )
+
+
+def _migrated(session: StoredSession, migrations: tuple[Migration, ...]) -> dict[str, Any]:
+    """Returns the state in today's shape.
+
+    Raises:
+        StateError: A migration failed, or the state was stored by a bot with more migrations.
+    """
+    if session.shape > len(migrations):
+        raise StateError(
+            "$.state",
+            f"session {session.id!r} has been through {session.shape} migrations and this bot has {len(migrations)}; "
+            "it was stored by a newer one",
+        )
+    state = session.state
+    for migration in migrations[session.shape :]:
+        name = getattr(migration, "__name__", repr(migration))
+        try:
+            state = migration(state)
+        except Exception as error:
+            reason = f"the migration {name} of session {session.id!r} failed: {type(error).__name__}: {error}"
+            raise StateError("$.state", reason) from error
+        if type(state) is not dict:
+            raise StateError("$.state", f"the migration {name} returned {type(state).__name__}, and not the new state")
+    return state
 
 
 def _check(session: StoredSession) -> None:

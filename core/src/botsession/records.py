@@ -40,9 +40,10 @@ class _Record(_Header):
     user: dict[str, Any] | None
     state: dict[str, Any]
     expires_in: float | msgspec.UnsetType | None = msgspec.UNSET
+    shape: int = 0
 
 
-class _Encodable(msgspec.Struct):
+class _Encodable(msgspec.Struct, omit_defaults=True):
     version: str
     expires_at: str | None
     last_activity: str
@@ -51,6 +52,7 @@ class _Encodable(msgspec.Struct):
     user: msgspec.Raw
     state: msgspec.Raw
     expires_in: float | msgspec.UnsetType | None = msgspec.UNSET
+    shape: int = 0
 
 
 _encoder = msgspec.json.Encoder()
@@ -91,6 +93,7 @@ def encode(session: StoredSession) -> bytes:
             user=msgspec.Raw(b"null" if session.user is None else states.encode(session.user, "$.user")),
             state=msgspec.Raw(state),
             expires_in=session.expires_in,
+            shape=session.shape,
         )
     )
 
@@ -120,6 +123,7 @@ def decode(raw: bytes, session_id: str, *, store: str) -> StoredSession:
         record.expires_at,
         record.expires_in,
         record.version,
+        record.shape,
     )
 
 

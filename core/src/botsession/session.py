@@ -51,6 +51,7 @@ class Session(Generic[StateT]):
         expires_in: The session's own lifetime in minutes, which goes before the store's; `None` means never,
             `msgspec.UNSET` (the default) means as long as the store says.
         version: An opaque token, new at every write; empty while the session was never stored.
+        shape: How many migrations the state has been through; see `Sessions`.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Session(Generic[StateT]):
     expires_at: datetime | None = None
     expires_in: float | msgspec.UnsetType | None = msgspec.UNSET
     version: str = ""
+    shape: int = 0
     _turn: _RunningTurn[StateT] | None = field(default=None, repr=False, compare=False, kw_only=True)
 
     def set_state(self, changes: Mapping[str, Any]) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, overload
 
 from botsession.config import UNSET, Unset
 from botsession.errors import ConfigError, NestedTurnError, SessionConflictError
 from botsession.ids import check_session_id
-from botsession.keeper import Keeper
+from botsession.keeper import Keeper, Migration
 from botsession.lifetime import Clock, Lifetime, Minutes, utc_now
 from botsession.opening import Source, find_settings, open_from
 from botsession.protocol import (
@@ -56,6 +56,9 @@ class Sessions(Generic[StateT]):
         initial_state: The state of a new session, copied for each; empty where not given.
         state_type: A msgspec.Struct, dataclass, attrs class or TypedDict: `session.state` is one of these, checked
             whenever it is read and written.
+        migrations: Functions that take a stored state from each older shape to the next, in order; each is given a
+            state (which it may change) and returns it. Append, and never remove: their number is stored with each
+            session.
         clock: Tells the present moment in UTC.
         **options: Options of the driver; they go before those of the configuration.
 
@@ -74,6 +77,7 @@ class Sessions(Generic[StateT]):
         max_lifetime: Minutes | Unset | None = UNSET,
         initial_state: Mapping[str, Any] | None = None,
         state_type: None = None,
+        migrations: Sequence[Migration] = (),
         clock: Clock | None = None,
         **options: object,
     ) -> None: ...
@@ -87,6 +91,7 @@ class Sessions(Generic[StateT]):
         max_lifetime: Minutes | Unset | None = UNSET,
         initial_state: StateT | Mapping[str, Any] | None = None,
         state_type: type[StateT],
+        migrations: Sequence[Migration] = (),
         clock: Clock | None = None,
         **options: object,
     ) -> None: ...
@@ -99,6 +104,7 @@ class Sessions(Generic[StateT]):
         max_lifetime: Minutes | Unset | None = UNSET,
         initial_state: StateT | Mapping[str, Any] | None = None,
         state_type: type[StateT] | None = None,
+        migrations: Sequence[Migration] = (),
         clock: Clock | None = None,
         **options: object,
     ) -> None:
@@ -115,7 +121,7 @@ class Sessions(Generic[StateT]):
         self.store: Final[SessionStore] = store
         self._owns_store = store is not source
         lifetime = store.lifetime if isinstance(store, SupportsExpiry) else _lifetime(given, clock or utc_now)
-        self._keeper = Keeper(store, lifetime, initial_state, state_type)
+        self._keeper = Keeper(store, lifetime, initial_state, state_type, migrations)
         self._line: Line[StateT] = Line()
 
     async def init(self) -> Self:

@@ -50,6 +50,7 @@ class _Document(_Header):
     user: dict[str, Any] | str | None
     state: dict[str, Any] | str
     expires_in: float | msgspec.UnsetType | None = msgspec.UNSET
+    shape: int = 0
 
 
 _HeaderT = TypeVar("_HeaderT", bound=_Header)
@@ -86,6 +87,8 @@ def encode(session: StoredSession) -> RawBSONDocument:
     }
     if session.expires_in is not msgspec.UNSET:
         document["expires_in"] = session.expires_in
+    if session.shape:
+        document["shape"] = session.shape
     encoded = bson.encode(document)
     if len(encoded) > MAX_BYTES:
         raise SessionTooLargeError(
@@ -120,6 +123,7 @@ def decode(document: RawBSONDocument, session_id: str, *, store: str) -> StoredS
         found.expires_at,
         found.expires_in,
         found.version,
+        found.shape,
     )
 
 

@@ -63,6 +63,12 @@ class ReadingAndWriting(Hooks):
             assert (await bench.stored()).expires_in == own
 
     @scenario()
+    async def test_the_shape_of_the_state_comes_back(self, bench: Bench) -> None:
+        for shape in (0, 1, 17):
+            await bench.write(shape=shape)
+            assert (await bench.stored()).shape == shape
+
+    @scenario()
     async def test_a_write_replaces_the_whole_session(self, bench: Bench) -> None:
         await bench.write(state={"old": 1, "both": {"old": 1}}, user={"old": 1}, expires_in=5)
         await bench.write(state={"both": {"new": 2}})

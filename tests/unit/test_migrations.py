@@ -1,0 +1,97 @@
+"""State that outlives deployments: each bot knows one migration more than the one before."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from botsession import Sessions, StateError, open_store
+
+
+def split_name(state):
+    first, _, last = state.pop("name").partition(" ")
+    return {**state, "first": first, "last": last}
+
+
+def count_visits(state):
+    state["visits"] = 1
+    return state
+
+
+class Person(msgspec.Struct):
+    first: str
+    last: str
+    visits: int
+
+
+async def first_bot(store):
+    await Sessions(store).update("telegram:42", lambda session: session.set_state({"name": "Ada Lovelace"}))
+
+
+def test_a_state_of_an_older_shape_becomes_todays_at_the_read():
+    async def scenario():
+        store = await open_store("memory").init()
+        await first_bot(store)
+        second = Sessions(store, migrations=[split_name])
+        assert (await second.read("telegram:42")).state == {"first": "Ada", "last": "Lovelace"}
+        third = Sessions(store, migrations=[split_name, count_visits])
+        async with third.turn("telegram:42") as session:
+            session.state["visits"] += 1
+        stored = await store.read("telegram:42")
+        assert stored.state == {"first": "Ada", "last": "Lovelace", "visits": 2}
+        assert stored.shape == 2
+        assert (await third.read("telegram:42")).state["visits"] == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_turn_that_changes_nothing_does_not_store_the_migrated_state():
+    async def scenario():
+        store = await open_store("memory").init()
+        await first_bot(store)
+        before = await store.read("telegram:42")
+        async with Sessions(store, migrations=[split_name]).turn("telegram:42"):
+            pass
+        assert await store.read("telegram:42") == before
+
+    asyncio.run(scenario())
+
+
+def test_typed_state_is_checked_after_the_migrations():
+    async def scenario():
+        store = await open_store("memory").init()
+        await first_bot(store)
+        initial = Person("", "", 0)
+        sessions = Sessions(store, state_type=Person, initial_state=initial, migrations=[split_name, count_visits])
+        assert (await sessions.read("telegram:42")).state == Person("Ada", "Lovelace", 1)
+        async with sessions.turn("telegram:43") as session:
+            session.state.visits = 7
+        assert (await store.read("telegram:43")).shape == 2
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("migrations", "reason"),
+    [
+        ([lambda state: {"first": state["nmae"]}], "failed: KeyError: 'nmae'"),
+        ([lambda state: state.clear()], "returned NoneType, and not the new state"),
+        ([], "has been through 1 migrations and this bot has 0; it was stored by a newer one"),
+    ],
+)
+def test_what_does_not_work_is_told_and_the_stored_session_stays(migrations, reason):
+    async def scenario():
+        store = await open_store("memory").init()
+        if migrations:
+            await first_bot(store)
+        else:
+            await Sessions(store, migrations=[split_name]).update(
+                "telegram:42", lambda session: session.set_state({"a": 1})
+            )
+        before = await store.read("telegram:42")
+        with pytest.raises(StateError, match=reason):
+            async with Sessions(store, migrations=migrations).turn("telegram:42"):
+                pass
+        assert await store.read("telegram:42") == before
+
+    asyncio.run(scenario())
