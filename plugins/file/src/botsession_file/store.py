@@ -18,6 +18,7 @@ from botsession import (
     ONE_YEAR,
     Clock,
     ConfigError,
+    Finding,
     Lifetime,
     Minutes,
     ScanPage,
@@ -34,7 +35,7 @@ if sys.platform == "win32":
         "the driver 'file' needs the file locks of POSIX systems; on Windows choose memory, redis or mongo"
     )
 
-from botsession_file import listing, names
+from botsession_file import diagnosis, listing, names
 from botsession_file.entries import Change, Entries
 from botsession_file.failures import reported
 from botsession_file.folder import SHARDS, Call, Folder
@@ -169,6 +170,9 @@ class FileSessionStore:
         for shard in SHARDS:
             removed += await self._changing(partial(listing.purge, self._folder, self.lifetime, shard))
         return removed
+
+    async def diagnose(self) -> list[Finding]:
+        return await self._reading(lambda: diagnosis.diagnose(self.dirname))
 
     def _check_open(self) -> None:
         if self._writers is None:

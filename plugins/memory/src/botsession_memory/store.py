@@ -14,6 +14,7 @@ from botsession import (
     Clock,
     ConfigError,
     CorruptSessionError,
+    Finding,
     Lifetime,
     Minutes,
     ScanPage,
@@ -23,6 +24,7 @@ from botsession import (
     utc_now,
 )
 from botsession.ids import check_session_id
+from botsession_memory.diagnosis import diagnose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -162,6 +164,10 @@ class MemorySessionStore:
     async def purge(self) -> int:
         self._check_open()
         return len(self._entries.expire())
+
+    async def diagnose(self) -> list[Finding]:
+        self._check_open()
+        return diagnose(kept=len(self._entries), max_size=int(self._entries.maxsize), evictions=self.evictions)
 
     def _check_open(self) -> None:
         if not self._open:

@@ -12,6 +12,7 @@ from botsession import (
     ONE_YEAR,
     Clock,
     CorruptSessionError,
+    Finding,
     Lifetime,
     Minutes,
     ScanPage,
@@ -27,6 +28,7 @@ from botsession_mongo import conditions, documents
 from botsession_mongo.batch import Batch
 from botsession_mongo.clients import Api
 from botsession_mongo.connection import Connection
+from botsession_mongo.diagnosis import diagnose
 from botsession_mongo.errors import was_cut_off
 
 if TYPE_CHECKING:
@@ -192,6 +194,9 @@ class MongoSessionStore:
     async def destroy_many(self, session_ids: Sequence[str]) -> None:
         collection = self._opened(*session_ids)
         await self._run(collection.delete_many({"_id": {"$in": list(session_ids)}}))
+
+    async def diagnose(self) -> list[Finding]:
+        return await diagnose(self._connection, self._opened(), self.lifetime)
 
     async def _run_batch(self, collection: Collection, batch: Batch) -> dict[int, StoreError]:
         """Sends a batch; returns what failed, by index."""

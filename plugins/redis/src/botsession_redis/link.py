@@ -118,6 +118,17 @@ class Link:
             outcomes += reply if isinstance(reply, list) else [reply] * len(batch)
         return outcomes
 
+    def nodes(self) -> dict[str, Any]:
+        """Returns the client under an empty name, or each primary of a cluster under its own."""
+        self.check_open()
+        if isinstance(self._client, RedisCluster):
+            return {node.name: node for node in sorted(self._client.get_primaries(), key=lambda each: each.name)}
+        return {"": self._client}
+
+    async def ask(self, node: Any, *command: Argument, **options: Any) -> Any:
+        """Sends one command to one of the `nodes`; the client parses the reply as the options say."""
+        return await self._ask(lambda _: node.execute_command(*command, **options))
+
     async def scan(self, cursor: int, node: str, *arguments: Argument) -> tuple[list[bytes], int, str] | None:
         """Takes one step of SCAN, through one node of a cluster after the other.
 
@@ -129,18 +140,12 @@ class Link:
         Returns:
             Keys, and the next cursor and node, 0 and empty after the last step; `None` where there is no such node.
         """
-        self.check_open()
-        nodes: dict[str, Any] = {"": self._client}
-        if isinstance(self._client, RedisCluster):
-            primaries = sorted(self._client.get_primaries(), key=lambda each: each.name)
-            nodes = {primary.name: primary for primary in primaries}
+        nodes = self.nodes()
         names = list(nodes)
         node = node or names[0]
         if node not in nodes:
             return None
-        following, keys = await self._ask(
-            lambda _: nodes[node].execute_command("SCAN", cursor, *arguments, **_AS_BYTES)
-        )
+        following, keys = await self.ask(nodes[node], "SCAN", cursor, *arguments, **_AS_BYTES)
         if not int(following):
             rest = names[names.index(node) + 1 :]
             node = rest[0] if rest else ""

@@ -14,6 +14,7 @@ from botsession import (
     Clock,
     ConfigError,
     CorruptSessionError,
+    Finding,
     Lifetime,
     Minutes,
     Replacement,
@@ -28,6 +29,7 @@ from botsession import (
 from botsession.ids import check_session_id
 from botsession_redis import scripts
 from botsession_redis.connecting import PoolMaker, address, pool_maker
+from botsession_redis.diagnosis import diagnose
 from botsession_redis.link import Client, Link
 from botsession_redis.listing import Listing
 
@@ -201,6 +203,9 @@ class RedisSessionStore:
         for reply in replies:
             if isinstance(reply, Exception):
                 raise self._link.explain(reply)
+
+    async def diagnose(self) -> list[Finding]:
+        return await diagnose(self._link, self.lifetime)
 
     def _key(self, session_id: str) -> bytes:
         self._link.check_open()
