@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import kit.broken_bodies
 import kit.broken_crowds
+import kit.broken_diagnosis
 import kit.broken_faults
 import kit.broken_ids
 import kit.broken_listing

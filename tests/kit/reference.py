@@ -8,6 +8,7 @@ from typing import ClassVar
 from botsession import (
     ONE_YEAR,
     CorruptSessionError,
+    Finding,
     Lifetime,
     ScanPage,
     SessionConflictError,
@@ -118,6 +119,11 @@ class Reference:
         for key in expired:
             del self.entries[key]
         return len(expired)
+
+    async def diagnose(self):
+        self.check()
+        await self.pause()
+        return [Finding("warning", "durability", "sessions end with the tests", "use a real store")]
 
     async def pause(self):
         await asyncio.sleep(0)

@@ -6,6 +6,7 @@ from botsession import (
     SessionStore,
     SupportsBulk,
     SupportsClose,
+    SupportsDiagnosis,
     SupportsExpiry,
     SupportsPing,
     SupportsPurge,
@@ -28,6 +29,7 @@ class EveryStore(
     SupportsScan,
     SupportsBulk,
     SupportsPing,
+    SupportsDiagnosis,
     Protocol,
 ):
     """What each built-in store is."""

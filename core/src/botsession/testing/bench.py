@@ -20,6 +20,7 @@ from botsession.protocol import (
     StoredSession,
     SupportsBulk,
     SupportsClose,
+    SupportsDiagnosis,
     SupportsExpiry,
     SupportsPing,
     SupportsPurge,
@@ -53,6 +54,7 @@ class AnyStore(
     SupportsBulk,
     SupportsPurge,
     SupportsPing,
+    SupportsDiagnosis,
     Protocol,
 ):
     """A store with every power; a test names those that it uses, and is skipped where one is missing."""

@@ -39,7 +39,7 @@ def calls(
         "destroy_many": lambda: store.destroy_many([writing.id]),
     }
     present = {name: call for name, call in each.items() if hasattr(store, name)}
-    return present | {name: getattr(store, name) for name in ("purge", "ping") if hasattr(store, name)}
+    return present | {name: getattr(store, name) for name in ("purge", "ping", "diagnose") if hasattr(store, name)}
 
 
 async def accepted(store: AnyStore) -> list[str]:

@@ -6,6 +6,7 @@ from botsession.testing.suite.any_order import AnyOrder
 from botsession.testing.suite.bulk import Bulk
 from botsession.testing.suite.compare_and_set import CompareAndSet
 from botsession.testing.suite.concurrency import Concurrency
+from botsession.testing.suite.diagnosis import Diagnosis
 from botsession.testing.suite.expiry import Expiry
 from botsession.testing.suite.faults import Faults
 from botsession.testing.suite.identifiers import Identifiers
@@ -28,6 +29,7 @@ class StoreContract(
     Bulk,
     Concurrency,
     Faults,
+    Diagnosis,
     AnyOrder,
 ):
     """All that is asked of a store, as pytest tests.

@@ -1,0 +1,63 @@
+"""Stores whose diagnosis does not help, or harms."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+from kit.reference import Reference
+from kit.suites import caught_by
+
+
+class Diagnosing(Reference):
+    """Changes what a diagnosis finds."""
+
+    changes: ClassVar[dict[str, str]] = {}
+
+    async def diagnose(self):
+        return [dataclasses.replace(finding, **self.changes) for finding in await super().diagnose()]
+
+
+@caught_by("test_a_diagnosis_has_findings_with_remedies")
+class WarnsWithoutARemedy(Diagnosing):
+    changes: ClassVar[dict[str, str]] = {"remedy": ""}
+
+
+@caught_by("test_a_diagnosis_has_findings_with_remedies")
+class InventsALevel(Diagnosing):
+    changes: ClassVar[dict[str, str]] = {"level": "fatal"}
+
+
+@caught_by("test_a_diagnosis_has_findings_with_remedies")
+class TellsInTwoLines(Diagnosing):
+    changes: ClassVar[dict[str, str]] = {"message": "a\nb"}
+
+
+@caught_by("test_a_diagnosis_has_findings_with_remedies")
+class FindsNothing(Reference):
+    async def diagnose(self):
+        return []
+
+
+@caught_by("test_a_diagnosis_changes_nothing")
+class LeavesAProbe(Reference):
+    async def diagnose(self):
+        session = await self.read("kit:1")
+        session.id = "kit:probe"
+        await self.write("kit:probe", session)
+        return await super().diagnose()
+
+
+@caught_by("test_a_diagnosis_changes_nothing")
+class RenewsWhatItLooksAt(Reference):
+    async def diagnose(self):
+        await self.touch("kit:1", None)
+        return await super().diagnose()
+
+
+@caught_by("test_a_diagnosis_goes_on_where_a_session_is_unreadable")
+class StumblesOverTheUnreadable(Reference):
+    async def diagnose(self):
+        for key in self.entries:
+            self.load(key)
+        return await super().diagnose()
