@@ -25,13 +25,25 @@ def add_backend_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--config", metavar="PATH", help="the configuration file, instead of looking for one")
 
 
+def given_settings(parsed: argparse.Namespace) -> Settings:
+    """Returns what the options of a command say, and nothing else.
+
+    Raises:
+        ConfigError: The lifetime is none.
+    """
+    expires_in: float | Unset | None = UNSET if parsed.expires_in is None else _minutes(parsed.expires_in)
+    values = {"driver": parsed.driver or UNSET, "url": parsed.url or UNSET, "expires_in": expires_in}
+    given: dict[str, Any] = {key: value for key, value in values.items() if value is not UNSET}
+    return Settings(**given, origins={key: "--" + key.replace("_", "-") for key in given})
+
+
 def chosen_settings(parsed: argparse.Namespace) -> Settings:
     """Returns the settings that hold for a command: its options before the environment before the file.
 
     Raises:
         ConfigError: A setting is wrong.
     """
-    return _arguments(parsed).over(find_settings(config=parsed.config))
+    return given_settings(parsed).over(find_settings(config=parsed.config))
 
 
 @asynccontextmanager
@@ -64,7 +76,7 @@ def choose_backend(bot: ConsoleBot[Any], parsed: argparse.Namespace) -> None:
         ConfigError: A setting is wrong, or cannot be changed for this bot.
         DriverError: The driver cannot be used.
     """
-    arguments = _arguments(parsed)
+    arguments = given_settings(parsed)
     options = " and ".join([*arguments.origins.values(), *(["--config"] if parsed.config else [])])
     own = bot.session_store
     if isinstance(own, Sessions):
@@ -80,14 +92,6 @@ def choose_backend(bot: ConsoleBot[Any], parsed: argparse.Namespace) -> None:
     if isinstance(own, Mapping) and parsed.config is not None:
         raise ConfigError("--config: the bot was given its configuration as a mapping, which takes the place of a file")
     bot.sessions = Sessions(arguments.over(find_settings(own, config=parsed.config)), initial_state=bot.initial_state)
-
-
-def _arguments(parsed: argparse.Namespace) -> Settings:
-    """Returns what the options say, and nothing else."""
-    expires_in: float | Unset | None = UNSET if parsed.expires_in is None else _minutes(parsed.expires_in)
-    values = {"driver": parsed.driver or UNSET, "url": parsed.url or UNSET, "expires_in": expires_in}
-    given: dict[str, Any] = {key: value for key, value in values.items() if value is not UNSET}
-    return Settings(**given, origins={key: "--" + key.replace("_", "-") for key in given})
 
 
 def _minutes(text: str) -> float | None:

@@ -16,6 +16,7 @@ _logger = logging.getLogger("botsession.console")
 
 COMMANDS = {
     "console": ("console", "talk to a bot in the terminal"),
+    "doctor": ("doctor", "examine the setup, and say what would lose sessions"),
     "drivers": ("drivers", "list the installed drivers"),
     "new-driver": ("new_driver", "write the package of a new driver, to be filled in"),
 }
