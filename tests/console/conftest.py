@@ -148,17 +148,20 @@ def run(folder: pathlib.Path, environment: dict[str, str]) -> Run:
 
 @pytest.fixture
 def open_terminal(folder: pathlib.Path, environment: dict[str, str]) -> Iterator[OpenTerminal]:
-    """Starts the command in a terminal of its own."""
+    """Starts the command in a terminal of its own, and waits until it shows `ready`."""
     opened: list[Terminal] = []
 
-    def open_terminal(*arguments: str) -> Terminal:
+    def open_terminal(*arguments: str, ready: str = "You > ", columns: int = 80, **variables: str) -> Terminal:
         master, slave = pty.openpty()
+        termios.tcsetwinsize(master, (24, columns))
         modes = termios.tcgetattr(master)
         # The first terminal that the leader of a session opens becomes its own, and Ctrl-C in it a signal.
         shell = ["sh", "-c", 'exec "$@" <"$0" >"$0" 2>&1', os.ttyname(slave)]
-        process = subprocess.Popen([*shell, *COMMAND, *arguments], cwd=folder, env=environment, start_new_session=True)
+        process = subprocess.Popen(
+            [*shell, *COMMAND, *arguments], cwd=folder, env={**environment, **variables}, start_new_session=True
+        )
         opened.append(Terminal(process, master, modes))
-        opened[-1].wait_for("You > ", consume=False)
+        opened[-1].wait_for(ready, consume=False)
         os.close(slave)
         return opened[-1]
 
