@@ -9,6 +9,7 @@ import kit.broken_faults
 import kit.broken_ids
 import kit.broken_listing
 import kit.broken_replace
+import kit.broken_restore
 import kit.broken_time  # noqa: F401 - each registers its mutants
 import pytest
 from hypothesis import Phase, settings

@@ -106,6 +106,14 @@ class Reference:
         await self.pause()
         return [self.attempt(self.replace_now, replacement) for replacement in replacements]
 
+    async def restore_many(self, restorations):
+        self.check()
+        for restoration in restorations:
+            self.check_restored(restoration.session)
+            self.check_state(restoration.session)
+        await self.pause()
+        return [self.attempt(self.restore_now, restoration) for restoration in restorations]
+
     async def destroy_many(self, session_ids):
         self.check(*session_ids)
         await self.pause()
@@ -147,6 +155,9 @@ class Reference:
         states.encode(states.to_json(session.state))
         states.encode(session.user, "$.user")
 
+    def check_restored(self, session):
+        records.check_restored(session)
+
     def key(self, session_id):
         return session_id
 
@@ -186,6 +197,17 @@ class Reference:
         if not self.matches(replacement.session.id, replacement.expected):
             raise SessionConflictError(replacement.session.id)
         self.save(replacement.session)
+
+    def restore_now(self, restoration):
+        if not self.is_untouched(restoration.session.id, restoration.over):
+            raise SessionConflictError(restoration.session.id)
+        self.put(restoration.session)
+
+    def is_untouched(self, session_id, over):
+        found = self.load(session_id)
+        if found is None or over is None:
+            return found is over
+        return (found.version, found.last_activity) == (over.version, over.last_activity)
 
     def attempt(self, call, argument):
         try:

@@ -11,6 +11,7 @@ from botsession import (
     SupportsPing,
     SupportsPurge,
     SupportsReplace,
+    SupportsRestore,
     SupportsScan,
     SupportsTouch,
 )
@@ -28,6 +29,7 @@ class EveryStore(
     SupportsTouch,
     SupportsScan,
     SupportsBulk,
+    SupportsRestore,
     SupportsPing,
     SupportsDiagnosis,
     Protocol,

@@ -27,6 +27,7 @@ from botsession.opening import open_store
 from botsession.options import construct
 from botsession.protocol import (
     Replacement,
+    Restoration,
     ScanPage,
     SessionStore,
     StoredSession,
@@ -37,6 +38,7 @@ from botsession.protocol import (
     SupportsPing,
     SupportsPurge,
     SupportsReplace,
+    SupportsRestore,
     SupportsScan,
     SupportsTouch,
 )
@@ -60,6 +62,7 @@ __all__ = [
     "Minutes",
     "NestedTurnError",
     "Replacement",
+    "Restoration",
     "ScanPage",
     "Session",
     "SessionConflictError",
@@ -79,6 +82,7 @@ __all__ = [
     "SupportsPing",
     "SupportsPurge",
     "SupportsReplace",
+    "SupportsRestore",
     "SupportsScan",
     "SupportsTouch",
     "TurnEndedError",

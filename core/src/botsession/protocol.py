@@ -222,6 +222,44 @@ class SupportsBulk(Protocol):
         ...
 
 
+@dataclass(slots=True, frozen=True)
+class Restoration:
+    """One entry of `restore_many`.
+
+    Attributes:
+        session: What to store, under its own id, as it is; it has been stored before, here or elsewhere.
+        over: The session that was found there, or what a scan told of it; `None` means that it must be absent.
+    """
+
+    session: StoredSession
+    over: StoredSession | SessionInfo | None
+
+
+@runtime_checkable
+class SupportsRestore(Protocol):
+    """Sessions that come from elsewhere, from a backup or from another backend, and stay as they are."""
+
+    async def restore_many(self, restorations: Sequence[Restoration]) -> list[SessionConflictError | StoreError | None]:
+        """Stores sessions with the version and the moments that they have: nothing is stamped.
+
+        Each is one atomic step, with an outcome of its own as by `replace_many`. A touch between finding and restoring is
+        a conflict too, since it would be undone: version and `last_activity` must be those of `over`. A session whose
+        deadline has passed is absent afterwards, as any other.
+
+        Args:
+            restorations: At most one for each session.
+
+        Returns:
+            For each `None` where it was stored, or why not: a `SessionConflictError` where something else is there than
+            `over`, or the error of the backend.
+
+        Raises:
+            StateError: A session holds what JSON cannot hold, has no version, or has a moment without a time zone; nothing
+                was stored.
+        """
+        ...
+
+
 @runtime_checkable
 class SupportsPurge(Protocol):
     """Removal of what has expired, where the backend does not do so itself; what is unreadable stays."""
@@ -271,6 +309,7 @@ POWERS: dict[str, type] = {
     "touch": SupportsTouch,
     "scan": SupportsScan,
     "bulk": SupportsBulk,
+    "restore": SupportsRestore,
     "purge": SupportsPurge,
     "ping": SupportsPing,
     "diagnosis": SupportsDiagnosis,

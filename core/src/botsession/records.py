@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from botsession import states
-from botsession.errors import CorruptSessionError, InvalidSessionIdError
+from botsession.errors import CorruptSessionError, InvalidSessionIdError, StateError
 from botsession.ids import check_session_id
 from botsession.session import Session, SessionInfo
 
@@ -69,6 +69,22 @@ def check_pair(session_id: str, session: StoredSession) -> None:
     check_session_id(session_id)
     if session.id != session_id:
         raise InvalidSessionIdError(f"session {session.id!r} cannot be stored under the id {session_id!r}")
+
+
+def check_restored(session: StoredSession) -> None:
+    """Refuses to store a session as it is that was never stored before.
+
+    Raises:
+        InvalidSessionIdError: Its id is no session id.
+        StateError: It has no version, or a moment without a time zone.
+    """
+    check_session_id(session.id)
+    if not session.version:
+        raise StateError("$.version", "it is empty: the session was never stored, and cannot be restored")
+    for name in ("created_at", "last_activity", "expires_at"):
+        value: datetime | None = getattr(session, name)
+        if value is not None and value.tzinfo is None:
+            raise StateError(f"$.{name}", "the moment has no time zone")
 
 
 def moment(value: datetime) -> str:
@@ -151,6 +167,14 @@ def decode_info(raw: bytes, session_id: str, *, store: str, size: int | None = N
 def has_version(raw: bytes, version: str) -> bool:
     """Tells whether a line of JSON has this version, without parsing it."""
     return raw.startswith(b'{"version":"%b",' % version.encode())
+
+
+def is_untouched(raw: bytes, found: StoredSession | SessionInfo) -> bool:
+    """Tells whether a line of JSON has version and last activity of what was found before, without parsing it."""
+    head, _, _ = raw.partition(b',"created_at":')
+    return has_version(head, found.version) and head.endswith(
+        b',"last_activity":"%b"' % moment(found.last_activity).encode()
+    )
 
 
 def renew(raw: bytes, *, expires_at: datetime | None, last_activity: datetime) -> bytes:

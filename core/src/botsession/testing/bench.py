@@ -25,6 +25,7 @@ from botsession.protocol import (
     SupportsPing,
     SupportsPurge,
     SupportsReplace,
+    SupportsRestore,
     SupportsScan,
     SupportsTouch,
 )
@@ -52,6 +53,7 @@ class AnyStore(
     SupportsTouch,
     SupportsScan,
     SupportsBulk,
+    SupportsRestore,
     SupportsPurge,
     SupportsPing,
     SupportsDiagnosis,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from botsession.errors import StoreError
-from botsession.protocol import Replacement
+from botsession.lifetime import new_version
+from botsession.protocol import Replacement, Restoration
 from botsession.session import Session
 from botsession.testing.bench import ID
 
@@ -17,16 +19,18 @@ if TYPE_CHECKING:
 
 
 def calls(
-    store: AnyStore, session: StoredSession | None = None, expected: str | None = None
+    store: AnyStore, session: StoredSession | None = None, over: StoredSession | None = None
 ) -> dict[str, Callable[[], Coroutine[Any, Any, object]]]:
     """Returns, by the method's name, a function that calls it; only of those methods that the store has.
 
     Args:
         store: The store.
         session: What to write; a new session where not given.
-        expected: The version over which to replace.
+        over: The session over which to replace or restore.
     """
     writing = session or Session(ID)
+    expected = None if over is None else over.version
+    restoring = dataclasses.replace(writing, version=new_version())
     each: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
         "read": lambda: store.read(writing.id),
         "write": lambda: store.write(writing.id, writing),
@@ -36,6 +40,7 @@ def calls(
         "scan": lambda: store.scan(""),
         "read_many": lambda: store.read_many([writing.id]),
         "replace_many": lambda: store.replace_many([Replacement(writing, expected)]),
+        "restore_many": lambda: store.restore_many([Restoration(restoring, over)]),
         "destroy_many": lambda: store.destroy_many([writing.id]),
     }
     present = {name: call for name, call in each.items() if hasattr(store, name)}

@@ -13,6 +13,7 @@ from botsession.testing.suite.identifiers import Identifiers
 from botsession.testing.suite.lifecycle import Lifecycle
 from botsession.testing.suite.listing import Listing
 from botsession.testing.suite.reading_and_writing import ReadingAndWriting
+from botsession.testing.suite.restoring import Restoring
 from botsession.testing.suite.stamps import Stamps
 from botsession.testing.suite.touching import Touching
 
@@ -27,6 +28,7 @@ class StoreContract(
     Touching,
     Listing,
     Bulk,
+    Restoring,
     Concurrency,
     Faults,
     Diagnosis,

@@ -14,13 +14,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from botsession.errors import SessionConflictError
+from botsession.lifetime import new_version
 from botsession.protocol import (
     Replacement,
+    Restoration,
     StoredSession,
     SupportsBulk,
     SupportsExpiry,
     SupportsPurge,
     SupportsReplace,
+    SupportsRestore,
     SupportsScan,
     SupportsTouch,
 )
@@ -166,6 +169,24 @@ class StoreMachine(RuleBasedStateMachine):
                 self.remember(session)
             else:
                 assert isinstance(outcome, SessionConflictError)
+
+    @has(SupportsRestore)
+    @rule(name=names, state=json_objects, minutes=st.sampled_from([None, -1, 3, 30]), kind=expectations)
+    def restore_many(self, name: str, state: dict[str, Any], minutes: float | None, kind: str) -> None:
+        deadline = None if minutes is None else later(self.bench, minutes)
+        moments: dict[str, Any] = {
+            "created_at": later(self.bench, -9),
+            "last_activity": later(self.bench, -1),
+            "expires_at": deadline,
+        }
+        session = dataclasses.replace(self.new(name, state), version=new_version(), **moments)
+        known = self.known(session.id)
+        over = known if kind == "current" else None if kind == "absent" else dataclasses.replace(session, version="0")
+        [outcome] = self.run(self.bench.store.restore_many([Restoration(session, over)]))
+        assert (outcome is None) is (over is known)
+        if outcome is None:
+            self.versions.append(session.version)
+            self.model[session.id] = copy.deepcopy(session)
 
     @has(SupportsBulk)
     @rule(chosen=st.lists(names, max_size=3))

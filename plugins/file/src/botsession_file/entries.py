@@ -11,6 +11,7 @@ from botsession import (
     CorruptSessionError,
     Lifetime,
     SessionConflictError,
+    SessionInfo,
     StoredSession,
     StoreError,
     records,
@@ -28,13 +29,14 @@ class Change(NamedTuple):
         session_id: Its id.
         place: Where it lies.
         raw: What to store.
-        expected: The version that must be stored there now; `None` means that the session must be absent.
+        expected: The version that must be stored there now, or the session that must be there untouched; `None` means
+            that it must be absent.
     """
 
     session_id: str
     place: names.Place
     raw: bytes
-    expected: str | None
+    expected: str | StoredSession | SessionInfo | None
 
 
 class Entries:
@@ -121,7 +123,7 @@ class Entries:
 
     def _replace(self, shard: Shard, change: Change) -> None:
         found = self._load(shard, change.place.name, change.session_id)
-        if (None if found is None else found[1].version) != change.expected:
+        if not _is_as_expected(None if found is None else found[1], change.expected):
             raise SessionConflictError(change.session_id)
         shard.write(change.place.name, change.raw)
 
@@ -133,3 +135,9 @@ class Entries:
         except OSError as error:
             return reported(error, self._folder.path)
         return None
+
+
+def _is_as_expected(found: StoredSession | None, expected: str | StoredSession | SessionInfo | None) -> bool:
+    if found is None or expected is None or isinstance(expected, str):
+        return (None if found is None else found.version) == expected
+    return (found.version, found.last_activity) == (expected.version, expected.last_activity)

@@ -43,7 +43,7 @@ from botsession_file.folder import SHARDS, Call, Folder
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from botsession import Replacement, StoredSession
+    from botsession import Replacement, Restoration, SessionInfo, StoredSession
 
 T = TypeVar("T")
 
@@ -148,16 +148,14 @@ class FileSessionStore:
         for replacement in replacements:
             records.check_pair(replacement.session.id, replacement.session)
         changes = [self._change(entry.session.id, entry.session, entry.expected) for entry in replacements]
-        shares = _shares(changes)
-        jobs = [self._changing(partial(self._entries.replace_many, [changes[i] for i in share])) for share in shares]
-        outcomes: list[SessionConflictError | StoreError | None] = [None] * len(changes)
-        for share, results in zip(shares, await asyncio.gather(*jobs), strict=True):
-            for index, outcome in zip(share, results, strict=True):
-                outcomes[index] = outcome
-        first = next(iter(outcomes), None)
-        if first and all(isinstance(outcome, StoreUnavailableError) for outcome in outcomes):
-            raise first
-        return outcomes
+        return await self._carry_out(changes)
+
+    async def restore_many(self, restorations: Sequence[Restoration]) -> list[SessionConflictError | StoreError | None]:
+        """Restores many sessions, in as many threads as help; one that the disk refused has that as its outcome."""
+        self._check_open()
+        for restoration in restorations:
+            records.check_restored(restoration.session)
+        return await self._carry_out([_change(entry.session, entry.over) for entry in restorations])
 
     async def destroy_many(self, session_ids: Sequence[str]) -> None:
         for session_id in session_ids:
@@ -182,7 +180,19 @@ class FileSessionStore:
         self._check_open()
         records.check_pair(session_id, session)
         self.lifetime.stamp(session)
-        return Change(session_id, names.place(session_id), records.encode(session) + b"\n", expected)
+        return _change(session, expected)
+
+    async def _carry_out(self, changes: Sequence[Change]) -> list[SessionConflictError | StoreError | None]:
+        shares = _shares(changes)
+        jobs = [self._changing(partial(self._entries.replace_many, [changes[i] for i in share])) for share in shares]
+        outcomes: list[SessionConflictError | StoreError | None] = [None] * len(changes)
+        for share, results in zip(shares, await asyncio.gather(*jobs), strict=True):
+            for index, outcome in zip(share, results, strict=True):
+                outcomes[index] = outcome
+        first = next(iter(outcomes), None)
+        if first and all(isinstance(outcome, StoreUnavailableError) for outcome in outcomes):
+            raise first
+        return outcomes
 
     async def _reading(self, job: Callable[[], T]) -> T:
         self._check_open()
@@ -220,6 +230,10 @@ def _absolute(dirname: str) -> Path:
         return Path(dirname).expanduser().absolute()
     except RuntimeError as error:
         raise ConfigError(f"dirname {dirname!r}: there is no such home directory") from error
+
+
+def _change(session: StoredSession, expected: str | StoredSession | SessionInfo | None) -> Change:
+    return Change(session.id, names.place(session.id), records.encode(session) + b"\n", expected)
 
 
 def _shares(changes: Sequence[Change]) -> list[list[int]]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from botsession import Replacement, SessionInfo, StoredSession
+    from botsession import Replacement, Restoration, SessionInfo, StoredSession
 
 _PAGE: Final = 1000
 _logger = logging.getLogger("botsession.memory")
@@ -146,14 +146,20 @@ class MemorySessionStore:
         for replacement in replacements:
             self._check(replacement.session.id)
         entries = [self._entry(replacement.session.id, replacement.session) for replacement in replacements]
-        outcomes: list[SessionConflictError | StoreError | None] = []
-        for entry, replacement in zip(entries, replacements, strict=True):
-            try:
-                self._replace(replacement.session.id, entry, replacement.expected)
-                outcomes.append(None)
-            except SessionConflictError as error:
-                outcomes.append(error)
-        return outcomes
+        return [
+            self._outcome(replacement.session.id, entry, replacement.expected)
+            for entry, replacement in zip(entries, replacements, strict=True)
+        ]
+
+    async def restore_many(self, restorations: Sequence[Restoration]) -> list[SessionConflictError | StoreError | None]:
+        self._check_open()
+        for restoration in restorations:
+            records.check_restored(restoration.session)
+        entries = [_encoded(restoration.session) for restoration in restorations]
+        return [
+            self._outcome(restoration.session.id, entry, restoration.over)
+            for entry, restoration in zip(entries, restorations, strict=True)
+        ]
 
     async def destroy_many(self, session_ids: Sequence[str]) -> None:
         for session_id in session_ids:
@@ -188,22 +194,37 @@ class MemorySessionStore:
         entry = self._entries.get(session_id)
         return None if entry is None else records.decode(entry.raw, session_id, store=repr(self))
 
-    def _replace(self, session_id: str, entry: _Entry, expected: str | None) -> None:
+    def _replace(self, session_id: str, entry: _Entry, expected: str | StoredSession | SessionInfo | None) -> None:
         stored = self._entries.get(session_id)
         if stored is None:
             unchanged = expected is None
-        else:
+        elif expected is None or isinstance(expected, str):
             unchanged = expected is not None and records.has_version(stored.raw, expected)
+        else:
+            unchanged = records.is_untouched(stored.raw, expected)
         if not unchanged:
             raise SessionConflictError(session_id)
         self._entries.put(session_id, entry)
+
+    def _outcome(
+        self, session_id: str, entry: _Entry, expected: str | StoredSession | SessionInfo | None
+    ) -> SessionConflictError | None:
+        try:
+            self._replace(session_id, entry, expected)
+        except SessionConflictError as error:
+            return error
+        return None
 
     def _entry(self, session_id: str, session: StoredSession) -> _Entry:
         """Returns what to store of a session that is written now."""
         self._check_open()
         records.check_pair(session_id, session)
         self.lifetime.stamp(session)
-        return _Entry(records.encode(session), _deadline(session.expires_at))
+        return _encoded(session)
+
+
+def _encoded(session: StoredSession) -> _Entry:
+    return _Entry(records.encode(session), _deadline(session.expires_at))
 
 
 def _deadline(expires_at: datetime | None) -> float:

@@ -1,12 +1,13 @@
-"""A batch of replacements: which of them took place, where the server only says how many."""
+"""A batch of replacements or restorations: which of them took place, where the server only says how many."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bson.datetime_ms import DatetimeMS
 from pymongo.errors import BulkWriteError, WriteConcernError, WriteError
 
-from botsession import Replacement, SessionConflictError, StoreError
+from botsession import SessionConflictError, StoreError
 from botsession_mongo.errors import translated
 
 if TYPE_CHECKING:
@@ -15,11 +16,16 @@ if TYPE_CHECKING:
     from bson.raw_bson import RawBSONDocument
     from pymongo import ReplaceOne
 
+    from botsession import StoredSession
+
 _DUPLICATE_KEY = 11000
 
 
 class Batch:
-    """Replacements on their way to the server, each with the index of its outcome.
+    """Sessions on their way to the server, each with the index of its outcome.
+
+    Args:
+        stamped: Whether each has a version that is like no other; restored ones have that of before.
 
     Attributes:
         operations: What to send.
@@ -27,16 +33,17 @@ class Batch:
         failed: What is known to have failed, by index.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, stamped: bool) -> None:
         self.operations: list[ReplaceOne[RawBSONDocument]] = []
         self.stored = 0
         self.failed: dict[int, StoreError] = {}
-        self._entries: list[tuple[int, Replacement]] = []
+        self._stamped = stamped
+        self._entries: list[tuple[int, StoredSession]] = []
 
-    def add(self, index: int, replacement: Replacement, operation: ReplaceOne[RawBSONDocument]) -> None:
-        """Adds one replacement."""
+    def add(self, index: int, session: StoredSession, operation: ReplaceOne[RawBSONDocument]) -> None:
+        """Adds one session."""
         self.operations.append(operation)
-        self._entries.append((index, replacement))
+        self._entries.append((index, session))
 
     def take(self, error: BulkWriteError, where: str) -> None:
         """Notes what the server says has failed.
@@ -50,9 +57,9 @@ class Batch:
             raise translated(cause, where) from error
         self.stored = details["nMatched"] + details["nUpserted"]
         for failure in details["writeErrors"]:
-            index, replacement = self._entries[failure["index"]]
+            index, session = self._entries[failure["index"]]
             if failure["code"] == _DUPLICATE_KEY:
-                self.failed[index] = SessionConflictError(replacement.session.id)
+                self.failed[index] = SessionConflictError(session.id)
             else:
                 self.failed[index] = translated(WriteError(failure["errmsg"], failure["code"], failure), where)
             self.failed[index].__cause__ = error
@@ -63,21 +70,21 @@ class Batch:
 
     def ids(self) -> list[str]:
         """Returns the ids in doubt."""
-        return [replacement.session.id for index, replacement in self._entries if index not in self.failed]
+        return [session.id for index, session in self._entries if index not in self.failed]
 
-    def compare(self, versions: Mapping[str, object]) -> dict[int, StoreError]:
-        """Finds out what failed from the versions that are stored now: each of ours is like no other.
+    def compare(self, found: Mapping[str, RawBSONDocument]) -> dict[int, StoreError]:
+        """Finds out what failed from what is stored now.
 
         Args:
-            versions: The stored versions by session id.
+            found: The stored documents by session id, at least version and last activity.
 
         Returns:
             What failed, by index.
         """
         missing = [
-            (index, replacement.session)
-            for index, replacement in self._entries
-            if index not in self.failed and versions.get(replacement.session.id) != replacement.session.version
+            (index, session)
+            for index, session in self._entries
+            if index not in self.failed and not self._is_stored(session, found.get(session.id))
         ]
         all_seen = self.stored + len(self.failed) + len(missing) == len(self.operations)
         for index, session in missing:
@@ -90,3 +97,8 @@ class Batch:
                 )
             )
         return self.failed
+
+    def _is_stored(self, session: StoredSession, found: RawBSONDocument | None) -> bool:
+        if found is None or found.get("version") != session.version:
+            return False
+        return self._stamped or found.get("last_activity") == DatetimeMS(session.last_activity)

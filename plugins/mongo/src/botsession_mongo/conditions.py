@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from botsession import SessionInfo, StoredSession
+
 _LAST: Final = chr(0x10FFFF)
 
 
@@ -21,6 +23,14 @@ def unchanged(session_id: str, expected: str | None, now: datetime) -> dict[str,
     if expected is None:
         return {"_id": session_id, "expires_at": {"$lte": now}}
     return {"$and": [{"_id": session_id, "version": expected}, _not_expired(now)]}
+
+
+def untouched(session_id: str, over: StoredSession | SessionInfo | None, now: datetime) -> dict[str, Any]:
+    """Returns the condition of a restoration, to be used like that of a replacement."""
+    if over is None:
+        return unchanged(session_id, None, now)
+    found = {"_id": session_id, "version": over.version, "last_activity": over.last_activity}
+    return {"$and": [found, _not_expired(now)]}
 
 
 def live(session_id: str, now: datetime) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from pymongo import ReplaceOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from bson.raw_bson import RawBSONDocument
     from pymongo.asynchronous.collection import AsyncCollection
 
-    from botsession import Replacement, SessionInfo, StoredSession
+    from botsession import Replacement, Restoration, SessionInfo, StoredSession
     from botsession_mongo.clients import Client
 
     Collection = AsyncCollection[RawBSONDocument]
@@ -176,20 +176,30 @@ class MongoSessionStore:
         collection = self._opened()
         for replacement in replacements:
             records.check_pair(replacement.session.id, replacement.session)
-        outcomes: list[SessionConflictError | StoreError | None] = [None] * len(replacements)
-        batch = Batch()
-        for index, replacement in enumerate(replacements):
             self.lifetime.stamp(replacement.session)
-            try:
-                document = documents.encode(replacement.session)
-            except SessionTooLargeError as error:
-                outcomes[index] = error
-                continue
-            condition = conditions.unchanged(replacement.session.id, replacement.expected, self.lifetime.now())
-            batch.add(index, replacement, ReplaceOne(condition, document, upsert=replacement.expected is None))
-        for index, failure in (await self._run_batch(collection, batch)).items():
-            outcomes[index] = failure
-        return outcomes
+        now = self.lifetime.now()
+        return await self._carry_out(
+            collection,
+            Batch(stamped=True),
+            [
+                (entry.session, conditions.unchanged(entry.session.id, entry.expected, now), entry.expected is None)
+                for entry in replacements
+            ],
+        )
+
+    async def restore_many(self, restorations: Sequence[Restoration]) -> list[SessionConflictError | StoreError | None]:
+        collection = self._opened()
+        for restoration in restorations:
+            records.check_restored(restoration.session)
+        now = self.lifetime.now()
+        return await self._carry_out(
+            collection,
+            Batch(stamped=False),
+            [
+                (entry.session, conditions.untouched(entry.session.id, entry.over, now), entry.over is None)
+                for entry in restorations
+            ],
+        )
 
     async def destroy_many(self, session_ids: Sequence[str]) -> None:
         collection = self._opened(*session_ids)
@@ -197,6 +207,22 @@ class MongoSessionStore:
 
     async def diagnose(self) -> list[Finding]:
         return await diagnose(self._connection, self._opened(), self.lifetime)
+
+    async def _carry_out(
+        self, collection: Collection, batch: Batch, changes: Sequence[tuple[StoredSession, dict[str, Any], bool]]
+    ) -> list[SessionConflictError | StoreError | None]:
+        """Stores sessions, each under its condition, and (`True`) also where no document is."""
+        outcomes: list[SessionConflictError | StoreError | None] = [None] * len(changes)
+        for index, (session, condition, upsert) in enumerate(changes):
+            try:
+                document = documents.encode(session)
+            except SessionTooLargeError as error:
+                outcomes[index] = error
+                continue
+            batch.add(index, session, ReplaceOne(condition, document, upsert=upsert))
+        for index, failure in (await self._run_batch(collection, batch)).items():
+            outcomes[index] = failure
+        return outcomes
 
     async def _run_batch(self, collection: Collection, batch: Batch) -> dict[int, StoreError]:
         """Sends a batch; returns what failed, by index."""
@@ -209,9 +235,8 @@ class MongoSessionStore:
             batch.take(error, self._connection.where)
         if batch.is_clear():
             return batch.failed
-        cursor = collection.find({"_id": {"$in": batch.ids()}}, {"version": 1})
-        versions = {document["_id"]: document.get("version") for document in await self._run(cursor.to_list(None))}
-        return batch.compare(versions)
+        cursor = collection.find({"_id": {"$in": batch.ids()}}, {"version": 1, "last_activity": 1})
+        return batch.compare({document["_id"]: document for document in await self._run(cursor.to_list(None))})
 
     async def _has_arrived(self, session: StoredSession) -> bool:
         """Tells, after a connection broke, whether the session was stored before that."""

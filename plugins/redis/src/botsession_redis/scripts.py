@@ -48,8 +48,9 @@ return found
 REPLACE: Final = Script("""
 local outcomes = {}
 local header = '^%s*{%s*"version"%s*:%s*"([^"]*)"%s*,%s*"expires_at"%s*:%s*"?([^",}%s]*)'
+local activity = '"?%s*,%s*"last_activity"%s*:%s*"([^"]*)"'
 for i, key in ipairs(KEYS) do
-  local expected, version, now, deadline, record = unpack(ARGV, 5 * i - 4, 5 * i)
+  local expected, version, active, now, deadline, record = unpack(ARGV, 6 * i - 5, 6 * i)
   local stored = redis.pcall('GET', key)
   local outcome
   if type(stored) == 'table' then
@@ -59,9 +60,11 @@ for i, key in ipairs(KEYS) do
     if stored and found and ends ~= 'null' and ends <= now then
       stored, found = false, nil
     end
-    if found == version then
+    local _, _, last = string.match(stored or '', header .. activity)
+    if (version ~= '' and found == version) or stored == record then
       outcome = 1
-    elseif (expected == '' and stored) or (expected ~= '' and (found and '=' .. found) ~= expected) then
+    elseif (expected == '' and stored) or (expected ~= '' and (found and '=' .. found) ~= expected)
+      or (active ~= '' and last ~= active) then
       outcome = 0
     else
       if deadline == '' then
@@ -78,8 +81,9 @@ return outcomes
 """)
 """Compare-and-set: 1 stored, 0 conflict. It may run twice: a record that is there already has been stored.
 
-Arguments: `=` and the expected version, or nothing where the session must be absent; the record's own version; now as
-text; the deadline in milliseconds, or nothing for never; the record.
+Arguments: `=` and the expected version, or nothing where the session must be absent; the record's own version, or nothing
+where the record was stored before under it; the expected last activity as text, or nothing for any; now as text; the
+deadline in milliseconds, or nothing for never; the record.
 """
 
 TOUCH: Final = Script("""

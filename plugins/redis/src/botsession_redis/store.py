@@ -18,6 +18,7 @@ from botsession import (
     Lifetime,
     Minutes,
     Replacement,
+    Restoration,
     ScanPage,
     SessionConflictError,
     StoredSession,
@@ -182,6 +183,27 @@ class RedisSessionStore:
         for replacement in replacements:
             records.check_pair(replacement.session.id, replacement.session)
         calls = [self._replacement(replacement.session, replacement.expected) for replacement in replacements]
+        return await self._carry_out([replacement.session.id for replacement in replacements], calls)
+
+    async def restore_many(self, restorations: Sequence[Restoration]) -> list[SessionConflictError | StoreError | None]:
+        self._link.check_open()
+        for restoration in restorations:
+            records.check_restored(restoration.session)
+        calls = [self._restoration(restoration) for restoration in restorations]
+        return await self._carry_out([restoration.session.id for restoration in restorations], calls)
+
+    async def destroy_many(self, session_ids: Sequence[str]) -> None:
+        replies = await self._link.send_all([("UNLINK", self._key(session_id)) for session_id in session_ids])
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise self._link.explain(reply)
+
+    async def diagnose(self) -> list[Finding]:
+        return await diagnose(self._link, self.lifetime)
+
+    async def _carry_out(
+        self, session_ids: Sequence[str], calls: Sequence[scripts.Call]
+    ) -> list[SessionConflictError | StoreError | None]:
         lost: StoreUnavailableError | None = None
         try:
             outcomes = await self._link.run(scripts.REPLACE, calls, again=False)
@@ -192,20 +214,10 @@ class RedisSessionStore:
             lost = error
             outcomes = await self._link.run(scripts.REPLACE, calls, again=False)
         verdicts = [
-            self._verdict(replacement.session.id, outcome, lost)
-            for replacement, outcome in zip(replacements, outcomes, strict=True)
+            self._verdict(session_id, outcome, lost) for session_id, outcome in zip(session_ids, outcomes, strict=True)
         ]
         _check_any(verdicts)
         return verdicts
-
-    async def destroy_many(self, session_ids: Sequence[str]) -> None:
-        replies = await self._link.send_all([("UNLINK", self._key(session_id)) for session_id in session_ids])
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise self._link.explain(reply)
-
-    async def diagnose(self) -> list[Finding]:
-        return await diagnose(self._link, self.lifetime)
 
     def _key(self, session_id: str) -> bytes:
         self._link.check_open()
@@ -226,7 +238,23 @@ class RedisSessionStore:
             self._key(session.id),
             "" if expected is None else f"={expected}",
             session.version,
-            records.moment(session.last_activity),
+            "",
+            *self._told(session),
+        )
+
+    def _restoration(self, restoration: Restoration) -> scripts.Call:
+        over = restoration.over
+        return (
+            self._key(restoration.session.id),
+            "" if over is None else f"={over.version}",
+            "",
+            "" if over is None else records.moment(over.last_activity),
+            *self._told(restoration.session),
+        )
+
+    def _told(self, session: StoredSession) -> scripts.Call:
+        return (
+            records.moment(self.lifetime.now()),
             "" if session.expires_at is None else _milliseconds(session.expires_at),
             records.encode(session),
         )

@@ -15,6 +15,7 @@ from botsession.testing.calls import calls
 from botsession.testing.hooks import Hooks
 from botsession.testing.processes import copy, count_up, in_processes, increment
 
+WRITING = ("write", "replace", "replace_many", "restore_many")
 ROUNDS = 20
 
 
@@ -107,14 +108,14 @@ class Concurrency(Hooks):
         for name in calls(bench.store):
             for steps in (0, 1, 2, 3, 5, 8, 13, 21, 34):
                 before = await bench.write(state={"by": "before"})
-                call = calls(bench.store, bench.session(state={"by": "call"}), before.version)[name]
+                call = calls(bench.store, bench.session(state={"by": "call"}), before)[name]
                 await _cancel_after(steps, asyncio.ensure_future(call()))
                 where = f"after a {name} that was cancelled at step {steps}"
                 async with asyncio.timeout(min(5, self.time_limit)):
                     found = await bench.store.read(ID)
                     assert (found and found.state) in (
                         {"by": "before"},
-                        {"by": "call"} if name in ("write", "replace", "replace_many") else {"by": "before"},
+                        {"by": "call"} if name in WRITING else {"by": "before"},
                         None if name.startswith("destroy") else {"by": "before"},
                     ), where
                     await bench.write(state={"by": "after"})

@@ -34,6 +34,13 @@ def from_session(session: StoredSession) -> Row:
     }
 
 
+def condition(over: StoredSession | SessionInfo | None) -> Row:
+    """Returns what must be stored for a session to be restored."""
+    if over is None:
+        return {"expected": None, "active": None}
+    return {"expected": over.version, "active": milliseconds(over.last_activity)}
+
+
 def to_session(row: Sequence[Any], store: str) -> StoredSession:
     """Returns the session of a row; version and times are those of the columns, which a touch moves.
 

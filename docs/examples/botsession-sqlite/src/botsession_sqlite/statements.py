@@ -68,23 +68,23 @@ ON CONFLICT (id) DO UPDATE SET
 _EXPECTED: Final = """
 SELECT new.id, new.version, new.expires_at, new.last_activity, new.created_at, new.record
 FROM new LEFT JOIN sessions AS old ON old.id = new.id AND (old.expires_at IS NULL OR old.expires_at > :now)
-WHERE old.version IS new.expected
+WHERE old.version IS new.expected AND (new.active IS NULL OR old.last_activity IS new.active)
 """
 
 WRITE: Final = f"{_INTO} VALUES (:id, :version, :expires_at, :last_activity, :created_at, :record) {_OVER}"
 
 REPLACE: Final = f"""
-WITH new (id, version, expires_at, last_activity, created_at, record, expected) AS (
-    VALUES (:id, :version, :expires_at, :last_activity, :created_at, :record, :expected)
+WITH new (id, version, expires_at, last_activity, created_at, record, expected, active) AS (
+    VALUES (:id, :version, :expires_at, :last_activity, :created_at, :record, :expected, NULL)
 )
 {_INTO} {_EXPECTED} {_OVER} RETURNING id
 """
 
 REPLACE_MANY: Final = f"""
-WITH new (id, version, expires_at, last_activity, created_at, record, expected) AS (
+WITH new (id, version, expires_at, last_activity, created_at, record, expected, active) AS (
     SELECT json_extract(value, '$.id'), json_extract(value, '$.version'), json_extract(value, '$.expires_at'),
            json_extract(value, '$.last_activity'), json_extract(value, '$.created_at'),
-           json_extract(value, '$.record'), json_extract(value, '$.expected')
+           json_extract(value, '$.record'), json_extract(value, '$.expected'), json_extract(value, '$.active')
     FROM json_each(:entries)
 )
 {_INTO} {_EXPECTED} {_OVER} RETURNING id
@@ -104,5 +104,9 @@ PURGE: Final = """
 DELETE FROM sessions
 WHERE id IN (SELECT id FROM sessions WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit) RETURNING 1
 """
+
+CHECK: Final = "PRAGMA quick_check(1)"
+
+COUNT_EXPIRED: Final = "SELECT count(*) FROM sessions WHERE expires_at <= :now"
 
 PING: Final = "SELECT 1 FROM sessions LIMIT 1"

@@ -13,10 +13,12 @@ from botsession import (
     ConfigError,
     CorruptSessionError,
     DriverLoadError,
+    Finding,
     InvalidSessionIdError,
     Lifetime,
     Minutes,
     Replacement,
+    Restoration,
     ScanPage,
     SessionConflictError,
     SessionInfo,
@@ -27,7 +29,7 @@ from botsession import (
     utc_now,
 )
 from botsession.ids import MAX_BYTES, check_session_id
-from botsession_sqlite import failures, rows, statements
+from botsession_sqlite import diagnosis, failures, rows, statements
 from botsession_sqlite.batches import as_parameter, batches
 from botsession_sqlite.database import Database
 
@@ -147,19 +149,15 @@ class SqliteSessionStore:
         entries = [
             {**self._stamped(entry.session.id, entry.session), "expected": entry.expected} for entry in replacements
         ]
-        outcomes: list[SessionConflictError | StoreError | None] = []
-        for batch in batches(entries):
-            chosen = entries[batch.start : batch.stop]
-            try:
-                done = await self._change(statements.REPLACE_MANY, entries=as_parameter(chosen), now=self._now())
-            except SessionTooLargeError as error:
-                if len(chosen) > 1:
-                    raise
-                outcomes.append(error)
-                continue
-            stored = {session_id for (session_id,) in done}
-            outcomes += [None if entry["id"] in stored else SessionConflictError(entry["id"]) for entry in chosen]
-        return outcomes
+        return await self._replace_rows(entries)
+
+    async def restore_many(self, restorations: Sequence[Restoration]) -> list[SessionConflictError | StoreError | None]:
+        self._opened()
+        for restoration in restorations:
+            records.check_restored(restoration.session)
+        return await self._replace_rows(
+            [{**rows.from_session(entry.session), **rows.condition(entry.over)} for entry in restorations]
+        )
 
     async def destroy_many(self, session_ids: Sequence[str]) -> None:
         for session_id in session_ids:
@@ -178,6 +176,27 @@ class SqliteSessionStore:
 
     async def ping(self) -> None:
         await self._read(statements.PING)
+
+    async def _replace_rows(self, entries: Sequence[rows.Row]) -> list[SessionConflictError | StoreError | None]:
+        outcomes: list[SessionConflictError | StoreError | None] = []
+        for batch in batches(entries):
+            chosen = entries[batch.start : batch.stop]
+            try:
+                done = await self._change(statements.REPLACE_MANY, entries=as_parameter(chosen), now=self._now())
+            except SessionTooLargeError as error:
+                if len(chosen) > 1:
+                    raise
+                outcomes.append(error)
+                continue
+            stored = {session_id for (session_id,) in done}
+            outcomes += [None if entry["id"] in stored else SessionConflictError(entry["id"]) for entry in chosen]
+        return outcomes
+
+    async def diagnose(self) -> list[Finding]:
+        [(damage,)] = await self._read(statements.CHECK)
+        [(expired,)] = await self._read(statements.COUNT_EXPIRED, now=self._now())
+        looking = asyncio.to_thread(diagnosis.diagnose, self.path, damage=str(damage), expired=expired)
+        return await self._answer(looking)
 
     def _stamped(self, session_id: str, session: StoredSession) -> rows.Row:
         records.check_pair(session_id, session)
