@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, cast
 
 import msgspec
 
 from botsession import states
 from botsession.errors import ConfigError, SessionConflictError, StateError
-from botsession.protocol import SessionStore, StoredSession, SupportsExpiry, SupportsReplace, SupportsTouch
+from botsession.gathering import Gathering
+from botsession.protocol import (
+    Replacement,
+    SessionStore,
+    StoredSession,
+    SupportsBulk,
+    SupportsExpiry,
+    SupportsReplace,
+    SupportsTouch,
+)
 from botsession.session import Session
 
 if TYPE_CHECKING:
@@ -22,6 +31,9 @@ else:
     from typing import TypeVar
 
     StateT = TypeVar("StateT")
+
+Reading = Callable[[str], Awaitable[StoredSession | None]]
+Replacing = Callable[[Replacement], Awaitable[None]]
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 """Takes a state of an older shape and returns it in the next one."""
@@ -61,7 +73,14 @@ class Keeper(Generic[StateT]):
         self._store = store
         self._lifetime = lifetime
         self._stamps = isinstance(store, SupportsExpiry)
-        self._replacing = store if isinstance(store, SupportsReplace) else None
+        self._reading: Reading = store.read
+        self._replacing: Replacing | None = None
+        if isinstance(store, SupportsReplace):
+            one = store.replace
+            self._replacing = lambda entry: one(entry.session.id, entry.session, expected=entry.expected)
+            if isinstance(store, SupportsBulk):
+                self._reading = Gathering(store.read, store.read_many)
+                self._replacing = Gathering(self._replacing, store.replace_many)
         self._touching = store if isinstance(store, SupportsTouch) else None
         self._state_type = state_type
         self._migrations = tuple(migrations)
@@ -99,7 +118,7 @@ class Keeper(Generic[StateT]):
             await self._renew(session)
 
     async def _load(self, session_id: str) -> StoredSession | None:
-        stored = await self._store.read(session_id)
+        stored = await self._reading(session_id)
         return None if stored is None or self._lifetime.expired(stored.expires_at) else stored
 
     async def _save(self, session: Session[StateT], expected: str | None) -> None:
@@ -108,7 +127,7 @@ class Keeper(Generic[StateT]):
             _check(stored)
             self._lifetime.stamp(stored)
         if self._replacing is not None:
-            await self._replacing.replace(session.id, stored, expected=expected)
+            await self._replacing(Replacement(stored, expected))
         else:
             current = await self._load(session.id)
             if (None if current is None else current.version) != expected:

@@ -1,0 +1,95 @@
+"""Group commit: concurrent calls for one session each become one call for many.
+
+While one call is under way, further ones gather; when it has come back, all that have gathered go together. A call that
+finds nobody under way goes at once, so that a lone turn waits for nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Generic, NamedTuple, TypeVar
+
+EntryT = TypeVar("EntryT")
+OutcomeT = TypeVar("OutcomeT")
+
+LARGEST: Final = 128
+"""How many entries go together at most."""
+
+
+class Gathering(Generic[EntryT, OutcomeT]):
+    """Calls one entry at a time, or many at once.
+
+    Each caller gets its own outcome and its own error; a caller that is cancelled while it waits is left out.
+
+    Args:
+        one: Does it for one entry.
+        many: Does it for many: for each entry the outcome, or the error that `one` would have raised.
+    """
+
+    def __init__(
+        self,
+        one: Callable[[EntryT], Awaitable[OutcomeT]],
+        many: Callable[[Sequence[EntryT]], Awaitable[Sequence[OutcomeT | Exception]]],
+    ) -> None:
+        self._one = one
+        self._many = many
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._under_way = False
+        self._waiting: deque[_Waiter[EntryT, OutcomeT]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, entry: EntryT) -> OutcomeT:
+        """Does it for one entry, alone or together with others."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # whoever was under way in a loop that has ended does not come back
+            self._loop, self._under_way = loop, False
+            self._waiting.clear()
+        if not self._under_way:
+            self._under_way = True
+            try:
+                return await self._one(entry)
+            finally:
+                self._come_back(loop)
+        outcome: asyncio.Future[OutcomeT] = loop.create_future()
+        self._waiting.append(_Waiter(entry, outcome))
+        return await outcome
+
+    def _come_back(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Sends those who have gathered meanwhile."""
+        together: list[_Waiter[EntryT, OutcomeT]] = []
+        while self._waiting and len(together) < LARGEST:
+            waiter = self._waiting.popleft()
+            if not waiter.outcome.done():
+                together.append(waiter)
+        if not together:
+            self._under_way = False
+        else:
+            task = loop.create_task(self._go(together, loop))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _go(self, together: list[_Waiter[EntryT, OutcomeT]], loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            outcomes = await self._many([waiter.entry for waiter in together])
+        except asyncio.CancelledError:
+            for waiter in together:
+                waiter.outcome.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - each caller raises it
+            outcomes = [error] * len(together)
+        finally:
+            self._come_back(loop)
+        for waiter, outcome in zip(together, outcomes, strict=True):
+            if waiter.outcome.done():
+                continue
+            if isinstance(outcome, Exception):
+                waiter.outcome.set_exception(outcome)
+            else:
+                waiter.outcome.set_result(outcome)
+
+
+class _Waiter(NamedTuple, Generic[EntryT, OutcomeT]):
+    entry: EntryT
+    outcome: asyncio.Future[OutcomeT]

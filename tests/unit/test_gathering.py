@@ -1,0 +1,208 @@
+"""Group commit: counts instead of clocks."""
+
+import asyncio
+
+import pytest
+
+from botsession import Sessions, StoreUnavailableError, open_store
+from botsession.gathering import LARGEST, Gathering
+
+
+class Backend:
+    """Answers when it is let; notes what came in each call."""
+
+    def __init__(self, *, held=False):
+        self.calls = []
+        self.go = asyncio.Event()
+        self.lost = False
+        if not held:
+            self.go.set()
+
+    async def one(self, entry):
+        self.calls.append([entry])
+        await self.go.wait()
+        return self.answer(entry)
+
+    async def many(self, entries):
+        self.calls.append(list(entries))
+        await self.go.wait()
+        if self.lost:
+            raise StoreUnavailableError("lost")
+        return [self.answer(entry) if entry != "bad" else ValueError(entry) for entry in entries]
+
+    def answer(self, entry):
+        if entry == "bad":
+            raise ValueError(entry)
+        return f"{entry}!"
+
+    def gathering(self):
+        return Gathering(self.one, self.many)
+
+
+def test_a_lone_call_goes_at_once_and_alone():
+    async def scenario():
+        backend = Backend()
+        gathering = backend.gathering()
+        assert [await gathering("a"), await gathering("b")] == ["a!", "b!"]
+        assert backend.calls == [["a"], ["b"]]
+
+    asyncio.run(scenario())
+
+
+def test_what_comes_meanwhile_goes_together_in_order():
+    async def scenario():
+        backend = Backend(held=True)
+        gathering = backend.gathering()
+        tasks = [asyncio.create_task(gathering(number)) for number in range(2 * LARGEST + 2)]
+        await asyncio.sleep(0)
+        backend.go.set()
+        assert await asyncio.gather(*tasks) == [f"{number}!" for number in range(2 * LARGEST + 2)]
+        assert [len(call) for call in backend.calls] == [1, LARGEST, LARGEST, 1]
+        assert [entry for call in backend.calls for entry in call] == list(range(2 * LARGEST + 2))
+        assert await gathering("later") == "later!"
+
+    asyncio.run(scenario())
+
+
+def test_each_caller_gets_its_own_error():
+    async def scenario():
+        backend = Backend(held=True)
+        gathering = backend.gathering()
+        tasks = [asyncio.create_task(gathering(entry)) for entry in ("bad", "a", "bad", "b")]
+        await asyncio.sleep(0)
+        backend.go.set()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [str(outcome) for outcome in outcomes] == ["bad", "a!", "bad", "b!"]
+        assert [type(outcome) for outcome in outcomes] == [ValueError, str, ValueError, str]
+
+    asyncio.run(scenario())
+
+
+def test_an_error_of_the_whole_call_reaches_everyone_and_those_after_go_on():
+    async def scenario():
+        backend = Backend(held=True)
+        gathering = backend.gathering()
+        tasks = [asyncio.create_task(gathering(entry)) for entry in "abc"]
+        await asyncio.sleep(0)
+        backend.lost = True
+        backend.go.set()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [str, StoreUnavailableError, StoreUnavailableError]
+        backend.lost = False
+        assert await gathering("d") == "d!"
+
+    asyncio.run(scenario())
+
+
+def test_who_is_cancelled_while_waiting_is_left_out():
+    async def scenario():
+        backend = Backend(held=True)
+        gathering = backend.gathering()
+        tasks = [asyncio.create_task(gathering(entry)) for entry in "abc"]
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+        await asyncio.sleep(0)
+        backend.go.set()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [str, asyncio.CancelledError, str]
+        assert backend.calls == [["a"], ["c"]]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("cancelled", [0, 1])
+def test_who_is_cancelled_on_the_way_holds_up_nobody(cancelled):
+    async def scenario():
+        backend = Backend()
+        gathering = backend.gathering()
+        tasks = [asyncio.create_task(gathering(entry)) for entry in "abc"]
+        await asyncio.sleep(0)
+        if cancelled:
+            await tasks[0]
+            backend.go.clear()
+            await asyncio.sleep(0)
+        tasks[cancelled].cancel()
+        backend.go.set()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert outcomes[2] == "c!"
+        assert await gathering("d") == "d!"
+
+    asyncio.run(scenario())
+
+
+def test_a_loop_that_ended_on_the_way_does_not_hold_up_the_next_one():
+    backend = Backend()
+    gathering = backend.gathering()
+
+    async def abandoned():
+        never = asyncio.Event()
+        backend.go = never
+        task = asyncio.create_task(gathering("a"))
+        await asyncio.sleep(0)
+        return task
+
+    async def afterwards():
+        backend.go = asyncio.Event()
+        backend.go.set()
+        return await gathering("b")
+
+    loop = asyncio.new_event_loop()
+    task = loop.run_until_complete(abandoned())
+    assert asyncio.run(afterwards()) == "b!"
+    task.cancel()
+    loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+    loop.close()
+
+
+class Counting:
+    """A store of somebody else, whose calls are counted."""
+
+    def __init__(self, store):
+        self.calls = dict.fromkeys(("read", "replace", "read_many", "replace_many", "touch", "write"), 0)
+        for name in dir(store):
+            if not name.startswith("_"):
+                setattr(
+                    self, name, self.counted(name, getattr(store, name)) if name in self.calls else getattr(store, name)
+                )
+
+    def counted(self, name, method):
+        async def call(*arguments, **named):
+            self.calls[name] += 1
+            await asyncio.sleep(0)
+            return await method(*arguments, **named)
+
+        return call
+
+    def made(self):
+        return {name: count for name, count in self.calls.items() if count}
+
+
+def test_round_trips_of_a_turn():
+    async def scenario():
+        store = Counting(await open_store("memory").init())
+        sessions = Sessions(store)
+        async with sessions.turn("telegram:42") as session:
+            session.state["count"] = 1
+        assert store.made() == {"read": 1, "replace": 1}
+        async with sessions.turn("telegram:42"):
+            pass
+        assert store.made() == {"read": 2, "replace": 1}
+
+    asyncio.run(scenario())
+
+
+def test_round_trips_of_64_concurrent_turns():
+    async def scenario():
+        store = Counting(await open_store("memory").init())
+        sessions = Sessions(store)
+
+        async def turn(number):
+            async with sessions.turn(f"telegram:{number}") as session:
+                session.state["number"] = number
+
+        await asyncio.gather(*map(turn, range(64)))
+        assert store.made() == {"read": 1, "read_many": 1, "replace": 2, "replace_many": 1}
+        for number in range(64):
+            assert (await sessions.read(f"telegram:{number}")).state == {"number": number}
+
+    asyncio.run(scenario())
