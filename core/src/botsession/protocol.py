@@ -198,6 +198,8 @@ class Replacement:
 class SupportsBulk(Protocol):
     """Many sessions in one round trip; each entry has its own outcome, in the order of the entries.
 
+    `Sessions` puts concurrent turns together by it.
+
     An error that concerns one entry is that entry's outcome. What is no session id is raised before anything is stored; a
     backend that is lost is raised, and entries before that moment may have been stored.
     """
