@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -28,8 +29,8 @@ _LONGEST: Final = timedelta(days=365_000)
 
 
 def utc_now() -> datetime:
-    """Returns the system's time, aware and in UTC: the clock of every store that is given no other."""
-    return datetime.now(UTC)
+    """Returns the system's time in UTC, cut to milliseconds: the clock of every store that is given no other."""
+    return datetime.fromtimestamp(time.time_ns() // 1_000_000 / 1000, UTC)
 
 
 def new_version() -> str:
@@ -96,8 +97,7 @@ class Lifetime:
 
     def now(self) -> datetime:
         """Returns the present moment in UTC, cut to milliseconds."""
-        moment = self._clock()
-        return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+        return _milliseconds(self._clock())
 
     def deadline(self, session: Session, now: datetime) -> datetime | None:
         """Returns the moment at which the session ends if it is renewed at `now`; `None` means never.
@@ -144,4 +144,5 @@ class Lifetime:
 
 
 def _milliseconds(moment: datetime) -> datetime:
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    rest = moment.microsecond % 1000
+    return moment.replace(microsecond=moment.microsecond - rest) if rest else moment

@@ -89,7 +89,8 @@ def check_restored(session: StoredSession) -> None:
 
 def moment(value: datetime) -> str:
     """Returns a moment as ISO 8601 in UTC with three decimals, such as `2026-11-23T09:30:00.000Z`."""
-    return value.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    in_utc = value if value.tzinfo is UTC else value.astimezone(UTC)
+    return in_utc.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def encode(session: StoredSession) -> bytes:
