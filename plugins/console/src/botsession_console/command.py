@@ -16,16 +16,24 @@ _logger = logging.getLogger("botsession.console")
 
 COMMANDS = {
     "console": ("console", "talk to a bot in the terminal"),
+    "delete": ("delete", "delete sessions for good"),
     "doctor": ("doctor", "examine the setup, and say what would lose sessions"),
     "drivers": ("drivers", "list the installed drivers"),
+    "edit": ("edit", "change a session by hand"),
+    "list": ("list", "list sessions"),
     "new-driver": ("new_driver", "write the package of a new driver, to be filled in"),
+    "purge": ("purge", "remove what has expired"),
+    "show": ("show", "show one session"),
+    "stats": ("stats", "count sessions: how many, how large, how busy"),
+    "watch": ("watch", "see a session change"),
 }
 """By its name, each command's module in `botsession_console.commands`, and what it does."""
 
 EPILOG = """\
 exit codes:
   0    all went well
-  1    the store failed; or a driver is broken (drivers); or a line of a pipe or file failed (console)
+  1    the store failed, or what was asked for was not done; or a driver is broken (drivers); or a line of a pipe
+       or file failed (console)
   2    the command line, the configuration or a driver is at fault
   130  ended by Ctrl-C
 """

@@ -1,0 +1,51 @@
+"""All sessions of a store, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Final
+
+from botsession.lifetime import utc_now
+from botsession.operations.unsupported import unsupported
+from botsession.protocol import ScanPage, SessionStore, SupportsExpiry, SupportsScan
+
+_PAGE: Final = 500
+
+
+async def pages(
+    store: SessionStore, prefix: str = "", *, after: str | None = None, limit: int | None = None
+) -> AsyncGenerator[ScanPage, None]:
+    """Goes through the sessions of a store, in the order in which the backend gives them.
+
+    What is there from the beginning to the end is found at least once. Where others write meanwhile, some backends find a
+    session twice.
+
+    Args:
+        store: The store, open.
+        prefix: How the ids begin.
+        after: Where to go on: the `next` of an earlier page.
+        limit: Ends after about so many sessions, with the page in which that number is reached; `None` means all.
+
+    Yields:
+        Pages with `sessions`, with `unreadable` for what is no session, and with `next` to go on later. The errors among
+        `unreadable` that could not tell an id have an empty one.
+
+    Raises:
+        UnsupportedError: The store cannot list its sessions.
+        StoreError: `after` is no cursor of this store, or the backend failed.
+    """
+    if not isinstance(store, SupportsScan):
+        raise unsupported(store, "scan", "list its sessions")
+    left = limit
+    while left is None or left > 0:
+        page = await store.scan(prefix, after=after, limit=left if left is not None and left < _PAGE else None)
+        if not isinstance(store, SupportsExpiry):
+            now = utc_now()
+            live = [info for info in page.sessions if info.expires_at is None or info.expires_at > now]
+            page = ScanPage(live, page.next, page.unreadable)
+        yield page
+        after = page.next
+        if after is None:
+            return
+        if left is not None:
+            left -= len(page.sessions) + len(page.unreadable)
