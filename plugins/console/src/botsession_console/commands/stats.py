@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from botsession import utc_now
-from botsession.operations.statistics import SIZES, SPANS, Statistics, statistics
+from botsession.operations.counting import SIZES, SPANS, Statistics, statistics
 from botsession_console.backend import add_backend_options, opened_store
 from botsession_console.progress import counting
 from botsession_console.screen import make_console, show, show_json, visible
