@@ -83,6 +83,7 @@ def test_where_nothing_is_set_the_defaults_are_told():
         ("dsn", "host=db password=hunter2", '"***"'),
         ("connection", "Endpoint=x;AccountKey=hunter2==", '"***"'),
         ("password", "hunter2", "***"),
+        ("url", "bot:hunter2@db", '"***"'),
         ("PASSWD", 1234, "***"),
         ("api_key", "hunter2", "***"),
         ("client", "hunter2", "***"),
@@ -132,6 +133,12 @@ def test_a_driver_that_is_missing():
     assert error.topic == "driver"
     assert error.message.startswith("no driver 'nosuch' is installed")
     assert "pip install botsession-nosuch" in error.remedy
+
+
+def test_a_url_in_the_place_of_a_driver_does_not_tell_its_password():
+    found = examined(Settings(driver="redis://bot:hunter2@db/0"))
+    assert found[-1].level == "error"
+    assert "hunter2" not in repr(found)
 
 
 def test_options_that_are_wrong(tmp_path):

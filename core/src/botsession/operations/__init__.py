@@ -3,6 +3,7 @@
 from botsession.operations.counting import Statistics, statistics
 from botsession.operations.deleting import delete, delete_prefix, present, purge
 from botsession.operations.differences import ABSENT, Difference, differences
+from botsession.operations.doctor import examine, examine_store
 from botsession.operations.editing import save_edited
 from botsession.operations.listing import pages
 from botsession.operations.watching import watch
@@ -14,6 +15,8 @@ __all__ = [
     "delete",
     "delete_prefix",
     "differences",
+    "examine",
+    "examine_store",
     "pages",
     "present",
     "purge",

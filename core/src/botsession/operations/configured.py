@@ -105,7 +105,7 @@ def shown(name: str, value: object) -> str:
 
 def _without_secrets(text: str) -> str:
     if "://" not in text:
-        return _HIDDEN if _SECRET_VALUE.search(text) else text
+        return _HIDDEN if _SECRET_VALUE.search(text) or "@" in text else text
     address, mark, query = _USERINFO.sub(f"://{_HIDDEN}@", text).partition("?")
     settings = (part.partition("=") for part in query.split("&"))
     return (

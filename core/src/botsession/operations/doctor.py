@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
@@ -125,4 +126,5 @@ def failure(topic: str, error: Exception) -> Finding:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    """Returns the text on one line, without the user part of a URL that somebody took for something else."""
+    return re.sub(r"://\S*@", "://***@", " ".join(text.split()))

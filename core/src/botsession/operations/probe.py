@@ -76,8 +76,8 @@ async def use(store: SessionStore) -> Finding:
     if await store.read(session.id) is not None:
         raise StoreError(f"the probe session {session.id!r} was destroyed and is still there")
     milliseconds = (time.perf_counter() - begin) * 1000
-    renewed = "renewed, " if isinstance(store, SupportsTouch) else ""
-    message = f"a probe session was created, read, replaced, {renewed}destroyed in {milliseconds:.0f} ms"
+    done = "created, read, replaced" + (", renewed" if isinstance(store, SupportsTouch) else "") + " and destroyed"
+    message = f"a probe session was {done} in {milliseconds:.0f} ms"
     return Finding("ok", "access", message)
 
 

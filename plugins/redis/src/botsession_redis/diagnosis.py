@@ -81,8 +81,7 @@ def _replication(about: Answers) -> list[Finding]:
     if about.get("role") == "slave":
         cure = "use the address of the primary"
         return [Finding("error", "replication", "this server is a replica, and takes no writes", cure)]
-    replicas = about.get("connected_slaves", 0)
-    return [Finding("ok", "replication", f"a primary with {replicas} replicas")]
+    return [Finding("ok", "replication", f"a primary; replicas connected: {about.get('connected_slaves', 0)}")]
 
 
 def _memory(about: Answers, lifetime: Lifetime) -> list[Finding]:
@@ -105,8 +104,9 @@ def _memory(about: Answers, lifetime: Lifetime) -> list[Finding]:
         findings.append(Finding("warning", "memory", f"{share}; beyond it {consequence}", "raise maxmemory"))
     else:
         findings.append(Finding("ok", "memory", share))
-    if lifetime.expires_in is None or lifetime.expires_in > _LONG:
-        length = "for ever" if lifetime.expires_in is None else f"for {lifetime.expires_in.days} days"
+    lengths = [length for length in (lifetime.expires_in, lifetime.max_lifetime) if length is not None]
+    if not lengths or min(lengths) > _LONG:
+        length = f"for {min(lengths).days} days" if lengths else "for ever"
         message = f"memory is limited, and idle sessions stay in it {length} (expires_in)"
         cure = "set expires_in to as many minutes as your bot needs, such as 43200 for 30 days"
         findings.append(Finding("warning", "lifetime", message, cure))
