@@ -9,6 +9,7 @@ import json
 import pytest
 
 import servers
+from botsession.protocol import POWERS
 from botsession_console.exits import FAILED, MISCONFIGURED
 
 
@@ -229,7 +230,7 @@ def test_drivers(run):
     assert row.split(maxsplit=3)[1:] == [
         "botsession-memory",
         importlib.metadata.version("botsession-memory"),
-        "expiry, close, replace, touch, scan, bulk, purge, ping",
+        ", ".join(POWERS),
     ]
 
 

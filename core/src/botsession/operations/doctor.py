@@ -127,4 +127,4 @@ def failure(topic: str, error: Exception) -> Finding:
 
 def _line(text: str) -> str:
     """Returns the text on one line, without the user part of a URL that somebody took for something else."""
-    return re.sub(r"://\S*@", "://***@", " ".join(text.split()))
+    return re.sub(r"//\S*@", "//***@", " ".join(text.split()))
