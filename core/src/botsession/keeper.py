@@ -19,18 +19,10 @@ from botsession.protocol import (
     SupportsReplace,
     SupportsTouch,
 )
-from botsession.session import Session
+from botsession.session import Session, StateT
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeVar
-
     from botsession.lifetime import Lifetime
-
-    StateT = TypeVar("StateT", default=dict[str, Any])
-else:
-    from typing import TypeVar
-
-    StateT = TypeVar("StateT")
 
 Reading = Callable[[str], Awaitable[StoredSession | None]]
 Replacing = Callable[[Replacement], Awaitable[None]]

@@ -19,19 +19,11 @@ from botsession.protocol import (
     SupportsClose,
     SupportsExpiry,
 )
-from botsession.session import Session
+from botsession.session import Session, StateT
 from botsession.turns import Line, Turn
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from typing_extensions import TypeVar
-
-    StateT = TypeVar("StateT", default=dict[str, Any])
-else:
-    from typing import TypeVar
-
-    StateT = TypeVar("StateT")
 
 UPDATE_ATTEMPTS: Final = 32
 """How often `update` tries."""

@@ -8,20 +8,13 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from botsession.errors import NestedTurnError, TurnEndedError
 from botsession.ids import check_session_id
+from botsession.session import StateT
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from typing_extensions import TypeVar
-
     from botsession.keeper import Keeper
     from botsession.session import Session
-
-    StateT = TypeVar("StateT", default=dict[str, Any])
-else:
-    from typing import TypeVar
-
-    StateT = TypeVar("StateT")
 
 
 class Turn(Generic[StateT]):
