@@ -276,6 +276,8 @@ def test_cluster():
             assert page.next
             with pytest.raises(StoreError, match="cluster has changed"):
                 await store.scan(after="0@127.0.0.1:1")
+            clocks = [finding for finding in await store.diagnose() if finding.topic == "clock"]
+            assert [finding.level for finding in clocks] == ["ok"] * 3
             await store.close()
             assert await client.ping(target_nodes=RedisCluster.PRIMARIES)
 
