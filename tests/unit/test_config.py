@@ -190,3 +190,9 @@ def test_the_scheme_of_a_url_may_be_written_in_capitals():
 def test_a_url_without_slashes_gets_a_hint():
     with pytest.raises(DriverNotFoundError, match="a URL begins with memory://"):
         open_store("memory:x")
+
+
+def test_a_url_in_the_place_of_a_driver_is_refused_without_showing_its_password():
+    with pytest.raises(ConfigError, match="driver is a name; give the URL as url") as refused:
+        open_store({"driver": "redis://user:hunter2@localhost"})
+    assert "hunter2" not in str(refused.value)

@@ -104,9 +104,11 @@ def open_from(settings: Settings, *, clock: Clock = utc_now, **options: object) 
     for key in ("expires_in", "max_lifetime"):
         if (value := getattr(settings, key)) is not UNSET:
             given[key] = value
+    if "://" in driver:
+        raise ConfigError(f"{settings.origins.get('driver', 'driver')}: driver is a name; give the URL as url")
     if ":" in driver:
         return _open_class(driver, {**settings.stores.get(driver, {}), **given, **options}, clock)
-    return drivers.open_store(driver, {**_section(settings, driver), **given, **options}, clock)
+    return drivers.open_store(driver, {**_section(settings, driver), **given, **options}, clock, settings)
 
 
 def _section(settings: Settings, driver: str) -> Mapping[str, object]:
