@@ -15,6 +15,7 @@ from typing import Final
 import importlib_metadata
 import pluggy
 
+from botsession.config import Settings
 from botsession.errors import DriverConflictError, DriverLoadError, DriverNotFoundError
 from botsession.lifetime import Clock
 from botsession.options import listed, suggestion
@@ -43,7 +44,7 @@ class DriverSpec:
     """The hook of a driver."""
 
     @_hookspec(firstresult=True)
-    def open_store(self, name: str, options: Mapping[str, object], clock: Clock) -> SessionStore:
+    def open_store(self, name: str, options: Mapping[str, object], clock: Clock, settings: Settings) -> SessionStore:
         """Makes a store that is not connected yet; it connects in its `init`.
 
         A driver may leave out parameters that it does not need. It imports its client in here, so that naming a driver
@@ -54,6 +55,7 @@ class DriverSpec:
             options: Options by name, not yet checked; `botsession.options.construct` checks them. A URL by which the
                 driver was chosen is the option `url`.
             clock: Tells the present moment in UTC.
+            settings: The configuration that chose the driver; one that is made of other stores finds theirs in it.
 
         Raises:
             ConfigError: An option is unknown, missing or of the wrong type.
@@ -101,13 +103,16 @@ class Drivers:
             if other != name and any((point.value, _package(point)) in values for point in points)
         )
 
-    def open_store(self, name: str, options: Mapping[str, object], clock: Clock) -> SessionStore:
+    def open_store(
+        self, name: str, options: Mapping[str, object], clock: Clock, settings: Settings | None = None
+    ) -> SessionStore:
         """Loads the named driver, and only that one, and has it make a store.
 
         Args:
             name: The driver's name.
             options: Options by name.
             clock: Tells the present moment in UTC.
+            settings: The configuration that chose the driver.
 
         Returns:
             The store, not connected yet.
@@ -118,7 +123,7 @@ class Drivers:
             DriverLoadError: The driver does not load.
             ConfigError: An option is unknown, missing or of the wrong type.
         """
-        store = self._load(name)(name=name, options=options, clock=clock)
+        store = self._load(name)(name=name, options=options, clock=clock, settings=settings or Settings())
         if not isinstance(store, SessionStore):
             raise DriverLoadError(f"driver {name!r} returned {type(store).__name__}, which is no SessionStore")
         return store
