@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import tempfile
@@ -10,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from botsession import BotSessionError, Session, StoredSession, states
+from botsession import BotSessionError, StoredSession, states
 
 
 class DraftError(BotSessionError):
@@ -59,16 +60,7 @@ class Draft:
         before = self._session
         if _encoded(state, user) == _encoded(before.state, before.user):
             return None
-        return Session(
-            before.id,
-            state,
-            user,
-            before.created_at,
-            before.last_activity,
-            before.expires_at,
-            before.expires_in,
-            before.version,
-        )
+        return dataclasses.replace(before, state=state, user=user)
 
     def is_worth_keeping(self) -> bool:
         """Tells whether the file holds another text than at the beginning."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +14,6 @@ from rich.text import Text
 from rich.tree import Tree
 
 from botsession import CorruptSessionError, StoredSession, records, utc_now
-from botsession.records import moment
 from botsession_console.backend import add_backend_options, opened_store
 from botsession_console.exits import FAILED, report, say
 from botsession_console.failures import describe
@@ -57,17 +57,8 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def as_object(session: StoredSession) -> dict[str, Any]:
-    """Returns a session as a JSON object."""
-    found: dict[str, Any] = {
-        "id": session.id,
-        "version": session.version,
-        "created_at": moment(session.created_at),
-        "last_activity": moment(session.last_activity),
-        "expires_at": None if session.expires_at is None else moment(session.expires_at),
-    }
-    if session.expires_in is not msgspec.UNSET:
-        found["expires_in"] = session.expires_in
-    return {**found, "user": session.user, "state": session.state}
+    """Returns a session as a JSON object: what drivers keep, and the id first."""
+    return {"id": session.id, **json.loads(records.encode(session))}
 
 
 async def _read(parsed: argparse.Namespace) -> StoredSession | None:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from botsession import utc_now
-from botsession.operations.counting import SIZES, SPANS, Statistics, statistics
+from botsession.operations.counting import SIZES, Statistics, statistics
 from botsession_console.backend import add_backend_options, opened_store
 from botsession_console.progress import counting
 from botsession_console.screen import make_console, show, show_json, visible
@@ -26,7 +26,7 @@ days (in UTC) they were last active.
 
 _DAYS = 14
 _BAR = 30
-_ENDING = {**{name: f"within the {name}" for name in SPANS}, "later": "later", "never": "never"}
+_ENDING = {"hour": "within an hour", "day": "within a day", "week": "within a week", "later": "later", "never": "never"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,68 @@
+"""Sessions for the commands to work on: files in `.sessions` of the working directory."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+
+from botsession import Replacement, Session, Sessions, open_store, utc_now
+
+DRIVER = ("--driver", "file")
+
+
+def store_in(folder, **options):
+    return open_store("file", dirname=str(folder / ".sessions"), **options)
+
+
+def write(folder, *sessions, ago=dt.timedelta(), expires_in=600):
+    """Stores sessions as if it were that long ago."""
+
+    async def main():
+        store = await store_in(folder, expires_in=expires_in, clock=lambda: utc_now() - ago).init()
+        for start in range(0, len(sessions), 5000):
+            batch = [Replacement(session, None) for session in sessions[start : start + 5000]]
+            assert set(await store.replace_many(batch)) == {None}
+        await store.close()
+
+    asyncio.run(main())
+
+
+def fill(folder, count):
+    write(folder, *(Session(f"telegram:{number}", {"count": number}) for number in range(count)))
+
+
+def read(folder, session_id):
+    async def main():
+        store = await store_in(folder).init()
+        try:
+            return await store.read(session_id)
+        finally:
+            await store.close()
+
+    return asyncio.run(main())
+
+
+def damage(folder, session_id):
+    """Makes a stored session unreadable."""
+    name = session_id.replace(":", "%3a")
+    (file,) = (folder / ".sessions").glob(f"*/{name}.json")
+    file.write_text("{broken")
+
+
+def change(folder, session_id, function):
+    """Runs a turn."""
+
+    async def main():
+        async with Sessions(store_in(folder)) as sessions, sessions.turn(session_id) as session:
+            function(session.state)
+
+    asyncio.run(main())
+
+
+def destroy(folder, session_id):
+    async def main():
+        store = await store_in(folder).init()
+        await store.destroy(session_id)
+        await store.close()
+
+    asyncio.run(main())
