@@ -5,18 +5,25 @@ from botsession.operations.deleting import delete, delete_prefix, present, purge
 from botsession.operations.differences import ABSENT, Difference, differences
 from botsession.operations.doctor import examine, examine_store
 from botsession.operations.editing import save_edited
+from botsession.operations.exporting import Exported, export_lines
+from botsession.operations.importing import Imported, Rejected, import_lines
 from botsession.operations.listing import pages
 from botsession.operations.watching import watch
 
 __all__ = [
     "ABSENT",
     "Difference",
+    "Exported",
+    "Imported",
+    "Rejected",
     "Statistics",
     "delete",
     "delete_prefix",
     "differences",
     "examine",
     "examine_store",
+    "export_lines",
+    "import_lines",
     "pages",
     "present",
     "purge",

@@ -1,0 +1,160 @@
+"""Sessions into a store, line by line; every line is checked, and each session is stored whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, Literal, Protocol, cast
+
+from botsession.errors import CorruptSessionError, SessionConflictError, StoreUnavailableError
+from botsession.lifetime import Clock, utc_now
+from botsession.operations import archive
+from botsession.operations.exporting import read_all
+from botsession.operations.unsupported import unsupported
+from botsession.protocol import Restoration, SessionStore, StoredSession, SupportsRestore
+
+Present = Literal["newer", "skip", "overwrite"]
+"""What to do with a session that the store has already: take the newer one, keep the store's, or take the file's."""
+
+_AT_ONCE: Final = 200
+_ATTEMPTS: Final = 3
+
+
+class _Restoring(SessionStore, SupportsRestore, Protocol):
+    pass
+
+
+@dataclass(slots=True)
+class Imported:
+    """What an import has done so far.
+
+    Attributes:
+        stored: How many sessions were stored.
+        kept: How many the store had already, as new or newer, and kept.
+        expired: How many had expired, and were left out.
+        rejected: How many lines were put aside.
+        complete: Whether the last line of the export has come.
+    """
+
+    stored: int = 0
+    kept: int = 0
+    expired: int = 0
+    rejected: int = 0
+    complete: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class Rejected:
+    """A line that was not imported.
+
+    Attributes:
+        number: The line's number, from 1.
+        line: The line as it stands in the file.
+        reason: Why.
+    """
+
+    number: int
+    line: bytes
+    reason: str
+
+
+@dataclass(slots=True, frozen=True)
+class _Line:
+    number: int
+    line: bytes
+    session: StoredSession
+
+    def rejected(self, reason: str) -> Rejected:
+        return Rejected(self.number, self.line, reason)
+
+
+async def import_lines(
+    store: SessionStore,
+    lines: Iterable[bytes],
+    done: Imported,
+    *,
+    present: Present = "newer",
+    clock: Clock = utc_now,
+) -> AsyncGenerator[Rejected]:
+    """Stores the sessions of an export as they are, versions and deadlines included.
+
+    It may be run again, and while bots go on: a session that was written meanwhile is not overwritten by an older one.
+
+    Args:
+        store: The store, open.
+        lines: The lines of the file.
+        done: Counted up while the import goes on.
+        present: What to do with a session that the store has already.
+        clock: Tells the present moment in UTC.
+
+    Yields:
+        Each line that was not imported, and why.
+
+    Raises:
+        ArchiveError: The file is no export.
+        UnsupportedError: The store cannot keep sessions as they are.
+        StoreError: The backend failed; what was stored before stays.
+    """
+    if not isinstance(store, SupportsRestore):
+        raise unsupported(store, "restore", "keep imported sessions as they are")
+    numbered = enumerate(lines, 1)
+    _, first = next(numbered, (1, b""))
+    archive.check_first_line(first)
+    while batch := list(islice(numbered, _AT_ONCE)):
+        sessions: dict[str, _Line] = {}
+        for number, line in batch:
+            try:
+                parsed = archive.parse(line)
+            except archive.ArchiveError as error:
+                done.rejected += 1
+                yield Rejected(number, line, str(error))
+                continue
+            if isinstance(parsed, archive.End):
+                done.complete = True
+            elif parsed.expires_at is not None and parsed.expires_at <= clock():
+                done.expired += 1
+            else:
+                sessions[parsed.id] = _Line(number, line, parsed)
+        for rejected in await _restore(cast("_Restoring", store), list(sessions.values()), done, present):
+            done.rejected += 1
+            yield rejected
+
+
+async def _restore(store: _Restoring, waiting: Sequence[_Line], done: Imported, present: Present) -> list[Rejected]:
+    """Stores a batch; a session that somebody else writes meanwhile is looked at again."""
+    rejected: list[Rejected] = []
+    for _ in range(_ATTEMPTS):
+        chosen: list[tuple[_Line, Restoration]] = []
+        found = await read_all(store, [line.session.id for line in waiting])
+        for line, there in zip(waiting, found, strict=True):
+            if isinstance(there, CorruptSessionError):
+                rejected.append(line.rejected(f"what the store has there is unreadable: {there}"))
+            elif _is_wanted(line.session, there, present):
+                chosen.append((line, Restoration(line.session, there)))
+            else:
+                done.kept += 1
+        waiting = []
+        outcomes = await store.restore_many([restoration for _, restoration in chosen]) if chosen else []
+        for (line, _), outcome in zip(chosen, outcomes, strict=True):
+            if outcome is None:
+                done.stored += 1
+            elif isinstance(outcome, SessionConflictError):
+                waiting = [*waiting, line]
+            elif isinstance(outcome, StoreUnavailableError):
+                raise outcome
+            else:
+                rejected.append(line.rejected(str(outcome)))
+        if not waiting:
+            return rejected
+    return rejected + [
+        line.rejected("somebody else writes this session all the time; import it again") for line in waiting
+    ]
+
+
+def _is_wanted(session: StoredSession, there: StoredSession | None, present: Present) -> bool:
+    if there is None:
+        return True
+    if there.version == session.version and there.last_activity == session.last_activity:
+        return False
+    return present == "overwrite" or (present == "newer" and session.last_activity > there.last_activity)
