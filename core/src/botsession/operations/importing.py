@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Literal, Protocol, cast
@@ -95,13 +95,18 @@ async def import_lines(
         ArchiveError: The file is no export.
         UnsupportedError: The store cannot keep sessions as they are.
         StoreError: The backend failed; what was stored before stays.
+        Exception: Whatever the lines raise, such as a compressed file that is cut; what came before is stored.
     """
     if not isinstance(store, SupportsRestore):
         raise unsupported(store, "restore", "keep imported sessions as they are")
     numbered = enumerate(lines, 1)
     _, first = next(numbered, (1, b""))
     archive.check_first_line(first)
-    while batch := list(islice(numbered, _AT_ONCE)):
+    broken_off: Exception | None = None
+    while broken_off is None:
+        batch, broken_off = _batch(numbered)
+        if not batch and broken_off is None:
+            return
         sessions: dict[str, _Line] = {}
         for number, line in batch:
             try:
@@ -119,6 +124,18 @@ async def import_lines(
         for rejected in await _restore(cast("_Restoring", store), list(sessions.values()), done, present):
             done.rejected += 1
             yield rejected
+    raise broken_off
+
+
+def _batch(numbered: Iterator[tuple[int, bytes]]) -> tuple[list[tuple[int, bytes]], Exception | None]:
+    """Returns the next lines, and what has broken them off."""
+    batch: list[tuple[int, bytes]] = []
+    try:
+        for pair in islice(numbered, _AT_ONCE):
+            batch.append(pair)  # noqa: PERF402 - what came before counts
+    except Exception as error:  # noqa: BLE001 - raised by the caller, when the lines before are stored
+        return batch, error
+    return batch, None
 
 
 async def _restore(store: _Restoring, waiting: Sequence[_Line], done: Imported, present: Present) -> list[Rejected]:

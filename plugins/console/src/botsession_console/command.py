@@ -20,6 +20,8 @@ COMMANDS = {
     "doctor": ("doctor", "examine the setup, and say what would lose sessions"),
     "drivers": ("drivers", "list the installed drivers"),
     "edit": ("edit", "change a session by hand"),
+    "export": ("exporting", "write all sessions into a file"),
+    "import": ("importing", "store the sessions of an export"),
     "list": ("list", "list sessions"),
     "new-driver": ("new_driver", "write the package of a new driver, to be filled in"),
     "purge": ("purge", "remove what has expired"),

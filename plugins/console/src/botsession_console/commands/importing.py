@@ -1,0 +1,90 @@
+"""`botsession import`: the sessions of a file into a store."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, aclosing
+from pathlib import Path
+
+from botsession import ConfigError, StoreError
+from botsession.operations.importing import Imported, import_lines
+from botsession_console.archives import DAMAGED, STANDARD, read
+from botsession_console.backend import add_backend_options, opened_store
+from botsession_console.exits import FAILED, report
+from botsession_console.progress import counting
+
+DESCRIPTION = """\
+Store the sessions of FILE, an export, as they are: versions and deadlines included. Every line is checked; those that cannot
+be imported are put aside in FILE.rejected. A session that the store has already is replaced only by a newer one. It may be
+run again, and while bots go on. The name - is standard input.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describes the command."""
+    parser.description = DESCRIPTION
+    parser.add_argument("file", metavar="FILE", help="an export, such as sessions.jsonl.gz")
+    policy = parser.add_mutually_exclusive_group()
+    policy.add_argument(
+        "--skip-existing", dest="present", action="store_const", const="skip", help="keep what the store has already"
+    )
+    policy.add_argument(
+        "--overwrite",
+        dest="present",
+        action="store_const",
+        const="overwrite",
+        help="take the file's, even if it is older",
+    )
+    parser.set_defaults(present="newer")
+    add_backend_options(parser)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Imports, and says how many."""
+    done = Imported()
+    aside = Path("import.rejected" if parsed.file == STANDARD else f"{parsed.file}.rejected")
+    if aside.exists():
+        raise ConfigError(f"{aside} is there from an earlier import; see to it and move it away first")
+    damage: Exception | str = ""
+    try:
+        asyncio.run(_import(parsed, done, aside))
+    except StoreError:
+        report(_summary(done))
+        raise
+    except (*DAMAGED, OSError) as error:
+        damage = error
+    if not done.complete:
+        damage = damage or "its last line is missing"
+    if damage:
+        report(f"{parsed.file} is cut or damaged: {damage}; what came before was imported")
+    if done.rejected:
+        report(f"the rejected lines are in {aside}")
+    report(_summary(done))
+    return FAILED if done.rejected or damage else 0
+
+
+async def _import(parsed: argparse.Namespace, done: Imported, aside: Path) -> None:
+    async with opened_store(parsed) as store:
+        with read(parsed.file) as file, counting("imported") as advance, ExitStack() as stack:
+            rejects = None
+            lines = _counted(file, advance)
+            async with aclosing(import_lines(store, lines, done, present=parsed.present)) as rejected:
+                async for each in rejected:
+                    report(f"line {each.number}: {each.reason}")
+                    rejects = rejects or stack.enter_context(aside.open("xb"))
+                    rejects.write(each.line.rstrip(b"\n") + b"\n")
+
+
+def _counted(file: Iterable[bytes], advance: Callable[[int], object]) -> Iterator[bytes]:
+    for line in file:
+        advance(1)
+        yield line
+
+
+def _summary(done: Imported) -> str:
+    return (
+        f"imported {done.stored:,} sessions; {done.kept:,} were there already, {done.expired:,} had expired, "
+        f"{done.rejected:,} lines were rejected"
+    )

@@ -1,0 +1,142 @@
+"""Export and import, from every backend into every other."""
+
+import asyncio
+
+import backends
+import pytest
+
+from botsession import Session, open_store
+from botsession.operations import Exported, Imported, export_lines, import_lines
+from botsession.operations.archive import ArchiveError
+
+COUNT = 523
+
+
+def sessions():
+    """An independent record of what is stored: ids, states and lifetimes of all kinds."""
+    return {
+        f"telegram:{number}": Session(
+            f"telegram:{number}",
+            {"number": number, "text": "é🎉" * (number % 7), "half": number / 2, "deep": [{"$k": [None, True]}]},
+            {"name": str(number)} if number % 3 else None,
+            expires_in=number + 1.5 if number % 5 == 0 else None if number % 5 == 1 else 525_600,
+            shape=number % 2,
+        )
+        for number in range(COUNT)
+    }
+
+
+async def exported(store, prefix=""):
+    done = Exported()
+    lines = [line async for line in export_lines(store, done, prefix)]
+    return lines, done
+
+
+async def imported(store, lines, **options):
+    done = Imported()
+    rejected = [each async for each in import_lines(store, lines, done, **options)]
+    return rejected, done
+
+
+async def store_of(name, folder):
+    return await open_store({"driver": name, "stores": {name: backends.options(name, folder)}}).init()
+
+
+@pytest.mark.parametrize("source", backends.NAMES)
+@pytest.mark.parametrize("target", backends.NAMES)
+def test_what_was_exported_is_imported_as_it_was(source, target, tmp_path):
+    async def scenario():
+        out = await store_of(source, tmp_path / "source")
+        into = await store_of(target, tmp_path / "target")
+        try:
+            expected = sessions()
+            for session in expected.values():
+                await out.write(session.id, session)
+            lines, done = await exported(out)
+            assert done.sessions == len(lines) - 2 >= COUNT
+            rejected, done = await imported(into, lines)
+            assert rejected == []
+            assert (done.stored, done.complete) == (COUNT, True)
+            for session in expected.values():
+                assert await into.read(session.id) == session
+            rejected, done = await imported(into, lines)
+            assert (rejected, done.stored) == ([], 0)
+        finally:
+            await out.close()
+            await into.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_is_newer_in_the_store_stays_unless_told_otherwise():
+    async def scenario():
+        store = await open_store("memory").init()
+        old = Session("telegram:1", {"from": "export"})
+        await store.write(old.id, old)
+        lines, _ = await exported(store)
+        newer = Session("telegram:1", {"from": "bot"})
+        await asyncio.sleep(0.002)
+        await store.write(newer.id, newer)
+        _, done = await imported(store, lines)
+        assert (done.stored, done.kept) == (0, 1)
+        assert (await store.read(old.id)).state == {"from": "bot"}
+        _, done = await imported(store, lines, present="overwrite")
+        assert done.stored == 1
+        assert await store.read(old.id) == old
+        lines, _ = await exported(store)
+        await store.destroy(old.id)
+        older = Session("telegram:1", {"from": "older"})
+        await store.write(older.id, older)
+        _, done = await imported(store, lines, present="skip")
+        assert done.kept == 1
+        assert (await store.read(old.id)).state == {"from": "older"}
+
+    asyncio.run(scenario())
+
+
+def test_bad_lines_are_told_by_number_and_nothing_of_them_is_stored():
+    async def scenario():
+        source = await open_store("memory").init()
+        for number in range(3):
+            await source.write(f"telegram:{number}", Session(f"telegram:{number}", {"number": number}))
+        lines, _ = await exported(source)
+        damaged = [
+            lines[0],
+            lines[1],
+            b"not JSON\n",
+            lines[2].replace(b'"version":"', b'"version":"", "x":"'),
+            lines[3].replace(b'"number":2', b'"number":12345678901234567890123'),
+            lines[1].replace(b"telegram:0", b""),
+            b"\xff\n",
+            b"\n",
+        ]
+        target = await open_store("memory").init()
+        rejected, done = await imported(target, damaged)
+        assert [each.number for each in rejected] == [3, 4, 5, 6, 7, 8]
+        assert [each.line for each in rejected] == damaged[2:]
+        assert (done.stored, done.rejected, done.complete) == (1, 6, False)
+        assert [info.id for info in (await target.scan()).sessions] == ["telegram:0"]
+
+    asyncio.run(scenario())
+
+
+def test_what_has_expired_is_left_out():
+    async def scenario():
+        source = await open_store("memory", expires_in=0.0001).init()
+        await source.write("telegram:1", Session("telegram:1"))
+        lines, done = await exported(source)
+        assert done.sessions == 1
+        await asyncio.sleep(0.01)
+        _, done = await imported(await open_store("memory").init(), lines)
+        assert (done.stored, done.expired) == (0, 1)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("first", [b"", b"hello\n", b'{"botsession":"export","format":2}\n', b'{"id":"a:1"}\n'])
+def test_what_is_no_export_is_refused(first):
+    async def scenario():
+        with pytest.raises(ArchiveError, match=r"first line does not say so|has the format 2"):
+            await imported(await open_store("memory").init(), [first] if first else [])
+
+    asyncio.run(scenario())
