@@ -8,6 +8,7 @@ from botsession.operations.editing import save_edited
 from botsession.operations.exporting import Exported, export_lines
 from botsession.operations.importing import Imported, Rejected, import_lines
 from botsession.operations.listing import pages
+from botsession.operations.migrating import Migrated, migrate
 from botsession.operations.watching import watch
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Difference",
     "Exported",
     "Imported",
+    "Migrated",
     "Rejected",
     "Statistics",
     "delete",
@@ -24,6 +26,7 @@ __all__ = [
     "examine_store",
     "export_lines",
     "import_lines",
+    "migrate",
     "pages",
     "present",
     "purge",

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, Literal, Protocol, cast
+from typing import Final
 
-from botsession.errors import CorruptSessionError, SessionConflictError, StoreUnavailableError
+from botsession.errors import StoreError
 from botsession.lifetime import Clock, utc_now
 from botsession.operations import archive
-from botsession.operations.exporting import read_all
-from botsession.operations.unsupported import unsupported
-from botsession.protocol import Restoration, SessionStore, StoredSession, SupportsRestore
-
-Present = Literal["newer", "skip", "overwrite"]
-"""What to do with a session that the store has already: take the newer one, keep the store's, or take the file's."""
+from botsession.operations.restoring import Present, check_restores, restore_all
+from botsession.protocol import SessionStore, StoredSession
 
 _AT_ONCE: Final = 200
-_ATTEMPTS: Final = 3
-
-
-class _Restoring(SessionStore, SupportsRestore, Protocol):
-    pass
 
 
 @dataclass(slots=True)
@@ -65,9 +56,6 @@ class _Line:
     line: bytes
     session: StoredSession
 
-    def rejected(self, reason: str) -> Rejected:
-        return Rejected(self.number, self.line, reason)
-
 
 async def import_lines(
     store: SessionStore,
@@ -97,8 +85,7 @@ async def import_lines(
         StoreError: The backend failed; what was stored before stays.
         Exception: Whatever the lines raise, such as a compressed file that is cut; what came before is stored.
     """
-    if not isinstance(store, SupportsRestore):
-        raise unsupported(store, "restore", "keep imported sessions as they are")
+    restoring = check_restores(store)
     numbered = enumerate(lines, 1)
     _, first = next(numbered, (1, b""))
     archive.check_first_line(first)
@@ -121,9 +108,13 @@ async def import_lines(
                 done.expired += 1
             else:
                 sessions[parsed.id] = _Line(number, line, parsed)
-        for rejected in await _restore(cast("_Restoring", store), list(sessions.values()), done, present):
-            done.rejected += 1
-            yield rejected
+        outcomes = await restore_all(restoring, [line.session for line in sessions.values()], present)
+        done.stored += outcomes.count("stored")
+        done.kept += outcomes.count("kept")
+        for parsed_line, outcome in zip(sessions.values(), outcomes, strict=True):
+            if isinstance(outcome, StoreError):
+                done.rejected += 1
+                yield Rejected(parsed_line.number, parsed_line.line, str(outcome))
     raise broken_off
 
 
@@ -136,42 +127,3 @@ def _batch(numbered: Iterator[tuple[int, bytes]]) -> tuple[list[tuple[int, bytes
     except Exception as error:  # noqa: BLE001 - raised by the caller, when the lines before are stored
         return batch, error
     return batch, None
-
-
-async def _restore(store: _Restoring, waiting: Sequence[_Line], done: Imported, present: Present) -> list[Rejected]:
-    """Stores a batch; a session that somebody else writes meanwhile is looked at again."""
-    rejected: list[Rejected] = []
-    for _ in range(_ATTEMPTS):
-        chosen: list[tuple[_Line, Restoration]] = []
-        found = await read_all(store, [line.session.id for line in waiting])
-        for line, there in zip(waiting, found, strict=True):
-            if isinstance(there, CorruptSessionError):
-                rejected.append(line.rejected(f"what the store has there is unreadable: {there}"))
-            elif _is_wanted(line.session, there, present):
-                chosen.append((line, Restoration(line.session, there)))
-            else:
-                done.kept += 1
-        waiting = []
-        outcomes = await store.restore_many([restoration for _, restoration in chosen]) if chosen else []
-        for (line, _), outcome in zip(chosen, outcomes, strict=True):
-            if outcome is None:
-                done.stored += 1
-            elif isinstance(outcome, SessionConflictError):
-                waiting = [*waiting, line]
-            elif isinstance(outcome, StoreUnavailableError):
-                raise outcome
-            else:
-                rejected.append(line.rejected(str(outcome)))
-        if not waiting:
-            return rejected
-    return rejected + [
-        line.rejected("somebody else writes this session all the time; import it again") for line in waiting
-    ]
-
-
-def _is_wanted(session: StoredSession, there: StoredSession | None, present: Present) -> bool:
-    if there is None:
-        return True
-    if there.version == session.version and there.last_activity == session.last_activity:
-        return False
-    return present == "overwrite" or (present == "newer" and session.last_activity > there.last_activity)

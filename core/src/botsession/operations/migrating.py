@@ -1,0 +1,110 @@
+"""All sessions of a store into another one, while bots go on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from botsession.errors import BotSessionError, CorruptSessionError, StoreError
+from botsession.operations.exporting import read_all
+from botsession.operations.listing import pages
+from botsession.operations.restoring import Outcome, Restoring, check_restores, restore_all
+from botsession.protocol import SessionStore, StoredSession
+
+
+@dataclass(slots=True)
+class Migrated:
+    """What a migration has done so far.
+
+    Attributes:
+        copied: How many sessions were copied and read back; with `dry_run`, how many would be.
+        kept: How many the target had already, as new or newer, and kept.
+        gone: How many ended, or were destroyed, between listing and reading.
+        unreadable: One error for each session of the source that cannot be read.
+        failed: One error for each session that could not be copied.
+    """
+
+    copied: int = 0
+    kept: int = 0
+    gone: int = 0
+    unreadable: list[CorruptSessionError] = field(default_factory=list)
+    failed: list[BotSessionError] = field(default_factory=list)
+
+
+async def migrate(
+    source: SessionStore,
+    target: SessionStore,
+    done: Migrated,
+    *,
+    prefix: str = "",
+    rate: float | None = None,
+    dry_run: bool = False,
+) -> AsyncGenerator[int]:
+    """Copies sessions as they are, versions and deadlines included, and reads each one back.
+
+    What the target has as new or newer stays, so that a migration which was interrupted is simply run again.
+
+    Args:
+        source: Where the sessions are; open.
+        target: Where they are to be; open.
+        done: Counted up while the migration goes on.
+        prefix: How the ids begin.
+        rate: How many sessions a second at most; as many as possible where `None`.
+        dry_run: Look, and store nothing.
+
+    Yields:
+        After each page, how many sessions were looked at.
+
+    Raises:
+        UnsupportedError: The source cannot list its sessions, or the target cannot keep them as they are.
+        StoreError: A backend failed; what was copied before stays.
+    """
+    restoring = check_restores(target)
+    began, seen = time.monotonic(), 0
+    async with aclosing(pages(source, prefix)) as found:
+        async for page in found:
+            done.unreadable += page.unreadable
+            sessions: list[StoredSession] = []
+            for outcome in await read_all(source, [info.id for info in page.sessions]):
+                if isinstance(outcome, CorruptSessionError):
+                    done.unreadable.append(outcome)
+                elif outcome is None:
+                    done.gone += 1
+                else:
+                    sessions.append(outcome)
+            outcomes = await (_look if dry_run else _copy)(restoring, sessions)
+            done.copied += outcomes.count("stored")
+            done.kept += outcomes.count("kept")
+            done.failed += [outcome for outcome in outcomes if isinstance(outcome, StoreError)]
+            seen += len(page.sessions)
+            yield len(page.sessions)
+            if rate is not None:
+                await asyncio.sleep(began + seen / rate - time.monotonic())
+
+
+async def _copy(target: Restoring, sessions: Sequence[StoredSession]) -> list[Outcome]:
+    """Copies a page, and reads back what was stored."""
+    outcomes = await restore_all(target, sessions, "newer")
+    copied = [index for index, outcome in enumerate(outcomes) if outcome == "stored"]
+    there = await read_all(target, [sessions[index].id for index in copied])
+    for index, stored in zip(copied, there, strict=True):
+        session = sessions[index]
+        if isinstance(stored, CorruptSessionError):
+            outcomes[index] = stored
+        elif stored is not None and stored.version == session.version and stored.state != session.state:
+            outcomes[index] = StoreError(f"session {session.id!r} reads back otherwise than it was copied")
+    return outcomes
+
+
+async def _look(target: Restoring, sessions: Sequence[StoredSession]) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    for session, there in zip(sessions, await read_all(target, [session.id for session in sessions]), strict=True):
+        if isinstance(there, CorruptSessionError):
+            outcomes.append(there)
+        else:
+            newer = there is None or session.last_activity > there.last_activity
+            outcomes.append("stored" if newer else "kept")
+    return outcomes

@@ -1,0 +1,80 @@
+"""Sessions from elsewhere into a store, as they are, over nothing newer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal, Protocol, cast
+
+from botsession.errors import SessionConflictError, StoreError, StoreUnavailableError
+from botsession.operations.exporting import read_all
+from botsession.operations.unsupported import unsupported
+from botsession.protocol import Restoration, SessionStore, StoredSession, SupportsRestore
+
+Present = Literal["newer", "skip", "overwrite"]
+"""What to do with a session that the store has already: take the newer one, keep the store's, or take the other."""
+
+Outcome = Literal["stored", "kept"] | StoreError
+"""What became of a session: it was stored, or the store kept its own, or why neither."""
+
+_ATTEMPTS: Final = 3
+
+
+class Restoring(SessionStore, SupportsRestore, Protocol):
+    """A store that keeps sessions from elsewhere as they are."""
+
+
+def check_restores(store: SessionStore) -> Restoring:
+    """Returns the store as one with the power `restore`.
+
+    Raises:
+        UnsupportedError: It lacks the power.
+    """
+    if not isinstance(store, SupportsRestore):
+        raise unsupported(store, "restore", "keep sessions from elsewhere as they are")
+    return cast("Restoring", store)
+
+
+async def restore_all(store: Restoring, sessions: Sequence[StoredSession], present: Present) -> list[Outcome]:
+    """Stores sessions, each whole or not at all; one that somebody else writes meanwhile is looked at again.
+
+    Args:
+        store: The store, open.
+        sessions: At most one for each id.
+        present: What to do with those that the store has already.
+
+    Returns:
+        For each session what became of it.
+
+    Raises:
+        StoreUnavailableError: The backend was lost; what was stored before stays.
+    """
+    outcomes: dict[str, Outcome] = {}
+    waiting = list(sessions)
+    for _ in range(_ATTEMPTS):
+        chosen: list[Restoration] = []
+        found = await read_all(store, [session.id for session in waiting])
+        for session, there in zip(waiting, found, strict=True):
+            if isinstance(there, StoreError):
+                outcomes[session.id] = there
+            elif _is_wanted(session, there, present):
+                chosen.append(Restoration(session, there))
+            else:
+                outcomes[session.id] = "kept"
+        waiting = []
+        for restoration, outcome in zip(chosen, await store.restore_many(chosen) if chosen else [], strict=True):
+            if isinstance(outcome, StoreUnavailableError):
+                raise outcome
+            outcomes[restoration.session.id] = outcome or "stored"
+            if isinstance(outcome, SessionConflictError):
+                waiting.append(restoration.session)
+        if not waiting:
+            break
+    return [outcomes[session.id] for session in sessions]
+
+
+def _is_wanted(session: StoredSession, there: StoredSession | None, present: Present) -> bool:
+    if there is None:
+        return True
+    if there.version == session.version and there.last_activity == session.last_activity:
+        return False
+    return present == "overwrite" or (present == "newer" and session.last_activity > there.last_activity)
