@@ -23,6 +23,7 @@ COMMANDS = {
     "export": ("exporting", "write all sessions into a file"),
     "import": ("importing", "store the sessions of an export"),
     "list": ("list", "list sessions"),
+    "migrate": ("migrate", "copy all sessions of a store into another one"),
     "new-driver": ("new_driver", "write the package of a new driver, to be filled in"),
     "purge": ("purge", "remove what has expired"),
     "show": ("show", "show one session"),

@@ -1,0 +1,90 @@
+"""`botsession migrate`: all sessions of a store into another one."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from contextlib import AsyncExitStack, aclosing
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TimeRemainingColumn
+
+from botsession import ConfigError, SessionStore, SupportsClose
+from botsession.opening import find_settings, open_from
+from botsession.operations.listing import pages
+from botsession.operations.migrating import Migrated, migrate
+from botsession_console.exits import FAILED, report, say
+from botsession_console.screen import make_console
+
+DESCRIPTION = """\
+Copy all sessions of the store FROM into the store TO, while bots go on: as they are, versions and deadlines included, and
+each read back. FROM and TO are each a driver's name, whose section of the configuration says the rest, or a URL. What TO
+has as new or newer stays, so that a migration that was interrupted is simply run again.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describes the command."""
+    parser.description = DESCRIPTION
+    parser.add_argument("source", metavar="FROM", help="where the sessions are, such as file or file://.sessions")
+    parser.add_argument("target", metavar="TO", help="where they are to be, such as redis://localhost:6379")
+    parser.add_argument("--prefix", default="", metavar="PREFIX", help="only sessions whose ids begin with PREFIX")
+    parser.add_argument("--rate", type=float, metavar="N", help="copy at most N sessions a second")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be copied")
+    parser.add_argument("--config", metavar="PATH", help="the configuration file, instead of looking for one")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Copies, and says what has become of all."""
+    if parsed.rate is not None and not parsed.rate > 0:
+        raise ConfigError("--rate is a number of sessions a second above zero")
+    done = Migrated()
+    try:
+        asyncio.run(_migrate(parsed, done))
+    except BaseException:
+        if done != Migrated():
+            report(f"{_summary(done, dry_run=parsed.dry_run)} before it ended; run it again to go on")
+        raise
+    for error in [*done.unreadable, *done.failed]:
+        report(f"not copied: {error}")
+    say(f"{_summary(done, dry_run=parsed.dry_run)}\n")
+    return FAILED if done.unreadable or done.failed else 0
+
+
+async def _migrate(parsed: argparse.Namespace, done: Migrated) -> None:
+    async with AsyncExitStack() as stack:
+        source = await _opened(parsed.source, parsed.config, stack)
+        target = await _opened(parsed.target, parsed.config, stack)
+        if repr(source) == repr(target):
+            raise ConfigError("FROM and TO are the same store")
+        total = 0
+        async with aclosing(pages(source, parsed.prefix)) as listing:
+            async for page in listing:
+                total += len(page.sessions)
+        console = make_console(stderr=True)
+        columns = (
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TaskProgressColumn(show_speed=True),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+            task = progress.add_task("migrate", total=total)
+            steps = migrate(source, target, done, prefix=parsed.prefix, rate=parsed.rate, dry_run=parsed.dry_run)
+            async with aclosing(steps) as looked_at:
+                async for count in looked_at:
+                    progress.advance(task, count)
+
+
+async def _opened(name: str, config: str | None, stack: AsyncExitStack) -> SessionStore:
+    store = open_from(find_settings(name, config=config))
+    if isinstance(store, SupportsClose):
+        stack.push_async_callback(store.close)
+    return await store.init()
+
+
+def _summary(done: Migrated, *, dry_run: bool) -> str:
+    verb = "would copy" if dry_run else "copied"
+    return (
+        f"{verb} {done.copied:,} sessions; {done.kept:,} were there already, {done.gone:,} had gone, "
+        f"{len(done.unreadable):,} were unreadable, {len(done.failed):,} failed"
+    )
