@@ -9,6 +9,7 @@ release = importlib.metadata.version("botsession-core")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 myst_heading_anchors = 3
+exclude_patterns = ["**/.pytest_cache"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
