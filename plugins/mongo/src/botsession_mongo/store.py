@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PAGE: Final = 1000
+PAGE: Final = 5000
 """How many sessions a page of a scan holds unless the caller says."""
 
 _HEADER: Final = {
