@@ -95,7 +95,7 @@ class Faults(Hooks):
         found: dict[str, SessionInfo] = {}
         unreadable: list[CorruptSessionError] = []
         after: str | None = None
-        for _ in range(100):
+        for _ in range(10_000):
             page = await bench.store.scan(after=after, limit=1)
             found |= {info.id: info for info in page.sessions}
             unreadable += page.unreadable
