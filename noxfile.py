@@ -45,6 +45,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy", *(f"{package}/src" for package in PACKAGES if package != "."), "tests/typing", "noxfile.py")
+    session.run("pytest", "tests/console/test_new_driver.py")
 
 
 @nox.session(python=PYTHONS[0])
