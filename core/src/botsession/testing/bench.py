@@ -1,7 +1,5 @@
 """What a test of the kit works with: an open store, its clock, and an event loop of its own."""
 
-# ruff: noqa: S101 - these are tests
-
 from __future__ import annotations
 
 import asyncio

@@ -1,7 +1,5 @@
 """A store against a plain model: whatever the order of calls, both say the same."""
 
-# ruff: noqa: S101 - these are tests
-
 from __future__ import annotations
 
 import copy

@@ -1,7 +1,5 @@
 """Many at once is the same as one by one."""
 
-# ruff: noqa: S101 - these are tests
-
 from __future__ import annotations
 
 import pytest

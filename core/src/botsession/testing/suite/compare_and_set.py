@@ -1,7 +1,5 @@
 """Compare-and-set: nothing is lost, and nothing that ended comes back."""
 
-# ruff: noqa: S101 - these are tests
-
 from __future__ import annotations
 
 import pytest

@@ -1,7 +1,5 @@
 """Several at once: nothing is lost, torn or brought back, and who is cancelled leaves no damage."""
 
-# ruff: noqa: S101 - these are tests
-
 from __future__ import annotations
 
 import asyncio

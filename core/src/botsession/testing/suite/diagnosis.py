@@ -1,7 +1,5 @@
 """A diagnosis tells what is found, with a remedy for what is wrong, and touches nothing."""
 
-# ruff: noqa: S101 - these are tests
-
 from __future__ import annotations
 
 import typing

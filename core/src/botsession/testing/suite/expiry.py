@@ -1,7 +1,5 @@
 """Minutes are minutes, and what has expired is absent for everything."""
 
-# ruff: noqa: S101 - these are tests
-
 from __future__ import annotations
 
 import asyncio

@@ -1,7 +1,5 @@
 """Unreadable and unreachable are errors, and errors tell no secret."""
 
-# ruff: noqa: S101 - these are tests
-
 from __future__ import annotations
 
 import contextlib

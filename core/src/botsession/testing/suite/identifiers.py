@@ -1,7 +1,5 @@
 """What is no session id is refused by every method; every other text is a session of its own."""
 
-# ruff: noqa: S101 - these are tests
-
 from __future__ import annotations
 
 import pytest

@@ -1,7 +1,5 @@
 """A store works from `init` to `close`, and has the methods that the protocol says."""
 
-# ruff: noqa: S101 - these are tests
-
 from __future__ import annotations
 
 import asyncio

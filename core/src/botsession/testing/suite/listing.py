@@ -1,7 +1,5 @@
 """A scan finds everything that is there, and nothing else."""
 
-# ruff: noqa: S101 - these are tests
-
 from __future__ import annotations
 
 from botsession.errors import StoreError

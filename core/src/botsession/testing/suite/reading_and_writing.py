@@ -1,7 +1,5 @@
 """What is written is what is read, and absent is nothing else than absent."""
 
-# ruff: noqa: S101 - these are tests
-
 from __future__ import annotations
 
 import copy

@@ -1,7 +1,5 @@
 """What comes from elsewhere stays as it is, and undoes nothing."""
 
-# ruff: noqa: S101 - these are tests
-
 from __future__ import annotations
 
 import dataclasses

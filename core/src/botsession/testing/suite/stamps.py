@@ -1,7 +1,5 @@
 """Every write says when it was and gives a new version."""
 
-# ruff: noqa: S101 - these are tests
-
 from __future__ import annotations
 
 from datetime import UTC, timedelta

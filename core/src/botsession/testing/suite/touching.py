@@ -1,7 +1,5 @@
 """A touch moves the deadline, and nothing but the deadline."""
 
-# ruff: noqa: S101 - these are tests
-
 from __future__ import annotations
 
 from botsession.protocol import SupportsExpiry, SupportsScan, SupportsTouch
