@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import importlib.metadata
 import json
+import pathlib
+import sys
 
 import pytest
 
@@ -264,3 +266,10 @@ def test_a_broken_driver_does_not_hide_the_others(run, folder):
     assert "acme-memory" in rows["memory"]
     assert "expiry, close" in rows["file"]
     assert done.returncode == FAILED
+
+
+def test_a_store_of_the_working_directory_is_found_by_the_installed_command(run, folder):
+    (folder / "stores.py").write_text("from botsession_memory import MemorySessionStore as MyStore\n")
+    script = pathlib.Path(sys.executable).with_name("botsession")
+    done = run("list", "--driver", "stores:MyStore", command=(str(script),))
+    assert (done.returncode, done.stderr) == (0, "botsession: no sessions\n")

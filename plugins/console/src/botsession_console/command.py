@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -77,6 +78,7 @@ def _run(arguments: Sequence[str]) -> int:
     if chosen in COMMANDS:
         module = importlib.import_module(f"botsession_console.commands.{COMMANDS[chosen][0]}")
     parsed = _parser(chosen, module).parse_args(arguments)
+    sys.path.append(os.getcwd())  # noqa: PTH109 - the import path holds texts; a driver may be a class of the bot's own
     from botsession_console.failures import describe, exit_code
 
     try:

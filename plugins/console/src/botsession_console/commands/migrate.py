@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 
 from botsession import ConfigError, SessionStore, SupportsClose
 from botsession.opening import find_settings, open_from
+from botsession.operations.handing_over import hand_over
 from botsession.operations.listing import pages
 from botsession.operations.migrating import Migrated, migrate
 from botsession_console.exits import FAILED, report, say
@@ -19,6 +20,9 @@ DESCRIPTION = """\
 Copy all sessions of the store FROM into the store TO, while bots go on: as they are, versions and deadlines included, and
 each read back. FROM and TO are each a driver's name, whose section of the configuration says the rest, or a URL. What TO
 has as new or newer stays, so that a migration that was interrupted is simply run again.
+
+With --hand-over it is the last step of a move without a stop: while all bots use a mirror of both stores with lead = "new",
+every session is handed over to TO, so that they can use TO by itself afterwards.
 """
 
 
@@ -30,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prefix", default="", metavar="PREFIX", help="only sessions whose ids begin with PREFIX")
     parser.add_argument("--rate", type=float, metavar="N", help="copy at most N sessions a second")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be copied")
+    parser.add_argument(
+        "--hand-over", action="store_true", help="make TO lead every session of a mirror; copy those that it has not"
+    )
     parser.add_argument("--config", metavar="PATH", help="the configuration file, instead of looking for one")
 
 
@@ -37,16 +44,18 @@ def run(parsed: argparse.Namespace) -> int:
     """Copies, and says what has become of all."""
     if parsed.rate is not None and not parsed.rate > 0:
         raise ConfigError("--rate is a number of sessions a second above zero")
+    if parsed.hand_over and (parsed.dry_run or parsed.rate is not None):
+        raise ConfigError("--hand-over goes neither with --dry-run nor with --rate")
     done = Migrated()
     try:
         asyncio.run(_migrate(parsed, done))
     except BaseException:
         if done != Migrated():
-            report(f"{_summary(done, dry_run=parsed.dry_run)} before it ended; run it again to go on")
+            report(f"{_summary(done, parsed)} before it ended; run it again to go on")
         raise
     for error in [*done.unreadable, *done.failed]:
-        report(f"not copied: {error}")
-    say(f"{_summary(done, dry_run=parsed.dry_run)}\n")
+        report(f"not moved: {error}")
+    say(f"{_summary(done, parsed)}\n")
     return FAILED if done.unreadable or done.failed else 0
 
 
@@ -69,7 +78,10 @@ async def _migrate(parsed: argparse.Namespace, done: Migrated) -> None:
         )
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("migrate", total=total)
-            steps = migrate(source, target, done, prefix=parsed.prefix, rate=parsed.rate, dry_run=parsed.dry_run)
+            if parsed.hand_over:
+                steps = hand_over(source, target, done, prefix=parsed.prefix)
+            else:
+                steps = migrate(source, target, done, prefix=parsed.prefix, rate=parsed.rate, dry_run=parsed.dry_run)
             async with aclosing(steps) as looked_at:
                 async for count in looked_at:
                     progress.advance(task, count)
@@ -82,8 +94,13 @@ async def _opened(name: str, config: str | None, stack: AsyncExitStack) -> Sessi
     return await store.init()
 
 
-def _summary(done: Migrated, *, dry_run: bool) -> str:
-    verb = "would copy" if dry_run else "copied"
+def _summary(done: Migrated, parsed: argparse.Namespace) -> str:
+    if parsed.hand_over:
+        return (
+            f"handed over {done.copied:,} sessions; {done.kept:,} were handed over already, "
+            f"{len(done.unreadable):,} were unreadable, {len(done.failed):,} failed"
+        )
+    verb = "would copy" if parsed.dry_run else "copied"
     return (
         f"{verb} {done.copied:,} sessions; {done.kept:,} were there already, {done.gone:,} had gone, "
         f"{len(done.unreadable):,} were unreadable, {len(done.failed):,} failed"
