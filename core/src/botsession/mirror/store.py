@@ -184,18 +184,23 @@ class MirrorSessionStore:
             sessions += await self._infos(info.id) if is_copy(info) else [info]
         return ScanPage(sessions, page.next, page.unreadable)
 
-    async def hand_over(self, session_id: str) -> None:
+    async def hand_over(self, session_id: str) -> bool:
         """Makes the new store lead a session that is in the old one, whatever `lead` says, and ends its copy there.
 
-        When this was done for every session of the old store, while no mirror with `lead="old"` was left, bots can use the
-        new store by itself.
+        When this was done for every session of both stores, while no mirror with `lead="old"` was left, bots can use the new
+        store by itself; see `botsession.operations.hand_over`.
+
+        Returns:
+            Whether the old store led it.
 
         Raises:
             StoreError: One of the stores failed.
         """
-        if await self._old.read(session_id) is not None:
+        found = await self._old.read(session_id)
+        if found is not None:
             await self._take_over(session_id)
         await self._copies.settle(session_id)
+        return found is not None and not is_copy(found)
 
     def _is_led_by_new(self, found: StoredSession | None) -> bool:
         """Tells which store leads a session, from what the old store holds."""

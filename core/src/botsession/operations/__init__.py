@@ -6,6 +6,7 @@ from botsession.operations.differences import ABSENT, Difference, differences
 from botsession.operations.doctor import examine, examine_store
 from botsession.operations.editing import save_edited
 from botsession.operations.exporting import Exported, export_lines
+from botsession.operations.handing_over import hand_over
 from botsession.operations.importing import Imported, Rejected, import_lines
 from botsession.operations.listing import pages
 from botsession.operations.migrating import Migrated, migrate
@@ -25,6 +26,7 @@ __all__ = [
     "examine",
     "examine_store",
     "export_lines",
+    "hand_over",
     "import_lines",
     "migrate",
     "pages",

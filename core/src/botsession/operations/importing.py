@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from botsession.errors import StoreError
+from botsession.errors import BotSessionError
 from botsession.lifetime import Clock, utc_now
 from botsession.operations import archive
 from botsession.operations.restoring import Present, check_restores, restore_all
@@ -112,7 +112,7 @@ async def import_lines(
         done.stored += outcomes.count("stored")
         done.kept += outcomes.count("kept")
         for parsed_line, outcome in zip(sessions.values(), outcomes, strict=True):
-            if isinstance(outcome, StoreError):
+            if isinstance(outcome, BotSessionError):
                 done.rejected += 1
                 yield Rejected(parsed_line.number, parsed_line.line, str(outcome))
     raise broken_off

@@ -7,8 +7,11 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Literal
 
-from botsession.errors import BotSessionError, CorruptSessionError, StoreError
+from botsession.errors import BotSessionError, CorruptSessionError, SessionConflictError, StoreError
+from botsession.mirror.copying import remove
+from botsession.mirror.marks import is_copy
 from botsession.operations.exporting import read_all
 from botsession.operations.listing import pages
 from botsession.operations.restoring import Outcome, Restoring, check_restores, restore_all
@@ -21,8 +24,9 @@ class Migrated:
 
     Attributes:
         copied: How many sessions were copied and read back; with `dry_run`, how many would be.
-        kept: How many the target had already, as new or newer, and kept.
-        gone: How many ended, or were destroyed, between listing and reading.
+        kept: How many the target had already, as new or newer, and kept; sessions of which the source has only the copy
+            that a mirror keeps of one in the target are among them.
+        gone: How many ended, or were destroyed, after they were listed.
         unreadable: One error for each session of the source that cannot be read.
         failed: One error for each session that could not be copied.
     """
@@ -45,7 +49,8 @@ async def migrate(
 ) -> AsyncGenerator[int]:
     """Copies sessions as they are, versions and deadlines included, and reads each one back.
 
-    What the target has as new or newer stays, so that a migration which was interrupted is simply run again.
+    What the target has as new or newer stays, so that a migration which was interrupted is simply run again. What is
+    destroyed in the source while it is copied is taken back from the target.
 
     Args:
         source: Where the sessions are; open.
@@ -73,34 +78,51 @@ async def migrate(
                     done.unreadable.append(outcome)
                 elif outcome is None:
                     done.gone += 1
+                elif is_copy(outcome):
+                    done.kept += 1
                 else:
                     sessions.append(outcome)
-            outcomes = await (_look if dry_run else _copy)(restoring, sessions)
+            outcomes = await (_look(restoring, sessions) if dry_run else _copy(source, restoring, sessions))
+            done.gone += outcomes.count("gone")
             done.copied += outcomes.count("stored")
             done.kept += outcomes.count("kept")
-            done.failed += [outcome for outcome in outcomes if isinstance(outcome, StoreError)]
+            done.failed += [outcome for outcome in outcomes if isinstance(outcome, BotSessionError)]
             seen += len(page.sessions)
             yield len(page.sessions)
             if rate is not None:
                 await asyncio.sleep(began + seen / rate - time.monotonic())
 
 
-async def _copy(target: Restoring, sessions: Sequence[StoredSession]) -> list[Outcome]:
-    """Copies a page, and reads back what was stored."""
-    outcomes = await restore_all(target, sessions, "newer")
+async def _copy(
+    source: SessionStore, target: Restoring, sessions: Sequence[StoredSession]
+) -> list[Outcome | Literal["gone"]]:
+    """Copies a page, reads back what was stored, and takes back what was destroyed in the source meanwhile."""
+    outcomes: list[Outcome | Literal["gone"]] = [*await restore_all(target, sessions, "newer")]
     copied = [index for index, outcome in enumerate(outcomes) if outcome == "stored"]
-    there = await read_all(target, [sessions[index].id for index in copied])
-    for index, stored in zip(copied, there, strict=True):
+    ids = [sessions[index].id for index in copied]
+    there, here = await read_all(target, ids), await read_all(source, ids)
+    for index, stored, left in zip(copied, there, here, strict=True):
         session = sessions[index]
-        if isinstance(stored, CorruptSessionError):
+        if left is None:
+            outcomes[index] = await _take_back(target, session)
+        elif stored is None:
+            outcomes[index] = StoreError(
+                f"session {session.id!r} is not there when it is read back; has the target room?"
+            )
+        elif isinstance(stored, CorruptSessionError):
             outcomes[index] = stored
-        elif stored is not None and stored.version == session.version and stored.state != session.state:
+        elif stored.version == session.version and stored.state != session.state:
             outcomes[index] = StoreError(f"session {session.id!r} reads back otherwise than it was copied")
     return outcomes
 
 
-async def _look(target: Restoring, sessions: Sequence[StoredSession]) -> list[Outcome]:
-    outcomes: list[Outcome] = []
+async def _take_back(target: Restoring, session: StoredSession) -> Outcome | Literal["gone"]:
+    outcome = await remove(target, session)
+    return "gone" if outcome is None else "kept" if isinstance(outcome, SessionConflictError) else outcome
+
+
+async def _look(target: Restoring, sessions: Sequence[StoredSession]) -> list[Outcome | Literal["gone"]]:
+    outcomes: list[Outcome | Literal["gone"]] = []
     for session, there in zip(sessions, await read_all(target, [session.id for session in sessions]), strict=True):
         if isinstance(there, CorruptSessionError):
             outcomes.append(there)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, Protocol, cast
 
-from botsession.errors import SessionConflictError, StoreError, StoreUnavailableError
+from botsession.errors import BotSessionError, SessionConflictError, StateError, StoreError, StoreUnavailableError
 from botsession.operations.exporting import read_all
 from botsession.operations.unsupported import unsupported
 from botsession.protocol import Restoration, SessionStore, StoredSession, SupportsRestore
@@ -13,7 +13,7 @@ from botsession.protocol import Restoration, SessionStore, StoredSession, Suppor
 Present = Literal["newer", "skip", "overwrite"]
 """What to do with a session that the store has already: take the newer one, keep the store's, or take the other."""
 
-Outcome = Literal["stored", "kept"] | StoreError
+Outcome = Literal["stored", "kept"] | BotSessionError
 """What became of a session: it was stored, or the store kept its own, or why neither."""
 
 _ATTEMPTS: Final = 3
@@ -61,7 +61,7 @@ async def restore_all(store: Restoring, sessions: Sequence[StoredSession], prese
             else:
                 outcomes[session.id] = "kept"
         waiting = []
-        for restoration, outcome in zip(chosen, await store.restore_many(chosen) if chosen else [], strict=True):
+        for restoration, outcome in zip(chosen, await _restore_many(store, chosen), strict=True):
             if isinstance(outcome, StoreUnavailableError):
                 raise outcome
             outcomes[restoration.session.id] = outcome or "stored"
@@ -70,6 +70,16 @@ async def restore_all(store: Restoring, sessions: Sequence[StoredSession], prese
         if not waiting:
             break
     return [outcomes[session.id] for session in sessions]
+
+
+async def _restore_many(store: Restoring, chosen: Sequence[Restoration]) -> list[BotSessionError | None]:
+    """Restores sessions; one that holds what JSON cannot hold does not hinder the others."""
+    try:
+        return [*await store.restore_many(chosen)] if chosen else []
+    except StateError as error:
+        if len(chosen) == 1:
+            return [error]
+        return [(await _restore_many(store, [restoration]))[0] for restoration in chosen]
 
 
 def _is_wanted(session: StoredSession, there: StoredSession | None, present: Present) -> bool:

@@ -1,0 +1,136 @@
+"""A move without a stop: bots change over one after the other, movers are killed, and no turn is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import pathlib
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import backends
+import pytest
+import talking_bot
+
+from botsession import Session, open_store
+
+BOT = pathlib.Path(talking_bot.__file__)
+QUIET = 400
+"""How many sessions nobody talks to."""
+
+
+class Move:
+    """Two stores, three bots in processes of their own, and what they have written down."""
+
+    def __init__(self, old, new, folder):
+        self.folder = folder
+        self.names = {"old": old, "new": new}
+        self.options = {place: backends.options(name, folder / place) for place, name in self.names.items()}
+        self.chance = random.Random(7)
+        self.bots = {}
+        for lead in ("old", "new"):
+            mirror = {"driver": "mirror", "stores": {"mirror": {**self.names, "lead": lead}, **self.sections()}}
+            self.write(f"lead_{lead}", mirror)
+            self.write(lead, {"driver": self.names[lead], "stores": self.sections()})
+
+    def sections(self):
+        return {name: self.options[place] for place, name in self.names.items()}
+
+    def write(self, name, config):
+        lines = [f"driver = '{config['driver']}'"]
+        for section, options in config["stores"].items():
+            lines += [f"[stores.{section}]", *(f"{key} = '{value}'" for key, value in options.items())]
+        (self.folder / f"{name}.toml").write_text("\n".join(lines) + "\n")
+
+    def open(self, place):
+        return open_store({"driver": self.names[place], "stores": self.sections()})
+
+    def change_over(self, config):
+        """Ends one bot after the other, and starts it again with another configuration."""
+        for number in range(3):
+            self.end(number)
+            command = [
+                sys.executable,
+                BOT,
+                self.folder / f"{config}.toml",
+                self.folder / f"journal-{number}",
+                str(number),
+            ]
+            self.bots[number] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            assert self.bots[number].stdout.readline() == "talking\n"
+            time.sleep(0.1)
+
+    def end(self, number):
+        if bot := self.bots.pop(number, None):
+            bot.communicate(timeout=30)
+            assert bot.returncode == 0
+
+    def run_mover(self, *options, kills):
+        """Runs `migrate`, killed some times, then to its end; returns what it says."""
+        command = [sys.executable, "-m", "botsession_console", "migrate", *self.names.values(), *options]
+        command += ["--config", str(self.folder / "old.toml")]
+        for _ in range(kills):
+            mover = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            time.sleep(0.35 + self.chance.random() / 4)
+            mover.kill()
+            mover.communicate()
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def journal(self):
+        saved, left = Counter(), set()
+        for number in range(3):
+            for line in (self.folder / f"journal-{number}").read_text().splitlines():
+                sign, session_id = line.split(" ")
+                saved.update([session_id] if sign == "+" else [])
+                left.update([session_id] if sign == "-" else [])
+        return saved, left
+
+
+@pytest.mark.parametrize(("old", "new"), [("file", "redis"), ("redis", "mongo")])
+def test_a_move_without_a_stop_loses_nothing(old, new, tmp_path):
+    move = Move(old, new, tmp_path)
+
+    async def fill():
+        store = await move.open("old").init()
+        quiet = [Session(f"quiet:{number}", {"number": number}, expires_in=number + 60) for number in range(QUIET)]
+        for session in quiet:
+            await store.write(session.id, session)
+        await store.close()
+        return quiet
+
+    async def content():
+        store = await move.open("new").init()
+        found, after = {}, None
+        while True:
+            page = await store.scan(after=after)
+            assert not page.unreadable
+            found |= {info.id: await store.read(info.id) for info in page.sessions}
+            after = page.next
+            if after is None:
+                await store.close()
+                return found
+
+    quiet = asyncio.run(fill())
+    try:
+        move.change_over("old")
+        move.change_over("lead_old")
+        said = move.run_mover("--rate", "1500", kills=2)
+        assert "0 were unreadable, 0 failed" in said
+        move.change_over("lead_new")
+        move.run_mover("--hand-over", kills=1)
+        move.change_over("new")
+    finally:
+        for number in list(move.bots):
+            move.end(number)
+    saved, left = move.journal()
+    found = asyncio.run(content())
+    assert sum(saved.values()) > 1000
+    assert len(left) > 20
+    assert {session_id for session_id in found if session_id in left} == set()
+    assert {session.id: found.get(session.id) for session in quiet} == {session.id: session for session in quiet}
+    assert {session_id: found[session_id].state["count"] for session_id in saved} == saved
+    assert found.keys() == saved.keys() | {session.id for session in quiet}
