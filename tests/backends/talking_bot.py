@@ -43,17 +43,18 @@ def count_up(session):
     session.state["count"] = session.state.get("count", 0) + 1
 
 
-async def main(config, file, number):
+async def main(config, journal, number):
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     threading.Thread(target=lambda: (sys.stdin.read(), loop.call_soon_threadsafe(stop.set)), daemon=True).start()
-    with pathlib.Path(file).open("a", buffering=1) as journal:
-        async with Sessions(load_settings(config)) as sessions:
-            print("talking", flush=True)
-            chance = random.Random(f"{number} {config}")
-            talks = (talk(sessions, journal, chance, stop) for _ in range(3))
-            await asyncio.gather(leave(sessions, journal, number, stop), *talks)
+    async with Sessions(load_settings(config)) as sessions:
+        sys.stdout.write("talking\n")
+        sys.stdout.flush()
+        chance = random.Random(f"{number} {config}")
+        talks = (talk(sessions, journal, chance, stop) for _ in range(3))
+        await asyncio.gather(leave(sessions, journal, number, stop), *talks)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    with pathlib.Path(sys.argv[2]).open("a", buffering=1) as file:
+        asyncio.run(main(sys.argv[1], file, sys.argv[3]))

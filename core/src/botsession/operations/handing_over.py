@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 
 from botsession.errors import StoreError, StoreUnavailableError
 from botsession.mirror import MirrorSessionStore
-from botsession.mirror.marks import is_copy
+from botsession.mirror.marks import are_same, is_copy, kept, original
+from botsession.operations.exporting import read_all
 from botsession.operations.listing import pages
 from botsession.operations.migrating import Migrated
-from botsession.protocol import SessionStore
+from botsession.operations.restoring import check_restores
+from botsession.protocol import Restoration, SessionStore
+from botsession.session import Session
 
 _AT_ONCE = 64
 
@@ -42,7 +45,7 @@ async def hand_over(old: SessionStore, new: SessionStore, done: Migrated, *, pre
             done.unreadable += page.unreadable
             led = [info.id for info in page.sessions if not is_copy(info)]
             done.kept += len(page.sessions) - len(led)
-            await _hand_over_all(mirror, led, done)
+            await _hand_over_all(mirror, await _hand_over_what_is_copied(old, new, led, done), done)
             yield len(page.sessions)
     async with aclosing(pages(new, prefix)) as found:
         async for page in found:
@@ -50,6 +53,32 @@ async def hand_over(old: SessionStore, new: SessionStore, done: Migrated, *, pre
             settled = Migrated()
             await _hand_over_all(mirror, [info.id for info in page.sessions if is_copy(info)], settled)
             done.failed += settled.failed
+
+
+async def _hand_over_what_is_copied(
+    old: SessionStore, new: SessionStore, session_ids: Sequence[str], done: Migrated
+) -> list[str]:
+    """Hands over, all at once, the sessions of which the new store holds what the old one holds; returns the others."""
+    copies, sessions = await read_all(new, session_ids), await read_all(old, session_ids)
+    same = [
+        (session, copy)
+        for session, copy in zip(sessions, copies, strict=True)
+        if isinstance(session, Session) and isinstance(copy, Session)
+        if not is_copy(session) and are_same(copy, session)
+    ]
+    outcomes = await _restored(old, [Restoration(kept(session), session) for session, _ in same])
+    handed = [copy for (_, copy), outcome in zip(same, outcomes, strict=True) if outcome is None]
+    ending = [copy for copy in handed if is_copy(copy)]
+    outcomes = await _restored(new, [Restoration(original(copy), copy) for copy in ending])
+    unsettled = {copy.id for copy, outcome in zip(ending, outcomes, strict=True) if outcome is not None}
+    settled = {copy.id for copy in handed} - unsettled
+    done.copied += len(handed)
+    done.kept -= len(unsettled)
+    return [session_id for session_id in session_ids if session_id not in settled]
+
+
+async def _restored(store: SessionStore, restorations: Sequence[Restoration]) -> Sequence[Exception | None]:
+    return await check_restores(store).restore_many(restorations) if restorations else []
 
 
 async def _hand_over_all(mirror: MirrorSessionStore, session_ids: Iterable[str], done: Migrated) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from botsession.errors import BotSessionError, CorruptSessionError, SessionConflictError, StoreError
 from botsession.mirror.copying import remove
@@ -16,6 +16,8 @@ from botsession.operations.exporting import read_all
 from botsession.operations.listing import pages
 from botsession.operations.restoring import Outcome, Restoring, check_restores, restore_all
 from botsession.protocol import SessionStore, StoredSession
+
+_AT_ONCE: Final = 500
 
 
 @dataclass(slots=True)
@@ -61,7 +63,7 @@ async def migrate(
         dry_run: Look, and store nothing.
 
     Yields:
-        After each page, how many sessions were looked at.
+        How many more sessions were looked at.
 
     Raises:
         UnsupportedError: The source cannot list its sessions, or the target cannot keep them as they are.
@@ -69,28 +71,37 @@ async def migrate(
     """
     restoring = check_restores(target)
     began, seen = time.monotonic(), 0
+    at_once = _AT_ONCE if rate is None else max(1, min(_AT_ONCE, int(rate)))
     async with aclosing(pages(source, prefix)) as found:
         async for page in found:
             done.unreadable += page.unreadable
-            sessions: list[StoredSession] = []
-            for outcome in await read_all(source, [info.id for info in page.sessions]):
-                if isinstance(outcome, CorruptSessionError):
-                    done.unreadable.append(outcome)
-                elif outcome is None:
-                    done.gone += 1
-                elif is_copy(outcome):
-                    done.kept += 1
-                else:
-                    sessions.append(outcome)
-            outcomes = await (_look(restoring, sessions) if dry_run else _copy(source, restoring, sessions))
-            done.gone += outcomes.count("gone")
-            done.copied += outcomes.count("stored")
-            done.kept += outcomes.count("kept")
-            done.failed += [outcome for outcome in outcomes if isinstance(outcome, BotSessionError)]
-            seen += len(page.sessions)
-            yield len(page.sessions)
-            if rate is not None:
-                await asyncio.sleep(began + seen / rate - time.monotonic())
+            for first in range(0, len(page.sessions), at_once):
+                if rate is not None:
+                    await asyncio.sleep(began + seen / rate - time.monotonic())
+                ids = [info.id for info in page.sessions[first : first + at_once]]
+                sessions = await _read(source, ids, done)
+                outcomes = await (_look(restoring, sessions) if dry_run else _copy(source, restoring, sessions))
+                done.gone += outcomes.count("gone")
+                done.copied += outcomes.count("stored")
+                done.kept += outcomes.count("kept")
+                done.failed += [outcome for outcome in outcomes if isinstance(outcome, BotSessionError)]
+                seen += len(ids)
+                yield len(ids)
+
+
+async def _read(source: SessionStore, session_ids: Sequence[str], done: Migrated) -> list[StoredSession]:
+    """Returns the sessions that can be copied; counts the others."""
+    sessions: list[StoredSession] = []
+    for outcome in await read_all(source, session_ids):
+        if isinstance(outcome, CorruptSessionError):
+            done.unreadable.append(outcome)
+        elif outcome is None:
+            done.gone += 1
+        elif is_copy(outcome):
+            done.kept += 1
+        else:
+            sessions.append(outcome)
+    return sessions
 
 
 async def _copy(

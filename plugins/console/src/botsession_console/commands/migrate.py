@@ -6,7 +6,8 @@ import argparse
 import asyncio
 from contextlib import AsyncExitStack, aclosing
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+from rich.text import Text
 
 from botsession import ConfigError, SessionStore, SupportsClose
 from botsession.opening import find_settings, open_from
@@ -73,7 +74,7 @@ async def _migrate(parsed: argparse.Namespace, done: Migrated) -> None:
         columns = (
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            TaskProgressColumn(show_speed=True),
+            _Speed(),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -85,6 +86,13 @@ async def _migrate(parsed: argparse.Namespace, done: Migrated) -> None:
             async with aclosing(steps) as looked_at:
                 async for count in looked_at:
                     progress.advance(task, count)
+
+
+class _Speed(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.0f}/s")
 
 
 async def _opened(name: str, config: str | None, stack: AsyncExitStack) -> SessionStore:
