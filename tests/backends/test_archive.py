@@ -8,6 +8,7 @@ import pytest
 from botsession import Session, open_store
 from botsession.operations import Exported, Imported, export_lines, import_lines
 from botsession.operations.archive import ArchiveError
+from botsession.testing import ManualClock
 
 COUNT = 523
 
@@ -122,12 +123,13 @@ def test_bad_lines_are_told_by_number_and_nothing_of_them_is_stored():
 
 def test_what_has_expired_is_left_out():
     async def scenario():
-        source = await open_store("memory", expires_in=0.0001).init()
+        clock = ManualClock()
+        source = await open_store("memory", expires_in=10, clock=clock).init()
         await source.write("telegram:1", Session("telegram:1"))
         lines, done = await exported(source)
         assert done.sessions == 1
-        await asyncio.sleep(0.01)
-        _, done = await imported(await open_store("memory").init(), lines)
+        clock.advance(minutes=10)
+        _, done = await imported(await open_store("memory").init(), lines, clock=clock)
         assert (done.stored, done.expired) == (0, 1)
 
     asyncio.run(scenario())
