@@ -28,9 +28,7 @@ def test_it_says_what_became_of_all(run, three):
     ):
         done = run("migrate", FROM, TO, *options)
         assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
-    assert run("console", "--url", TO, "--user", "a", lines="/state\n").stdout.endswith(
-        '{"count": 1, "name": null}\n'
-    )
+    assert run("console", "--url", TO, "--user", "a", lines="/state\n").stdout.endswith('{"count": 1, "name": null}\n')
 
 
 def test_what_cannot_be_done_is_one_line(run, three):
