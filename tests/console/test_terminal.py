@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 from botsession_console.exits import INTERRUPTED
+
+BLOCKED_SECONDS = 0.5
+"""Until a handler that blocks is inside its system call: a signal that comes just before it waits for its end."""
 
 
 def test_prompt_answer_and_the_end_of_the_input(open_terminal):
@@ -54,6 +59,7 @@ def test_ctrl_c_cancels_a_turn_and_returns_to_the_prompt(open_terminal):
     for text, answer in (("sleep", "sleeping"), ("block", "blocking")):
         terminal.say(text)
         terminal.wait_for(f"Bot > {answer}\n")
+        time.sleep(BLOCKED_SECONDS)
         terminal.type("\x03")
         terminal.wait_for("botsession: the turn was cancelled\n")
     terminal.say("/session")
