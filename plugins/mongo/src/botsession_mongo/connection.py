@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from pymongo.errors import BulkWriteError, ConfigurationError, DuplicateKeyError, PyMongoError
@@ -59,6 +60,7 @@ class Connection:
         self._api = api
         self._timeout = timeout
         self._limit = limit + _GRACE if limit else None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._opening = asyncio.Lock()
         self.collection: AsyncCollection[RawBSONDocument] | None = None
 
@@ -66,7 +68,10 @@ class Connection:
         return f"{self._text}, collection_name={self._name!r}"
 
     async def open(self) -> None:
-        """Connects, and makes the TTL index where there is none; may be called again."""
+        """Connects, and makes the TTL index where there is none; may be called again, in another event loop as well."""
+        if self._loop is not None and self.is_elsewhere():
+            await self.close()
+        self._loop = asyncio.get_running_loop()
         async with self._opening:
             if self.collection is None:
                 try:
@@ -77,9 +82,14 @@ class Connection:
 
     async def close(self) -> None:
         """Closes the client, unless it was given; may be called again."""
+        ended, self._loop = self._loop is not None and self.is_elsewhere(), None
         self.collection = None
         self._opening = asyncio.Lock()
-        await self._close_client()
+        await self._close_client(ended=ended)
+
+    def is_elsewhere(self) -> bool:
+        """Tells whether it was opened in another event loop than this one."""
+        return self._loop is not asyncio.get_running_loop()
 
     async def run(self, operation: Awaitable[T]) -> T:
         """Awaits the client within the time limit; its errors become ours, but for those that tell of a conflict."""
@@ -101,10 +111,12 @@ class Connection:
         await self.run(clients.make_ttl_index(collection))
         return collection
 
-    async def _close_client(self) -> None:
+    async def _close_client(self, *, ended: bool = False) -> None:
+        """Closes the client that was made here; PyMongo's does not let itself be closed once its event loop has ended."""
         client, self._client = self._client, None
         if client is not None:
-            await clients.close(client)
+            with contextlib.suppress(*[RuntimeError] if ended else []):
+                await clients.close(client)
 
     def _misconfigured(self, error: ConfigurationError) -> StoreUnavailableError | ConfigError:
         if self._given is None and self._address.by_dns:
