@@ -1,0 +1,160 @@
+"""Bots in processes of their own, which write down what they are about to do and what came of it.
+
+A process has one `Sessions` and several clients, and each client takes one turn after the other. Its journal is a file to
+which it appends a line before and after each turn, so that the lines of a process that was killed are all there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import random
+import time
+import warnings
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from faults.histories import Found
+
+from botsession import LeaseTimeoutError, Session, SessionConflictError, Sessions, StoreError
+
+INITIAL_STATE: dict[str, Any] = {"tokens": [], "count": 0}
+
+_PAUSE = 0.02
+"""How long, in seconds, a client waits at most before it tries again after an error."""
+
+
+@dataclass
+class Plan:
+    """What the bots of one process do.
+
+    Attributes:
+        name: Begins the names of the clients, and so the tokens.
+        driver: Where the sessions are.
+        options: The options of the driver.
+        ids: The sessions, of which a client chooses one for each turn.
+        folder: Where the journal is; the process begins when a file `go` is there, and ends when `stop` is.
+        seed: Where the choices come from.
+        clients: How many.
+        turns: After how many acknowledged turns a client ends; `None` for never.
+        settings: More arguments of `Sessions`.
+        by_update: Whether turns are taken by `Sessions.update`.
+        padding: By how many characters a state grows and shrinks at most.
+    """
+
+    name: str
+    driver: str
+    options: dict[str, Any]
+    ids: list[str]
+    folder: str
+    seed: str
+    clients: int = 16
+    turns: int | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    by_update: bool = False
+    padding: int = 0
+
+    def journal(self) -> Path:
+        return Path(self.folder, f"{self.name}.journal")
+
+    def sessions(self) -> Sessions:
+        source = {"driver": self.driver, "stores": {self.driver: self.options}}
+        return Sessions(source, expires_in=None, initial_state=INITIAL_STATE, **self.settings)
+
+
+def run(plan: Plan) -> None:
+    """Runs the bots of one process; called in that process."""
+    warnings.simplefilter("error")
+    asyncio.run(_run(plan))
+
+
+async def _run(plan: Plan) -> None:
+    journal = Journal(plan.journal())
+    async with plan.sessions() as sessions:
+        journal.note(ready=True)
+        await asyncio.to_thread(_wait_for, Path(plan.folder, "go"))
+        async with asyncio.TaskGroup() as group:
+            for number in range(plan.clients):
+                group.create_task(Client(plan, sessions, journal, f"{plan.name}c{number}").run())
+    journal.note(done=True)
+
+
+def _wait_for(path: Path) -> None:
+    while not path.exists():
+        time.sleep(0.002)
+
+
+class Journal:
+    """A file to which lines are appended, each at once."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def note(self, **line: object) -> None:
+        os.write(self._descriptor, json.dumps(line).encode() + b"\n")
+
+
+class Client:
+    """Takes turns, and writes down each."""
+
+    def __init__(self, plan: Plan, sessions: Sessions, journal: Journal, name: str) -> None:
+        self._plan = plan
+        self._sessions = sessions
+        self._journal = journal
+        self._name = name
+        self._chance = random.Random(f"{plan.seed} {name}")
+        self._stop = Path(plan.folder, "stop")
+
+    async def run(self) -> None:
+        acknowledged = 0
+        for number in itertools.count():
+            if acknowledged == self._plan.turns or (self._plan.turns is None and self._stop.exists()):
+                return
+            if await self._turn(f"{self._name}t{number}", self._chance.choice(self._plan.ids)):
+                acknowledged += 1
+            else:
+                await asyncio.sleep(self._chance.uniform(0, _PAUSE))
+
+    async def _turn(self, token: str, session_id: str) -> bool:
+        """Takes one turn; returns whether it was acknowledged."""
+        found: Found | None = None
+        padding = self._chance.randint(0, self._plan.padding)
+
+        def append(session: Session) -> None:
+            nonlocal found
+            found = Found.of(session.state)
+            session.state["tokens"].append(token)
+            session.state["count"] += 1
+            if padding:
+                session.state["padding"] = "x" * padding
+
+        self._journal.note(client=self._name, token=token, id=session_id, began=time.monotonic())
+        failure: StoreError | None = None
+        try:
+            if self._plan.by_update:
+                await self._sessions.update(session_id, append)
+            else:
+                async with self._sessions.turn(session_id) as session:
+                    append(session)
+        except StoreError as error:
+            failure = error
+        ended = time.monotonic()
+        self._journal.note(
+            token=token,
+            ended=ended,
+            fate=_fate(failure, sent=found is not None),
+            error=failure and f"{type(failure).__name__}: {failure}",
+            found=found and asdict(found),
+        )
+        return failure is None
+
+
+def _fate(failure: StoreError | None, *, sent: bool) -> str:
+    if failure is None:
+        return "acknowledged"
+    if isinstance(failure, SessionConflictError | LeaseTimeoutError) or not sent:
+        return "refused"
+    return "unknown"

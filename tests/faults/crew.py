@@ -1,0 +1,221 @@
+"""The processes of a test: started, killed, waited for, and held to account by their journals."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import time
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from faults import bots
+from faults.bots import Plan
+from faults.histories import Found, History, Turn, violations
+
+import servers
+
+SECONDS = 60
+"""How long anything is waited for, on a machine that is busy with something else."""
+
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(
+    ["botsession_redis.store", "botsession_file.store", "botsession_mongo.store", "motor.motor_asyncio", "faults.bots"]
+)
+
+
+@dataclass
+class Account:
+    """What the bots have done.
+
+    Attributes:
+        fates: How many turns had which fate.
+        errors: How many errors of which kind they saw.
+        examples: One message of each kind.
+        seconds: How long it took from the first turn to the last.
+        longest: How long, in seconds, a turn took that ended in an error.
+    """
+
+    fates: Counter[str]
+    errors: Counter[str]
+    examples: dict[str, str]
+    seconds: float
+    longest: float
+
+    def __str__(self) -> str:
+        acknowledged, unknown = self.fates["acknowledged"], self.fates["unknown"]
+        return (
+            f"{acknowledged:,} turns acknowledged, {self.fates['refused']:,} refused, {unknown:,} of unknown fate; "
+            f"0 lost, 0 duplicated, {self.seconds:.1f} s"
+        )
+
+    def numbers(self) -> dict[str, object]:
+        return {"fates": self.fates, "errors": self.errors, "seconds": self.seconds}
+
+
+@dataclass
+class Crew:
+    """Processes of bots, on sessions of their own.
+
+    Attributes:
+        plan: What they have in common.
+        processes: Those that have been started, by name.
+    """
+
+    plan: Plan
+    processes: dict[str, Any] = field(default_factory=dict)
+
+    def start(self, name: str, **changes: Any) -> Any:
+        """Starts a process; returns it."""
+        plan = replace(self.plan, name=name, seed=f"{self.plan.seed} {name}", **changes)
+        process = processes.Process(target=bots.run, args=(plan,), name=name)
+        process.start()
+        self.processes[name] = process
+        return process
+
+    def go(self) -> None:
+        """Lets all begin, once each is ready."""
+        for name in self.processes:
+            wait_until(partial(self._is_ready, name), self)
+        Path(self.plan.folder, "go").touch()
+
+    def stop(self) -> None:
+        """Has all end, and waits for them."""
+        Path(self.plan.folder, "stop").touch()
+        self.join()
+
+    def join(self) -> None:
+        """Waits until all have ended by themselves, except those that were killed."""
+        deadline = time.monotonic() + SECONDS
+        for name, process in self.processes.items():
+            process.join(max(0, deadline - time.monotonic()))
+            assert process.exitcode is not None, f"{name} did not end within {SECONDS} s"
+        self.check_alive()
+
+    def check_alive(self) -> None:
+        """Fails where a process ended by an exception, which it has printed."""
+        failed = [name for name, process in self.processes.items() if process.exitcode not in (None, 0, -9)]
+        assert not failed, f"{failed} ended by an exception"
+
+    def turns(self, name: str | None = None) -> dict[str, dict[str, Any]]:
+        """Returns what the journals say of each turn so far, by token."""
+        turns: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+        for each in [name] if name else self.processes:
+            for line in self._lines(each):
+                if "token" in line:
+                    turns[line["token"]].update(line)
+        return turns
+
+    def acknowledged(self, name: str | None = None) -> int:
+        """Returns how many turns have been acknowledged so far."""
+        return sum(turn.get("fate") == "acknowledged" for turn in self.turns(name).values())
+
+    def has_taken(self, name: str, turns: int) -> bool:
+        """Tells whether so many turns of a process have been acknowledged."""
+        return self.acknowledged(name) >= turns
+
+    def account(self, **options: Any) -> Account:
+        """Compares what is stored with what the bots have written down.
+
+        Args:
+            **options: Of the driver, where the sessions are read in another way.
+
+        Raises:
+            AssertionError: A turn was lost, or done twice, or a session is there that nobody stored.
+        """
+        plan = replace(self.plan, options={**self.plan.options, **options})
+        turns = self.turns()
+        histories = {session_id: History() for session_id in plan.ids}
+        for token, turn in turns.items():
+            noted = Turn(turn["client"], token, turn["began"])
+            if "ended" in turn:
+                found = None if turn["found"] is None else Found(**turn["found"])
+                noted.fate, noted.found = turn["fate"], found
+                noted.ended = noted.ended if noted.fate == "unknown" else turn["ended"]
+            histories[turn["id"]].turns.append(noted)
+        for session_id, state in asyncio.run(_stored(plan)).items():
+            assert session_id in histories, f"a session that nobody stored: {session_id!r}"
+            histories[session_id].tokens, histories[session_id].count = state["tokens"], state["count"]
+        wrong = [f"{key}: {each}" for key, history in histories.items() for each in violations(history)]
+        assert not wrong, f"{len(wrong)} violations with the seed {plan.seed!r}: {wrong[:10]}"
+        failed = [turn for turn in turns.values() if turn.get("error")]
+        kinds = [turn["error"].partition(":")[0] for turn in failed]
+        ends = [turn["ended"] for turn in turns.values() if "ended" in turn]
+        return Account(
+            Counter(turn.get("fate", "unknown") for turn in turns.values()),
+            Counter(kinds),
+            {kind: turn["error"] for kind, turn in zip(kinds, failed, strict=True)},
+            max(ends, default=0) - min((turn["began"] for turn in turns.values()), default=0),
+            max((turn["ended"] - turn["began"] for turn in failed), default=0),
+        )
+
+    def _is_ready(self, name: str) -> bool:
+        return any("ready" in line for line in self._lines(name))
+
+    def _lines(self, name: str) -> Iterator[dict[str, Any]]:
+        journal = replace(self.plan, name=name).journal()
+        if journal.exists():
+            for line in journal.read_text().splitlines(keepends=True):
+                if line.endswith("\n"):
+                    yield json.loads(line)
+
+
+@contextmanager
+def crew(driver: str, ids: Sequence[str], folder: Path, seed: str, **plan: Any) -> Iterator[Crew]:
+    """Gives a crew without processes on a store of its own; kills in the end what is still running."""
+    journals = folder / "journals"
+    journals.mkdir()
+    options = plan.pop("options", None) or store_options(driver, folder)
+    members = Crew(Plan("", driver, options, list(ids), str(journals), seed, **plan))
+    try:
+        yield members
+    finally:
+        for process in members.processes.values():
+            process.kill()
+            process.join()
+
+
+def store_options(driver: str, folder: Path) -> dict[str, Any]:
+    """Returns the options of a store that nobody else uses, on the servers of this run."""
+    name = f"faults{uuid.uuid4().hex}"
+    if driver == "redis":
+        return {"url": servers.redis_url(), "key_prefix": f"{name}:"}
+    if driver == "mongo":
+        return {"url": f"{servers.mongo_url()}/botsession_faults", "collection_name": name}
+    return {"dirname": str(folder / "sessions")}
+
+
+def wait_until(is_so: Callable[[], bool], members: Crew, seconds: float = SECONDS) -> None:
+    """Waits until something is so; fails where a process of the crew fails meanwhile, or it takes too long."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        members.check_alive()
+        assert time.monotonic() < deadline, f"it did not become so within {seconds} s"
+        time.sleep(0.005)
+
+
+async def _stored(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Returns the state of every session that is stored, and removes them."""
+    async with plan.sessions() as sessions:
+        store: Any = sessions.store
+        ids: list[str] = []
+        after = None
+        while True:
+            page = await store.scan(after=after)
+            assert not page.unreadable, page.unreadable
+            ids += [info.id for info in page.sessions]
+            after = page.next
+            if after is None:
+                break
+        found = {}
+        for session_id in ids:
+            session = await sessions.read(session_id)
+            assert session is not None, f"{session_id!r} is listed, and absent"
+            found[session_id] = session.state
+        return found

@@ -1,0 +1,81 @@
+"""Processes that are killed while they write: what was acknowledged is there, and nothing is torn."""
+
+from __future__ import annotations
+
+import signal
+from functools import partial
+from pathlib import Path
+
+import pytest
+from faults.crew import crew, processes, wait_until
+from faults.file_steps import change, destroy, done, done_until_killed, look, renew
+
+from botsession_file import FileSessionStore
+
+
+@pytest.mark.parametrize("driver", ["redis", "mongo", "file"])
+def test_killed_at_any_moment(*, driver, tmp_path, chance, seed, scale, figures):
+    kills = scale(40, 334)
+    ids = [f"killed:{number}" for number in range(6)]
+    with crew(driver, ids, tmp_path, str(seed), clients=4, padding=20_000) as bots:
+        living = [f"p{number}" for number in range(3)]
+        for name in living:
+            bots.start(name)
+        bots.go()
+        for number in range(kills):
+            name = living.pop(0)
+            wait_until(partial(bots.has_taken, name, chance.randint(0, 10)), bots)
+            bots.processes[name].join(chance.uniform(0, 0.01))
+            bots.processes[name].kill()
+            living.append(f"r{number}")
+            bots.start(living[-1])
+        wait_until(partial(bots.has_taken, living[-1], 1), bots)
+        bots.stop()
+        account = bots.account()
+    assert account.fates["acknowledged"] >= kills
+    figures(f"{driver}, {kills} kills of processes with 4 tasks: {account}", kills=kills, **account.numbers())
+    if driver == "file":
+        purge(tmp_path)
+
+
+STEPS = [(None, change, 1), (1, change, 2), (1, renew, 1), (1, destroy, None)]
+"""What is there before, what is done, and what is there after it; `n` of the state, `None` for no session."""
+
+
+@pytest.mark.parametrize(("before", "step", "after"), STEPS, ids=["create", "change", "renew", "destroy"])
+def test_killed_at_every_call_of_the_system(before, step, after, tmp_path, figures):
+    """Counts the calls of the system that one operation makes, and kills a process before each of them."""
+    calls, outcomes = 0, set()
+    while True:
+        folder = tmp_path / str(calls)
+        if before is not None:
+            done(folder, change)
+        process = processes.Process(target=done_until_killed, args=(folder, step, calls))
+        process.start()
+        process.join(60)
+        assert process.exitcode in (0, -signal.SIGKILL), process.exitcode
+        found = done(folder, look)
+        outcomes.add(found)
+        if process.exitcode == 0:
+            break
+        assert found in (before, after), f"killed at call {calls}"
+        done(folder, change)
+        assert done(folder, look) == (found or 0) + 1
+        calls += 1
+    assert found == after
+    assert outcomes == {before, after}
+    assert calls > 10, "not much has been tried; does the profiler see the calls?"
+    assert bool(purge(tmp_path)) == (step is not destroy), "whoever writes begins with a file of another name"
+    figures(
+        f"file, {step.__name__}: killed at each of its {calls} calls of the system; wholly done or not at all",
+        kills=calls,
+    )
+
+
+def purge(folder: Path) -> int:
+    """Has the store remove what killed writers left; returns how much there was."""
+    left = {path.parents[1] for path in folder.rglob("*.tmp")}
+    for sessions in left:
+        done(sessions, FileSessionStore.purge)
+    assert list(folder.rglob("*.tmp")) == []
+    return len(left)
