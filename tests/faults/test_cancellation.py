@@ -143,6 +143,11 @@ async def opened(backend, clock):
         yield one, await stack.enter_async_context(Sessions(backend, clock=clock)) if lasts else one
 
 
+def bounded(coroutine):
+    """Runs a whole test, closing included, within a bounded time."""
+    return asyncio.run(asyncio.wait_for(coroutine, 5 * SECONDS))
+
+
 async def state_of(sessions, session_id):
     session = await sessions.read(session_id)
     return None if session is None else session.state
@@ -190,7 +195,7 @@ def test_a_turn_cancelled_at_any_await(backend, action, moment, known):
                 await asyncio.gather(*(turn(here, f"after:{number}", "one") for number in range(20)))
             return at
 
-    assert asyncio.run(main()) > 0
+    assert bounded(main()) > 0
 
 
 @pytest.mark.parametrize("moment", [WHILE_WAITING, WHEN_ANSWERED])
@@ -210,7 +215,7 @@ def test_destroying_cancelled_at_any_await(backend, moment):
             else:
                 raise AssertionError("destroy does not end")
 
-    asyncio.run(main())
+    bounded(main())
 
 
 @pytest.mark.parametrize("moment", [WHILE_WAITING, WHEN_ANSWERED])
@@ -230,7 +235,7 @@ def test_opening_cancelled_at_any_await(backend, moment):
         else:
             raise AssertionError("init does not end")
 
-    asyncio.run(main())
+    bounded(main())
     gc.collect()
 
 
@@ -328,4 +333,4 @@ def test_ctrl_c_loses_nothing_that_was_acknowledged(backend):
                 assert [token for token in found if token in expected] == expected
                 assert len(found) <= len(expected) + 1 + 2  # at most the last turn of each of its two tasks
 
-    asyncio.run(check())
+    bounded(check())
