@@ -147,7 +147,7 @@ def test_a_store_that_cannot_list(run, folder):
 
 def test_nobody_reads_the_list(folder, environment):
     filled.fill(folder, 3000)
-    command = ["sh", "-c", "python -m botsession_console list --driver file; echo $? >code"]
+    command = ["sh", "-c", f"{sys.executable} -m botsession_console list --driver file; echo $? >code"]
     writer = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder, env=environment)
     writer.stdout.close()
     assert writer.stderr.read() == b""

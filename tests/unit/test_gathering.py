@@ -158,7 +158,8 @@ class Counting:
     """A store of somebody else, whose calls are counted."""
 
     def __init__(self, store):
-        self.calls = dict.fromkeys(("read", "replace", "read_many", "replace_many", "touch", "write"), 0)
+        counted = ("read", "replace", "read_many", "replace_many", "touch", "write", "lease_many", "release_leases")
+        self.calls = dict.fromkeys(counted, 0)
         for name in dir(store):
             if not name.startswith("_"):
                 setattr(
@@ -173,35 +174,54 @@ class Counting:
 
         return call
 
+    def forget(self):
+        self.calls = dict.fromkeys(self.calls, 0)
+
     def made(self):
         return {name: count for name, count in self.calls.items() if count}
 
 
-def test_round_trips_of_a_turn():
+@pytest.mark.parametrize(
+    ("lock", "changed", "unchanged"),
+    [
+        ("auto", {"lease_many": 1, "replace_many": 1}, {"lease_many": 1, "release_leases": 1}),
+        ("local", {"read": 1, "replace": 1}, {"read": 1}),
+        ("none", {"read": 1, "replace": 1}, {"read": 1}),
+    ],
+)
+def test_round_trips_of_a_turn(lock, changed, unchanged):
     async def scenario():
         store = Counting(await open_store("memory").init())
-        sessions = Sessions(store)
+        sessions = Sessions(store, lock=lock)
         async with sessions.turn("telegram:42") as session:
             session.state["count"] = 1
-        assert store.made() == {"read": 1, "replace": 1}
+        assert store.made() == changed
+        store.forget()
         async with sessions.turn("telegram:42"):
             pass
-        assert store.made() == {"read": 2, "replace": 1}
+        assert store.made() == unchanged
 
     asyncio.run(scenario())
 
 
-def test_round_trips_of_64_concurrent_turns():
+@pytest.mark.parametrize(
+    ("lock", "calls"),
+    [
+        ("auto", {"lease_many": 2, "replace_many": 3}),
+        ("local", {"read": 1, "read_many": 1, "replace": 2, "replace_many": 1}),
+    ],
+)
+def test_round_trips_of_64_concurrent_turns(lock, calls):
     async def scenario():
         store = Counting(await open_store("memory").init())
-        sessions = Sessions(store)
+        sessions = Sessions(store, lock=lock)
 
         async def turn(number):
             async with sessions.turn(f"telegram:{number}") as session:
                 session.state["number"] = number
 
         await asyncio.gather(*map(turn, range(64)))
-        assert store.made() == {"read": 1, "read_many": 1, "replace": 2, "replace_many": 1}
+        assert store.made() == calls
         for number in range(64):
             assert (await sessions.read(f"telegram:{number}")).state == {"number": number}
 

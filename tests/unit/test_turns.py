@@ -163,7 +163,7 @@ def test_a_session_destroyed_elsewhere_during_a_turn_stays_destroyed_and_the_tur
 
 def test_a_session_written_elsewhere_during_a_turn_is_not_overwritten():
     async def scenario():
-        async with Sessions("memory") as sessions, Sessions(sessions.store) as elsewhere:
+        async with Sessions("memory") as sessions, Sessions(sessions.store, lock="local") as elsewhere:
             with pytest.raises(SessionConflictError):
                 async with sessions.turn("telegram:42") as session:
                     session.state["by"] = "us"
@@ -281,7 +281,7 @@ def test_update_returns_what_was_saved():
 
 def test_update_retries_when_somebody_else_was_faster():
     async def scenario():
-        async with Sessions("memory", initial_state={"count": 0}) as sessions, Sessions(sessions.store) as elsewhere:
+        async with Sessions("memory", initial_state={"count": 0}) as sessions, Sessions(sessions.store, lock="local") as elsewhere:
             calls = 0
 
             async def increment(session):
@@ -304,7 +304,7 @@ def test_update_gives_up_after_a_bounded_number_of_attempts(monkeypatch):
     monkeypatch.setattr("botsession.sessions.UPDATE_ATTEMPTS", 3)
 
     async def scenario():
-        async with Sessions("memory") as sessions, Sessions(sessions.store) as elsewhere:
+        async with Sessions("memory") as sessions, Sessions(sessions.store, lock="local") as elsewhere:
             calls = 0
 
             async def always_late(session):

@@ -26,6 +26,8 @@ from botsession.lifetime import ONE_YEAR, Clock, Lifetime, Minutes, utc_now
 from botsession.opening import open_store
 from botsession.options import construct
 from botsession.protocol import (
+    Claim,
+    Held,
     Replacement,
     Restoration,
     ScanPage,
@@ -35,8 +37,10 @@ from botsession.protocol import (
     SupportsClose,
     SupportsDiagnosis,
     SupportsExpiry,
+    SupportsLease,
     SupportsPing,
     SupportsPurge,
+    SupportsQuarantine,
     SupportsReplace,
     SupportsRestore,
     SupportsScan,
@@ -48,6 +52,7 @@ from botsession.sessions import Sessions
 __all__ = [
     "ONE_YEAR",
     "BotSessionError",
+    "Claim",
     "Clock",
     "ConfigError",
     "CorruptSessionError",
@@ -56,6 +61,7 @@ __all__ = [
     "DriverLoadError",
     "DriverNotFoundError",
     "Finding",
+    "Held",
     "InvalidSessionIdError",
     "LeaseTimeoutError",
     "Lifetime",
@@ -79,8 +85,10 @@ __all__ = [
     "SupportsClose",
     "SupportsDiagnosis",
     "SupportsExpiry",
+    "SupportsLease",
     "SupportsPing",
     "SupportsPurge",
+    "SupportsQuarantine",
     "SupportsReplace",
     "SupportsRestore",
     "SupportsScan",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, TypeVar
 
 EntryT = TypeVar("EntryT")
 OutcomeT = TypeVar("OutcomeT")
@@ -21,7 +21,8 @@ LARGEST: Final = 128
 class Gathering(Generic[EntryT, OutcomeT]):
     """Calls one entry at a time, or many at once.
 
-    Each caller gets its own outcome and its own error; a caller that is cancelled while it waits is left out.
+    Each caller gets its own outcome and its own error. A caller that is cancelled before its entry goes is left out; one
+    that is cancelled later hears of it when the call has come back, so that its entry is not carried out afterwards.
 
     Args:
         one: Does it for one entry.
@@ -52,9 +53,14 @@ class Gathering(Generic[EntryT, OutcomeT]):
                 return await self._one(entry)
             finally:
                 self._come_back(loop)
-        outcome: asyncio.Future[OutcomeT] = loop.create_future()
-        self._waiting.append(_Waiter(entry, outcome))
-        return await outcome
+        waiter: _Waiter[EntryT, OutcomeT] = _Waiter(entry, loop.create_future())
+        self._waiting.append(waiter)
+        try:
+            return await waiter.outcome
+        except asyncio.CancelledError:
+            if waiter.under_way is not None:
+                await asyncio.wait([waiter.under_way])
+            raise
 
     def _come_back(self, loop: asyncio.AbstractEventLoop) -> None:
         """Sends those who have gathered meanwhile."""
@@ -67,6 +73,8 @@ class Gathering(Generic[EntryT, OutcomeT]):
             self._under_way = False
         else:
             task = loop.create_task(self._go(together, loop))
+            for waiter in together:
+                waiter.under_way = task
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -90,6 +98,10 @@ class Gathering(Generic[EntryT, OutcomeT]):
                 waiter.outcome.set_result(outcome)
 
 
-class _Waiter(NamedTuple, Generic[EntryT, OutcomeT]):
-    entry: EntryT
-    outcome: asyncio.Future[OutcomeT]
+class _Waiter(Generic[EntryT, OutcomeT]):
+    __slots__ = ("entry", "outcome", "under_way")
+
+    def __init__(self, entry: EntryT, outcome: asyncio.Future[OutcomeT]) -> None:
+        self.entry = entry
+        self.outcome = outcome
+        self.under_way: asyncio.Task[None] | None = None

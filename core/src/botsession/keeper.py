@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Generic, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, cast
 
 import msgspec
 
 from botsession import states
-from botsession.errors import ConfigError, SessionConflictError, StateError
+from botsession.errors import ConfigError, SessionConflictError, SessionTooLargeError, StateError
 from botsession.gathering import Gathering
 from botsession.protocol import (
     Replacement,
@@ -22,6 +22,7 @@ from botsession.protocol import (
 from botsession.session import Session, StateT
 
 if TYPE_CHECKING:
+    from botsession.leasing import Hold, Leasing
     from botsession.lifetime import Lifetime
 
 Reading = Callable[[str], Awaitable[StoredSession | None]]
@@ -36,7 +37,35 @@ RENEW_AFTER: Final = 0.05
 RENEW_BEFORE: Final = 0.5
 """The part of a session's lifetime that a turn has at least, from its beginning on."""
 
-_encoder: Final = msgspec.json.Encoder()
+MAX_SESSION_SIZE: Final = 1_048_576
+"""How large a session may be, unless `Sessions` is told otherwise: bytes of JSON of state and user."""
+
+_encode: Final = msgspec.json.Encoder().encode
+_NO_USER: Final = b"null"
+
+
+class Beginning(NamedTuple, Generic[StateT]):
+    """What a turn begins with.
+
+    Attributes:
+        session: The session, for the bot to change.
+        expected: The version under which it is stored; `None` where it is not.
+        before: What a turn can change, to compare it with what is there in the end.
+        hold: The turn's hold of the session's lease, where there are leases.
+    """
+
+    session: Session[StateT]
+    expected: str | None
+    before: Snapshot
+    hold: Hold | None
+
+
+class Snapshot(NamedTuple):
+    """What a turn can change, as it was at one moment: JSON of state and user, and the session's own lifetime."""
+
+    state: bytes
+    user: bytes
+    expires_in: object
 
 
 class Keeper(Generic[StateT]):
@@ -48,6 +77,8 @@ class Keeper(Generic[StateT]):
         initial_state: The state of a new session; `None` for the default of the type.
         state_type: What a state is; `None` for a plain JSON object.
         migrations: What takes a stored state from each older shape to the next.
+        max_session_size: How many bytes of JSON a session may have.
+        leasing: The leases that turns hold, where they do.
 
     Raises:
         ConfigError: The type has no default, and no initial state was given.
@@ -60,7 +91,10 @@ class Keeper(Generic[StateT]):
         lifetime: Lifetime,
         initial_state: StateT | Mapping[str, Any] | None,
         state_type: type[StateT] | None,
-        migrations: Sequence[Migration] = (),
+        *,
+        migrations: Sequence[Migration],
+        max_session_size: int,
+        leasing: Leasing | None,
     ) -> None:
         self._store = store
         self._lifetime = lifetime
@@ -68,15 +102,17 @@ class Keeper(Generic[StateT]):
         self._reading: Reading = store.read
         self._replacing: Replacing | None = None
         if isinstance(store, SupportsReplace):
-            one = store.replace
-            self._replacing = lambda entry: one(entry.session.id, entry.session, expected=entry.expected)
+            self._replacing = _one_by_one(store)
             if isinstance(store, SupportsBulk):
                 self._reading = Gathering(store.read, store.read_many)
-                self._replacing = Gathering(self._replacing, store.replace_many)
+                alone = self._replacing if leasing is None else _alone(store)
+                self._replacing = Gathering(alone, store.replace_many)
         self._touching = store if isinstance(store, SupportsTouch) else None
         self._state_type = state_type
         self._migrations = tuple(migrations)
         self._initial = _initial_json(initial_state, state_type)
+        self._max_session_size = max_session_size
+        self._leasing = leasing
 
     def initial_state(self) -> StateT:
         """Returns a fresh copy of the initial state."""
@@ -84,47 +120,87 @@ class Keeper(Generic[StateT]):
 
     async def read(self, session_id: str) -> Session[StateT] | None:
         """Returns the session as the bot wants it; `None` where it is absent or expired."""
-        stored = await self._load(session_id)
+        stored = self._live(await self._reading(session_id))
         return None if stored is None else self._for_bot(stored)
 
     async def destroy(self, session_id: str) -> None:
         """Removes the session."""
         await self._store.destroy(session_id)
 
-    async def begin(self, session_id: str) -> tuple[Session[StateT], str | None]:
-        """Returns the session a turn begins with, and the version under which it is stored."""
-        stored = await self._load(session_id)
+    async def begin(self, session_id: str) -> Beginning[StateT]:
+        """Waits for the session's lease, where there are leases, and returns what a turn begins with."""
+        if self._leasing is None:
+            return await self._begin(session_id, await self._reading(session_id), None)
+        stored, hold = await self._leasing.take(session_id)
+        try:
+            return await self._begin(session_id, stored, hold)
+        except BaseException:
+            await hold.abandon()
+            raise
+
+    async def end(self, beginning: Beginning[StateT]) -> None:
+        """Saves what a turn has changed, or renews the deadline of what it has not, and gives up the lease."""
+        session, expected, before, hold = beginning
+        try:
+            after = self._snapshot(session)
+            if after != before:
+                await self._save(session, expected, after, None if hold is None else hold.holder)
+                if hold is not None:
+                    hold.forget()
+                return
+            if expected is not None and self._is_due(session, 1 - RENEW_AFTER):
+                await self._renew(session)
+        except BaseException:
+            await self.abandon(beginning)
+            raise
+        if hold is not None:
+            await hold.release()
+
+    async def abandon(self, beginning: Beginning[StateT]) -> None:
+        """Gives up the lease of a turn that saves nothing."""
+        if beginning.hold is not None:
+            await beginning.hold.abandon()
+
+    async def _begin(self, session_id: str, stored: StoredSession | None, hold: Hold | None) -> Beginning[StateT]:
+        stored = self._live(stored)
         if stored is not None and self._is_due(stored, RENEW_BEFORE) and not await self._renew(stored):
-            stored = await self._load(session_id)
-        if stored is not None:
-            return self._for_bot(stored), stored.version
-        now = self._lifetime.now()
-        shape = len(self._migrations)
-        return Session(session_id, self.initial_state(), created_at=now, last_activity=now, shape=shape), None
+            stored = self._live(await self._reading(session_id))
+        if stored is None:
+            now = self._lifetime.now()
+            session = Session(
+                session_id, self.initial_state(), created_at=now, last_activity=now, shape=len(self._migrations)
+            )
+            return Beginning(session, None, self._snapshot(session), hold)
+        session = self._for_bot(stored)
+        return Beginning(session, stored.version, self._snapshot(session), hold)
 
-    async def end(self, session: Session[StateT], expected: str | None, before: bytes) -> None:
-        """Saves what a turn has changed, or renews the deadline of what it has not."""
-        if self.snapshot(session) != before:
-            await self._save(session, expected)
-        elif expected is not None and self._is_due(session, 1 - RENEW_AFTER):
-            await self._renew(session)
+    def _live(self, stored: StoredSession | None) -> StoredSession | None:
+        if stored is None or (not self._stamps and self._lifetime.expired(stored.expires_at)):
+            return None
+        return stored
 
-    async def _load(self, session_id: str) -> StoredSession | None:
-        stored = await self._reading(session_id)
-        return None if stored is None or self._lifetime.expired(stored.expires_at) else stored
-
-    async def _save(self, session: Session[StateT], expected: str | None) -> None:
-        stored = self._for_store(session)
-        if not self._stamps:
-            _check(stored)
-            self._lifetime.stamp(stored)
-        if self._replacing is not None:
-            await self._replacing(Replacement(stored, expected))
-        else:
-            current = await self._load(session.id)
-            if (None if current is None else current.version) != expected:
-                raise SessionConflictError(session.id)
-            await self._store.write(session.id, stored)
+    async def _save(
+        self, session: Session[Any], expected: str | None, snapshot: Snapshot, holder: str | None = None
+    ) -> None:
+        stored, state = self._for_store(session, snapshot)
+        if len(state) + len(snapshot.user) > self._max_session_size:
+            raise SessionTooLargeError(
+                f"session {session.id!r} has {len(state) + len(snapshot.user):,} bytes of JSON, and {self._max_session_size:,} "
+                "are allowed; keep less in it, or raise max_session_size"
+            )
+        stored._json = state, snapshot.user
+        try:
+            if not self._stamps:
+                self._lifetime.stamp(stored)
+            if self._replacing is not None:
+                await self._replacing(Replacement(stored, expected, holder))
+            else:
+                current = self._live(await self._reading(session.id))
+                if (None if current is None else current.version) != expected:
+                    raise SessionConflictError(session.id)
+                await self._store.write(session.id, stored)
+        finally:
+            stored._json = None
         if stored is not session:
             session.version, session.created_at = stored.version, stored.created_at
             session.last_activity, session.expires_at = stored.last_activity, stored.expires_at
@@ -147,17 +223,19 @@ class Keeper(Generic[StateT]):
             session.expires_at, session.last_activity = deadline, now
             return True
         try:
-            await self._save(session, session.version)
+            await self._save(session, session.version, self._snapshot(session))
         except SessionConflictError:
             return False
         return True
 
-    def snapshot(self, session: Session[StateT]) -> bytes:
-        """Returns what a turn can change, as JSON, to compare it with what was before."""
+    def _snapshot(self, session: Session[Any]) -> Snapshot:
         try:
-            return _encoder.encode((session.state, session.user, str(session.expires_in)))
+            return Snapshot(
+                _encode(session.state), _NO_USER if session.user is None else _encode(session.user), session.expires_in
+            )
         except (TypeError, ValueError, RecursionError):
-            _check(self._for_store(session))
+            states.encode(states.to_json(session.state))
+            states.encode(session.user, "$.user")
             raise
 
     def _for_bot(self, stored: StoredSession) -> Session[StateT]:
@@ -169,13 +247,19 @@ class Keeper(Generic[StateT]):
             return cast("Session[StateT]", stored)
         return _with_state(stored, states.from_json(stored.state, self._state_type))
 
-    def _for_store(self, session: Session[StateT]) -> StoredSession:
-        """Returns a session with its state as a store wants it."""
-        if self._state_type is None:
-            return cast("StoredSession", session)
+    def _for_store(self, session: Session[Any], snapshot: Snapshot) -> tuple[StoredSession, bytes]:
+        """Returns a session with its state as a store wants it, and the JSON of the state, all checked."""
+        if session.user is not None:
+            states.check(session.user, snapshot.user, "$.user")
+        if type(session.state) is dict:
+            states.check(session.state, snapshot.state)
+            if self._state_type is not None:
+                states.from_json(session.state, self._state_type)
+            return session, snapshot.state
         state = states.to_json(session.state)
-        states.from_json(state, self._state_type)
-        return _with_state(session, state)
+        if self._state_type is not None:
+            states.from_json(state, self._state_type)
+        return _with_state(session, state), states.encode(state)
 
 
 def _with_state(session: Session[Any], state: Any) -> Session[Any]:
@@ -217,10 +301,19 @@ def _migrated(session: StoredSession, migrations: tuple[Migration, ...]) -> dict
     return state
 
 
-def _check(session: StoredSession) -> None:
-    """Raises `StateError` where state or user hold what JSON cannot hold."""
-    states.encode(states.to_json(session.state))
-    states.encode(session.user, "$.user")
+def _one_by_one(store: SupportsReplace) -> Replacing:
+    return lambda entry: store.replace(entry.session.id, entry.session, expected=entry.expected)
+
+
+def _alone(store: SupportsBulk) -> Replacing:
+    """Returns how a store replaces one session whose lease is held."""
+
+    async def replace(entry: Replacement) -> None:
+        [error] = await store.replace_many([entry])
+        if error is not None:
+            raise error
+
+    return replace
 
 
 def _initial_json(initial_state: object, state_type: type | None) -> bytes:

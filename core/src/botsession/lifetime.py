@@ -25,6 +25,7 @@ Minutes = float | timedelta
 ONE_YEAR: Final = 525_600
 """The default of `expires_in`, in minutes."""
 
+_SHORTEST: Final = timedelta(milliseconds=1)
 _LONGEST: Final = timedelta(days=365_000)
 
 
@@ -46,7 +47,7 @@ def check_minutes(value: object, name: str = "expires_in") -> timedelta | None:
         name: The setting's name, for the error.
 
     Returns:
-        The length of time, or `None` for no end.
+        The length of time, cut to milliseconds, or `None` for no end.
 
     Raises:
         ConfigError: The value is no number, not above zero, or above a thousand years.
@@ -62,9 +63,9 @@ def check_minutes(value: object, name: str = "expires_in") -> timedelta | None:
         length = timedelta(minutes=value)
     else:
         raise ConfigError(f"{advice}; got {value!r}")
-    if not timedelta(milliseconds=1) <= length <= _LONGEST:
+    if not _SHORTEST <= length <= _LONGEST:
         raise ConfigError(f"{advice}; got {value!r}")
-    return length
+    return length - length % _SHORTEST
 
 
 class Lifetime:
@@ -97,7 +98,8 @@ class Lifetime:
 
     def now(self) -> datetime:
         """Returns the present moment in UTC, cut to milliseconds."""
-        return _milliseconds(self._clock())
+        moment = self._clock()
+        return _milliseconds(moment) if moment.microsecond % 1000 else moment
 
     def deadline(self, session: Session, now: datetime) -> datetime | None:
         """Returns the moment at which the session ends if it is renewed at `now`; `None` means never.
@@ -113,7 +115,7 @@ class Lifetime:
         if isinstance(own, timedelta):
             raise ConfigError("session.expires_in is stored with the session, as a number of minutes; got a timedelta")
         length = self.expires_in if isinstance(own, msgspec.UnsetType) else check_minutes(own, "session.expires_in")
-        deadline = None if length is None else _milliseconds(now + length)
+        deadline = None if length is None else now + length
         if self.max_lifetime is not None:
             end = _milliseconds(session.created_at + self.max_lifetime)
             return end if deadline is None else min(deadline, end)
@@ -144,5 +146,4 @@ class Lifetime:
 
 
 def _milliseconds(moment: datetime) -> datetime:
-    rest = moment.microsecond % 1000
-    return moment.replace(microsecond=moment.microsecond - rest) if rest else moment
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

@@ -16,7 +16,7 @@ What holds for every method:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, Self, runtime_checkable
@@ -188,10 +188,12 @@ class Replacement:
     Attributes:
         session: What to store, under its own id.
         expected: The `version` that was read; `None` means that the session must be absent.
+        holder: Who holds the session's lease and gives it up by this; `None` without a lease.
     """
 
     session: StoredSession
     expected: str | None
+    holder: str | None = None
 
 
 @runtime_checkable
@@ -221,6 +223,78 @@ class SupportsBulk(Protocol):
 
     async def destroy_many(self, session_ids: Sequence[str]) -> None:
         """Removes many sessions; absent ones are no error."""
+        ...
+
+
+@dataclass(slots=True, frozen=True)
+class Claim:
+    """One entry of `lease_many`.
+
+    Attributes:
+        session_id: The session whose lease is wanted.
+        holder: Who wants it: a short opaque text of letters and digits, another one for every turn.
+        ttl: For how many seconds.
+        again: Within how many seconds it is asked for again if somebody else holds it; so long its place in the queue is
+            kept.
+    """
+
+    session_id: str
+    holder: str
+    ttl: float
+    again: float
+
+
+@dataclass(slots=True, frozen=True)
+class Held:
+    """The outcome of a claim on a lease that somebody else holds, or for which somebody else waits longer.
+
+    Attributes:
+        seconds: After how many seconds it may be free, if nobody renews it.
+    """
+
+    seconds: float
+
+
+@runtime_checkable
+class SupportsLease(Protocol):
+    """One turn of a session at a time, across processes.
+
+    A lease is held by one holder until it is given up or its time is over. It is beside the session: it can be held for
+    one that is absent, which it does not create. `Sessions` waits for leases, renews them and gives them up; it uses them
+    where the store has `SupportsReplace` and `SupportsBulk` too.
+
+    Then `replace_many` of a store gives up the lease of an entry's `holder` in the step that stores the session, and
+    refuses the entry by a `SessionConflictError` where somebody else holds the lease.
+    """
+
+    async def lease_many(self, claims: Sequence[Claim]) -> list[StoredSession | Held | StoreError | None]:
+        """Takes leases and reads the sessions, each in one step.
+
+        Leases are given in the order in which they were first asked for, as far as the backend allows it.
+
+        Args:
+            claims: At most one for each session.
+
+        Returns:
+            For each the session, or `None` where it is absent: the holder has the lease. Or `Held`; or an error, after
+            which the lease may be held or not.
+        """
+        ...
+
+    async def renew_lease(self, session_id: str, holder: str, ttl: float) -> bool:
+        """Holds a lease for so many seconds from now on.
+
+        Returns:
+            Whether the holder had it still.
+        """
+        ...
+
+    async def release_leases(self, holders: Mapping[str, str]) -> None:
+        """Gives up leases, or places in the queues for them.
+
+        Args:
+            holders: Who gives up, by session id; no error for one that has neither lease nor place.
+        """
         ...
 
 
@@ -276,6 +350,19 @@ class SupportsPurge(Protocol):
 
 
 @runtime_checkable
+class SupportsQuarantine(Protocol):
+    """A place for what is unreadable, out of the way of its session and kept for repair."""
+
+    async def quarantine(self, session_id: str) -> str | None:
+        """Puts aside what is stored there if it is unreadable, in one step; leaves a readable session alone.
+
+        Returns:
+            Where it lies now, for a person to find it; `None` where the session is absent or readable.
+        """
+        ...
+
+
+@runtime_checkable
 class SupportsPing(Protocol):
     """Health of the backend."""
 
@@ -311,7 +398,9 @@ POWERS: dict[str, type] = {
     "touch": SupportsTouch,
     "scan": SupportsScan,
     "bulk": SupportsBulk,
+    "lease": SupportsLease,
     "restore": SupportsRestore,
+    "quarantine": SupportsQuarantine,
     "purge": SupportsPurge,
     "ping": SupportsPing,
     "diagnosis": SupportsDiagnosis,

@@ -43,19 +43,7 @@ class _Record(_Header):
     shape: int = 0
 
 
-class _Encodable(msgspec.Struct, omit_defaults=True):
-    version: str
-    expires_at: str | None
-    last_activity: str
-    created_at: str
-    id: str
-    user: msgspec.Raw
-    state: msgspec.Raw
-    expires_in: float | msgspec.UnsetType | None = msgspec.UNSET
-    shape: int = 0
-
-
-_encoder = msgspec.json.Encoder()
+_encode = msgspec.json.Encoder().encode
 _records = msgspec.json.Decoder(_Record)
 _headers = msgspec.json.Decoder(_Header)
 
@@ -89,8 +77,12 @@ def check_restored(session: StoredSession) -> None:
 
 def moment(value: datetime) -> str:
     """Returns a moment as ISO 8601 in UTC with three decimals, such as `2026-11-23T09:30:00.000Z`."""
-    in_utc = value if value.tzinfo is UTC else value.astimezone(UTC)
-    return in_utc.isoformat(timespec="milliseconds")[:-6] + "Z"
+    return _quoted(value)[1:-1].decode()
+
+
+def _quoted(value: datetime) -> bytes:
+    text = _encode(value if value.tzinfo is UTC else value.astimezone(UTC))
+    return b'%b.%bZ"' % (text[:20], text[21:24] if value.microsecond else b"000")
 
 
 def encode(session: StoredSession) -> bytes:
@@ -99,20 +91,27 @@ def encode(session: StoredSession) -> bytes:
     Raises:
         StateError: The state or the user holds what JSON cannot hold.
     """
-    state = states.encode(states.to_json(session.state))
-    return _encoder.encode(
-        _Encodable(
-            version=session.version,
-            expires_at=None if session.expires_at is None else moment(session.expires_at),
-            last_activity=moment(session.last_activity),
-            created_at=moment(session.created_at),
-            id=session.id,
-            user=msgspec.Raw(b"null" if session.user is None else states.encode(session.user, "$.user")),
-            state=msgspec.Raw(state),
-            expires_in=session.expires_in,
-            shape=session.shape,
-        )
+    if session._json is None:
+        state = states.encode(states.to_json(session.state))
+        user = b"null" if session.user is None else states.encode(session.user, "$.user")
+    else:
+        state, user = session._json
+    return b'{"version":"%b","expires_at":%b,"last_activity":%b,"created_at":%b,"id":%b,"user":%b,"state":%b%b}' % (
+        session.version.encode(),
+        b"null" if session.expires_at is None else _quoted(session.expires_at),
+        _quoted(session.last_activity),
+        _quoted(session.created_at),
+        _encode(session.id),
+        user,
+        state,
+        _tail(session),
     )
+
+
+def _tail(session: StoredSession) -> bytes:
+    """Returns the fields that most sessions do not have."""
+    tail = b"" if session.expires_in is msgspec.UNSET else b',"expires_in":%b' % _encode(session.expires_in)
+    return tail + b',"shape":%d' % session.shape if session.shape else tail
 
 
 def decode(raw: bytes, session_id: str, *, store: str) -> StoredSession:
@@ -194,12 +193,12 @@ def renew(raw: bytes, *, expires_at: datetime | None, last_activity: datetime) -
 
 
 def _check_stored(header: _Header, raw: bytes, session_id: str, store: str) -> None:
-    moments = (header.created_at, header.last_activity, header.expires_at)
+    ends = header.expires_at
     if header.id != session_id:
         reason = f"it says that it is session {header.id!r}"
     elif not header.version:
         reason = "it has no version"
-    elif any(value is not None and value.tzinfo is None for value in moments):
+    elif not (header.created_at.tzinfo and header.last_activity.tzinfo and (ends is None or ends.tzinfo)):
         reason = "a moment in it has no time zone"
     else:
         return

@@ -29,6 +29,9 @@ _NOT_STORED = datetime(1970, 1, 1, tzinfo=UTC)
 class _RunningTurn(Protocol[StateT_co]):
     """What a session knows of the turn that it is given to."""
 
+    @property
+    def lease_lost(self) -> bool: ...
+
     def check_running(self) -> None: ...
 
     def initial_state(self) -> StateT_co: ...
@@ -64,6 +67,17 @@ class Session(Generic[StateT]):
     version: str = ""
     shape: int = 0
     _turn: _RunningTurn[StateT] | None = field(default=None, repr=False, compare=False, kw_only=True)
+    _json: tuple[bytes, bytes] | None = field(default=None, repr=False, compare=False, kw_only=True)
+    """JSON of state and user, checked, while the session is being saved."""
+
+    @property
+    def lease_lost(self) -> bool:
+        """Whether another may have begun a turn of this session, because this one was paused beyond its lease.
+
+        What the turn changes will then be refused by a `SessionConflictError`: better not to begin anything that cannot
+        be taken back. Always `False` where turns hold no leases.
+        """
+        return self._turn is not None and self._turn.lease_lost
 
     def set_state(self, changes: Mapping[str, Any]) -> None:
         """Merges changes into the state, shallowly: each key given replaces the whole value under that key.

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, cast, get_args, overload
 
 from botsession.config import UNSET, Unset
 from botsession.errors import ConfigError, NestedTurnError, SessionConflictError
 from botsession.ids import check_session_id
-from botsession.keeper import Keeper, Migration
+from botsession.keeper import MAX_SESSION_SIZE, Keeper, Migration
+from botsession.leasing import Leasing, LeasingStore, is_leasing
 from botsession.lifetime import Clock, Lifetime, Minutes, utc_now
 from botsession.opening import Source, find_settings, open_from
+from botsession.options import listed
 from botsession.protocol import (
     SessionStore,
     SupportsClose,
@@ -24,9 +27,21 @@ from botsession.turns import Line, Turn
 
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import TypeVar
+
+    T = TypeVar("T", int, float)
+
+Lock = Literal["auto", "local", "none"]
+"""How turns of one session wait for each other."""
 
 UPDATE_ATTEMPTS: Final = 32
 """How often `update` tries."""
+
+LEASE_TTL: Final = 30.0
+"""Seconds after which the lease of a process that was killed is free."""
+
+LEASE_WAIT: Final = 60.0
+"""Seconds to wait for a lease that another process holds."""
 
 _FIRST_PAUSE: Final = 0.002
 _LONGEST_PAUSE: Final = 0.25
@@ -51,6 +66,12 @@ class Sessions(Generic[StateT]):
         migrations: Functions that take a stored state from each older shape to the next, in order; each is given a
             state (which it may change) and returns it. Append, and never remove: their number is stored with each
             session.
+        lock: How turns of one session wait for each other: `auto`, across processes by a lease where the store has leases,
+            otherwise within this process; `local`, within this process only; `none`, not at all. Whichever it is, a turn
+            that another one overtook does not save, but raises `SessionConflictError`.
+        lease_ttl: Seconds after which the lease of a process that was killed is free. Those of living ones are renewed.
+        lease_wait: Seconds to wait for a lease that another process holds.
+        max_session_size: Bytes of JSON that state and user of a session may have.
         clock: Tells the present moment in UTC.
         **options: Options of the driver; they go before those of the configuration.
 
@@ -70,6 +91,10 @@ class Sessions(Generic[StateT]):
         initial_state: Mapping[str, Any] | None = None,
         state_type: None = None,
         migrations: Sequence[Migration] = (),
+        lock: Lock = "auto",
+        lease_ttl: float = LEASE_TTL,
+        lease_wait: float = LEASE_WAIT,
+        max_session_size: int = MAX_SESSION_SIZE,
         clock: Clock | None = None,
         **options: object,
     ) -> None: ...
@@ -84,6 +109,10 @@ class Sessions(Generic[StateT]):
         initial_state: StateT | Mapping[str, Any] | None = None,
         state_type: type[StateT],
         migrations: Sequence[Migration] = (),
+        lock: Lock = "auto",
+        lease_ttl: float = LEASE_TTL,
+        lease_wait: float = LEASE_WAIT,
+        max_session_size: int = MAX_SESSION_SIZE,
         clock: Clock | None = None,
         **options: object,
     ) -> None: ...
@@ -97,6 +126,10 @@ class Sessions(Generic[StateT]):
         initial_state: StateT | Mapping[str, Any] | None = None,
         state_type: type[StateT] | None = None,
         migrations: Sequence[Migration] = (),
+        lock: Lock = "auto",
+        lease_ttl: float = LEASE_TTL,
+        lease_wait: float = LEASE_WAIT,
+        max_session_size: int = MAX_SESSION_SIZE,
         clock: Clock | None = None,
         **options: object,
     ) -> None:
@@ -113,8 +146,16 @@ class Sessions(Generic[StateT]):
         self.store: Final[SessionStore] = store
         self._owns_store = store is not source
         lifetime = store.lifetime if isinstance(store, SupportsExpiry) else _lifetime(given, clock or utc_now)
-        self._keeper = Keeper(store, lifetime, initial_state, state_type, migrations)
-        self._line: Line[StateT] = Line()
+        self._keeper = Keeper(
+            store,
+            lifetime,
+            initial_state,
+            state_type,
+            migrations=migrations,
+            max_session_size=_above_zero("max_session_size", max_session_size, "a number of bytes"),
+            leasing=_leasing(store, lock, lease_ttl, lease_wait),
+        )
+        self._line: Line[StateT] = Line(exclusive=lock != "none")
 
     async def init(self) -> Self:
         """Connects the store; may be called again.
@@ -154,7 +195,8 @@ class Sessions(Generic[StateT]):
     def turn(self, session_id: str) -> Turn[StateT]:
         """Begins a turn: `async with sessions.turn(session_id) as session`.
 
-        Turns of one session run one after the other, in order of arrival. When the block ends, the session is saved if
+        Turns of one session run one after the other, in order of arrival within this process, and one at a time across
+        processes where the store has leases. When the block ends, the session is saved if
         anything changed; if it raises, nothing is saved and the exception passes through. A session that is new and was
         not changed is not stored, and one that was destroyed by `destroy` meanwhile stays destroyed.
 
@@ -167,7 +209,10 @@ class Sessions(Generic[StateT]):
         Raises:
             InvalidSessionIdError: `session_id` is no session id.
             NestedTurnError: A turn of this session is running around this one.
-            SessionConflictError: Another process wrote or destroyed the session during the turn; nothing was saved.
+            LeaseTimeoutError: Another process held the session's lease all the time; the handler did not run.
+            SessionConflictError: Another process wrote or destroyed the session during the turn, or took it over because this
+                one was paused beyond its lease; nothing was saved.
+            SessionTooLargeError: The session is larger than `max_session_size`; nothing was saved.
             CorruptSessionError: What is stored is unreadable; it was left as it is.
             StoreUnavailableError: The backend does not answer.
             StateError: The state holds what JSON cannot hold, or does not fit the `state_type`; nothing was saved.
@@ -228,8 +273,10 @@ class Sessions(Generic[StateT]):
             StoreUnavailableError: The backend does not answer.
         """
         check_session_id(session_id)
-        turn = self._line.running(session_id)
-        await (self._keeper.destroy(session_id) if turn is None else turn.destroy())
+        while turn := self._line.running(session_id):
+            if await turn.destroy():
+                return
+        await self._keeper.destroy(session_id)
 
     def initial_state(self) -> StateT:
         """Returns a fresh copy of the initial state."""
@@ -251,3 +298,18 @@ def _check_handed_in(store: SessionStore, given: Mapping[str, object]) -> None:
 def _lifetime(given: Mapping[str, Minutes | Unset | None], clock: Clock) -> Lifetime:
     """Returns the lifetime that holds for a store which has none of its own."""
     return Lifetime(**{key: value for key, value in given.items() if not isinstance(value, Unset)}, clock=clock)
+
+
+def _leasing(store: SessionStore, lock: str, ttl: float, wait: float) -> Leasing | None:
+    """Returns the leases that turns hold, where they do."""
+    if lock not in get_args(Lock):
+        raise ConfigError(f"lock is one of {listed(get_args(Lock))}; got {lock!r}")
+    _above_zero("lease_ttl", ttl, "a number of seconds")
+    _above_zero("lease_wait", wait, "a number of seconds")
+    return Leasing(cast("LeasingStore", store), ttl=ttl, wait=wait) if lock == "auto" and is_leasing(store) else None
+
+
+def _above_zero(name: str, value: T, kind: str) -> T:
+    if type(value) not in {int, float} or not 0 < value < math.inf:
+        raise ConfigError(f"{name} is {kind} above zero; got {value!r}")
+    return value

@@ -48,20 +48,38 @@ def encode(value: object, path: str = "$.state") -> bytes:
     """
     try:
         encoded = _encoder.encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        _find(value, path, 1)
+        raise StateError(path, f"cannot be stored as JSON: {error}") from error
+    check(value, encoded, path)
+    return encoded
+
+
+def check(value: object, encoded: bytes, path: str = "$.state") -> None:
+    """Refuses what would not come back the same from the JSON that msgspec made of it.
+
+    Args:
+        value: What was encoded.
+        encoded: Its JSON, as `msgspec.json` encodes it.
+        path: Where the value stands in the session, for the error.
+
+    Raises:
+        StateError: As `encode` raises it.
+    """
+    try:
         if (
             _decoder.decode(encoded) == value
             and encoded.count(b"[") + encoded.count(b"{") <= MAX_DEPTH
             and _AS_LONG_AS_MAX_INTEGER not in encoded.translate(_DIGITS_AS_ZERO)
         ):
-            return encoded
+            return
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
-        _check(value, path, 1)
+        _find(value, path, 1)
         raise StateError(path, f"cannot be stored as JSON: {error}") from error
-    _check(value, path, 1)
-    return encoded
+    _find(value, path, 1)
 
 
-def _check(value: object, path: str, depth: int) -> None:
+def _find(value: object, path: str, depth: int) -> None:
     """Raises `StateError` for the first value that JSON cannot hold."""
     if depth > MAX_DEPTH:
         raise StateError(path, f"nested deeper than {MAX_DEPTH} levels")
@@ -70,10 +88,10 @@ def _check(value: object, path: str, depth: int) -> None:
             if not isinstance(key, str):
                 raise StateError(path, f"the key {key!r} is {_kind(key)}; keys in JSON are str")
             _check_leaf(key, f"{path} (key {key!r})")
-            _check(item, f"{path}.{key}" if key.isidentifier() else f"{path}[{key!r}]", depth + 1)
+            _find(item, f"{path}.{key}" if key.isidentifier() else f"{path}[{key!r}]", depth + 1)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            _check(item, f"{path}[{index}]", depth + 1)
+            _find(item, f"{path}[{index}]", depth + 1)
     else:
         _check_leaf(value, path)
 

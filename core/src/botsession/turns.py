@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import Hashable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -13,7 +15,7 @@ from botsession.session import StateT
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from botsession.keeper import Keeper
+    from botsession.keeper import Beginning, Keeper
     from botsession.session import Session
 
 
@@ -24,13 +26,14 @@ class Turn(Generic[StateT]):
     """
 
     __slots__ = (
-        "_before",
+        "_beginning",
         "_destroyed",
-        "_expected",
+        "_destroying",
+        "_ended",
         "_keeper",
         "_line",
+        "_outer",
         "_saving",
-        "_session",
         "running",
         "session_id",
     )
@@ -40,45 +43,68 @@ class Turn(Generic[StateT]):
         self.running = False
         self._keeper = keeper
         self._line = line
-        self._saving = asyncio.Lock()
+        self._beginning: Beginning[StateT]
+        self._outer: tuple[Turn[Any], ...] = ()
         self._destroyed = False
+        self._destroying: asyncio.Lock | None = None
+        self._saving = False
+        self._ended: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Session[StateT]:
         check_session_id(self.session_id)
-        outer = _turns_around()
-        if any(turn.session_id == self.session_id and turn._line is self._line for turn in outer):
-            raise NestedTurnError(
-                f"a turn of session {self.session_id!r} is running already and would wait for itself; "
-                "use its session, or begin the turn after it has ended"
-            )
-        await self._line.enter(self)
+        outer = _around.get()
+        if outer:
+            outer = tuple(turn for turn in outer if turn.running)
+            self._line.check_outside(self, outer)
+            self._outer = outer
+        if not self._line.enter_at_once(self):
+            await self._line.wait(self)
         try:
-            self._session, self._expected = await self._keeper.begin(self.session_id)
-            self._before = self._keeper.snapshot(self._session)
+            self._beginning = beginning = await self._keeper.begin(self.session_id)
         except BaseException:
             self._line.leave(self)
             raise
-        self._session._turn = self
+        beginning.session._turn = self
         self.running = True
         _around.set((*outer, self))
-        return self._session
+        return beginning.session
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        _around.set(self._outer)
         try:
-            async with self._saving:
-                if kind is None and not self._destroyed:
-                    await self._keeper.end(self._session, self._expected, self._before)
+            if self._destroying is not None:
+                async with self._destroying:
+                    pass
+            self._saving = True
+            if kind is None and not self._destroyed:
+                await self._keeper.end(self._beginning)
+            else:
+                await self._keeper.abandon(self._beginning)
         finally:
             self.running = False
             self._line.leave(self)
+            if self._ended is not None:
+                self._ended.set_result(None)
 
-    async def destroy(self) -> None:
-        """Removes the session; the turn then saves nothing."""
-        async with self._saving:
+    async def destroy(self) -> bool:
+        """Removes the session, and the turn saves nothing; returns `False` if it was saving and has ended now."""
+        if self._saving:
+            self._ended = self._ended or asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._ended)
+            return False
+        self._destroying = self._destroying or asyncio.Lock()
+        async with self._destroying:
             await self._keeper.destroy(self.session_id)
             self._destroyed = True
+        return True
+
+    @property
+    def lease_lost(self) -> bool:
+        """Whether the turn has lost the session's lease, so that it cannot save."""
+        hold = self._beginning.hold
+        return hold is not None and hold.lost
 
     def check_running(self) -> None:
         """Raises `TurnEndedError` once the turn has ended."""
@@ -96,69 +122,79 @@ class Turn(Generic[StateT]):
 _around: ContextVar[tuple[Turn[Any], ...]] = ContextVar("botsession_turns", default=())
 
 
-def _turns_around() -> tuple[Turn[Any], ...]:
-    """Returns the turns that are running around the caller, in this task or one from which it was started."""
-    return tuple(turn for turn in _around.get() if turn.running)
-
-
 class Line(Generic[StateT]):
-    """Who waits for which session, in order of arrival; holds nothing of a session that nobody waits for."""
+    """Who waits for which session, in order of arrival; holds nothing of a session that is in no turn.
 
-    def __init__(self) -> None:
-        self._places: dict[str, _Place[StateT]] = {}
+    Args:
+        exclusive: Whether turns of one session wait for each other; otherwise they run side by side.
+    """
+
+    def __init__(self, *, exclusive: bool) -> None:
+        self._exclusive = exclusive
+        self._running: dict[Hashable, Turn[StateT]] = {}
+        self._waiting: dict[Hashable, deque[tuple[Turn[StateT], asyncio.Future[None]]]] = {}
         self._emptied: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._running)
 
-    async def enter(self, turn: Turn[StateT]) -> None:
+    def check_outside(self, turn: Turn[StateT], outer: tuple[Turn[Any], ...]) -> None:
+        """Raises `NestedTurnError` for a turn that would wait for one of those that are running around it."""
+        if self._exclusive and any(each.session_id == turn.session_id and each._line is self for each in outer):
+            raise NestedTurnError(
+                f"a turn of session {turn.session_id!r} is running already and would wait for itself; "
+                "use its session, or begin the turn after it has ended"
+            )
+
+    def enter_at_once(self, turn: Turn[StateT]) -> bool:
+        """Lets the turn in if nobody is in one; returns whether it is."""
+        key = self._key(turn)
+        if key in self._running:
+            return False
+        self._running[key] = turn
+        return True
+
+    async def wait(self, turn: Turn[StateT]) -> None:
         """Waits until it is the turn's turn."""
-        place = self._places.get(turn.session_id)
-        if place is None:
-            place = self._places[turn.session_id] = _Place()
-        place.users += 1
+        let_in: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(self._key(turn), deque()).append((turn, let_in))
         try:
-            await place.lock.acquire()
+            await let_in
         except BaseException:
-            self._forget(turn.session_id, place)
+            if let_in.done() and not let_in.cancelled():
+                self.leave(turn)
             raise
-        place.first = turn
 
     def leave(self, turn: Turn[StateT]) -> None:
         """Lets the next one in."""
-        place = self._places[turn.session_id]
-        place.first = None
-        place.lock.release()
-        self._forget(turn.session_id, place)
+        key = self._key(turn)
+        waiting = self._waiting.get(key)
+        while waiting:
+            following, let_in = waiting.popleft()
+            if not let_in.done():
+                self._running[key] = following
+                let_in.set_result(None)
+                return
+        if waiting is not None:
+            del self._waiting[key]
+        del self._running[key]
+        if self._emptied is not None and not self._running:
+            self._emptied.set_result(None)
+            self._emptied = None
 
     def running(self, session_id: str) -> Turn[StateT] | None:
-        """Returns the turn that this session is in."""
-        place = self._places.get(session_id)
-        return None if place is None else place.first
+        """Returns the turn that this session is in, where turns of one session wait for each other."""
+        return self._running.get(session_id)
 
     def is_around(self) -> bool:
         """Tells whether one of these turns is running around the caller."""
-        return any(turn._line is self for turn in _turns_around())
+        return any(turn.running and turn._line is self for turn in _around.get())
 
     async def empty(self) -> None:
-        """Waits until nobody has a place any more."""
-        while self._places:
+        """Waits until no turn is running any more."""
+        while self._running:
             self._emptied = self._emptied or asyncio.get_running_loop().create_future()
             await asyncio.shield(self._emptied)
 
-    def _forget(self, session_id: str, place: _Place[StateT]) -> None:
-        place.users -= 1
-        if not place.users:
-            del self._places[session_id]
-            if not self._places and self._emptied is not None:
-                self._emptied.set_result(None)
-                self._emptied = None
-
-
-class _Place(Generic[StateT]):
-    __slots__ = ("first", "lock", "users")
-
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.users = 0
-        self.first: Turn[StateT] | None = None
+    def _key(self, turn: Turn[StateT]) -> Hashable:
+        return turn.session_id if self._exclusive else turn

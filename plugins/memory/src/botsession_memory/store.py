@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from cachetools import Cache, TLRUCache
@@ -15,6 +17,7 @@ from botsession import (
     ConfigError,
     CorruptSessionError,
     Finding,
+    Held,
     Lifetime,
     Minutes,
     ScanPage,
@@ -24,13 +27,14 @@ from botsession import (
     utc_now,
 )
 from botsession.ids import check_session_id
+from botsession.leases import Lease
 from botsession_memory.diagnosis import diagnose
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from botsession import Replacement, Restoration, SessionInfo, StoredSession
+    from botsession import Claim, Replacement, Restoration, SessionInfo, StoredSession
 
 _PAGE: Final = 1000
 _logger = logging.getLogger("botsession.memory")
@@ -72,11 +76,13 @@ class MemorySessionStore:
             raise ConfigError(f"max_size is a number of sessions above zero; got {max_size}")
         self.lifetime = Lifetime(expires_in, max_lifetime=max_lifetime, clock=clock)
         self._entries = _Entries(max_size, self.lifetime)
+        self._name = f"MemorySessionStore(max_size={max_size})"
+        self._leases: defaultdict[str, Lease] = defaultdict(Lease)
         self._listed: list[str] | None = None
         self._open = False
 
     def __repr__(self) -> str:
-        return f"MemorySessionStore(max_size={self._entries.maxsize})"
+        return self._name
 
     @property
     def evictions(self) -> int:
@@ -107,9 +113,25 @@ class MemorySessionStore:
     async def replace(self, session_id: str, session: StoredSession, *, expected: str | None) -> None:
         self._replace(session_id, self._entry(session_id, session), expected)
 
+    async def lease_many(self, claims: Sequence[Claim]) -> list[StoredSession | Held | StoreError | None]:
+        for claim in claims:
+            self._check(claim.session_id)
+        return [self._claim(claim) for claim in claims]
+
+    async def renew_lease(self, session_id: str, holder: str, ttl: float) -> bool:
+        self._check(session_id)
+        lease = self._leases.get(session_id)
+        return lease is not None and lease.renew(holder, time.monotonic(), ttl=ttl)
+
+    async def release_leases(self, holders: Mapping[str, str]) -> None:
+        for session_id in holders:
+            self._check(session_id)
+        for session_id, holder in holders.items():
+            self._release(session_id, holder)
+
     async def touch(self, session_id: str, expires_at: datetime | None) -> bool:
         self._check(session_id)
-        entry = self._entries.get(session_id)
+        entry = self._entries.find(session_id)
         if entry is None:
             return False
         raw = records.renew(entry.raw, expires_at=expires_at, last_activity=self.lifetime.now())
@@ -147,7 +169,7 @@ class MemorySessionStore:
             self._check(replacement.session.id)
         entries = [self._entry(replacement.session.id, replacement.session) for replacement in replacements]
         return [
-            self._outcome(replacement.session.id, entry, replacement.expected)
+            self._outcome(replacement.session.id, entry, replacement.expected, replacement.holder)
             for entry, replacement in zip(entries, replacements, strict=True)
         ]
 
@@ -186,34 +208,61 @@ class MemorySessionStore:
     def _info(self, session_id: str) -> SessionInfo | CorruptSessionError | None:
         entry = self._entries.peek(session_id)
         try:
-            return entry and records.decode_info(entry.raw, session_id, store=repr(self), size=len(entry.raw))
+            return entry and records.decode_info(entry.raw, session_id, store=self._name, size=len(entry.raw))
         except CorruptSessionError as error:
             return error
 
     def _read(self, session_id: str) -> StoredSession | None:
-        entry = self._entries.get(session_id)
-        return None if entry is None else records.decode(entry.raw, session_id, store=repr(self))
+        entry = self._entries.find(session_id)
+        return None if entry is None else records.decode(entry.raw, session_id, store=self._name)
 
     def _replace(self, session_id: str, entry: _Entry, expected: str | StoredSession | SessionInfo | None) -> None:
-        stored = self._entries.get(session_id)
-        if stored is None:
-            unchanged = expected is None
-        elif expected is None or isinstance(expected, str):
-            unchanged = expected is not None and records.has_version(stored.raw, expected)
-        else:
-            unchanged = records.is_untouched(stored.raw, expected)
-        if not unchanged:
-            raise SessionConflictError(session_id)
-        self._entries.put(session_id, entry)
+        with self._entries.timer:  # one moment for all of it
+            stored = self._entries.find(session_id)
+            if stored is None:
+                unchanged = expected is None
+            elif expected is None or isinstance(expected, str):
+                unchanged = expected is not None and records.has_version(stored.raw, expected)
+            else:
+                unchanged = records.is_untouched(stored.raw, expected)
+            if not unchanged:
+                raise SessionConflictError(session_id)
+            self._entries.put(session_id, entry)
 
     def _outcome(
-        self, session_id: str, entry: _Entry, expected: str | StoredSession | SessionInfo | None
+        self,
+        session_id: str,
+        entry: _Entry,
+        expected: str | StoredSession | SessionInfo | None,
+        holder: str | None = None,
     ) -> SessionConflictError | None:
+        lease = None if holder is None else self._leases.get(session_id)
+        if holder is not None and lease is not None and lease.is_held_by_another(holder, time.monotonic()):
+            return SessionConflictError(session_id)
         try:
             self._replace(session_id, entry, expected)
         except SessionConflictError as error:
             return error
+        if holder is not None:
+            self._release(session_id, holder)
         return None
+
+    def _claim(self, claim: Claim) -> StoredSession | Held | StoreError | None:
+        lease = self._leases[claim.session_id]
+        seconds = lease.claim(claim.holder, time.monotonic(), ttl=claim.ttl, again=claim.again)
+        if seconds is not None:
+            return Held(seconds)
+        try:
+            return self._read(claim.session_id)
+        except CorruptSessionError as error:
+            return error
+
+    def _release(self, session_id: str, holder: str) -> None:
+        lease = self._leases[session_id]
+        now = time.monotonic()
+        lease.release(holder, now)
+        if lease.is_over(now):
+            del self._leases[session_id]
 
     def _entry(self, session_id: str, session: StoredSession) -> _Entry:
         """Returns what to store of a session that is written now."""
@@ -240,12 +289,20 @@ class _Entries(TLRUCache[str, _Entry]):
         )
         self.evictions = 0
 
+    def find(self, session_id: str) -> _Entry | None:
+        """Returns an entry, which is the most recently used then; `None` where it is absent or expired."""
+        try:
+            return self[session_id]
+        except KeyError:
+            return None
+
     def put(self, session_id: str, entry: _Entry) -> None:
         """Stores an entry in the place of another; where its deadline has passed, none of them stays."""
-        if entry.deadline > self.timer():
-            self[session_id] = entry
-        else:  # before its version 8, cachetools would keep the old one
-            self.pop(session_id, None)
+        with self.timer as now:
+            if entry.deadline > now:
+                self[session_id] = entry
+            else:  # before its version 8, cachetools would keep the old one
+                self.pop(session_id, None)
 
     def all_ids(self) -> Iterator[str]:
         """Returns the ids of all entries, expired ones too; asks no clock for each of them."""

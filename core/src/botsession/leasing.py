@@ -1,0 +1,192 @@
+"""Waiting for the leases of sessions, holding them while turns run, and giving them up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from typing import TYPE_CHECKING, Final, Protocol
+
+from botsession.errors import LeaseTimeoutError, StoreError
+from botsession.gathering import Gathering
+from botsession.lifetime import new_version
+from botsession.protocol import (
+    Claim,
+    Held,
+    SessionStore,
+    StoredSession,
+    SupportsBulk,
+    SupportsLease,
+    SupportsReplace,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+FIRST_PAUSE: Final = 0.005
+"""Seconds after which a lease is asked for a second time."""
+
+PAUSE_GROWTH: Final = 1.4
+"""How much longer each pause is than the one before, so that a long wait costs few calls."""
+
+LONGEST_PAUSE: Final = 1.0
+
+_PLACE_SECONDS: Final = 1.0
+"""How long, beyond the next pause, a place in the queue is kept for one who may be slow or gone."""
+
+_logger = logging.getLogger("botsession")
+
+
+class LeasingStore(SessionStore, SupportsReplace, SupportsBulk, SupportsLease, Protocol):
+    """A store whose leases can be used."""
+
+
+def is_leasing(store: SessionStore) -> bool:
+    """Tells whether a store has leases, and the powers that they need."""
+    return isinstance(store, SupportsLease) and isinstance(store, SupportsBulk) and isinstance(store, SupportsReplace)
+
+
+class Hold:
+    """One turn's hold of a lease.
+
+    Attributes:
+        session_id: The session.
+        holder: The turn's own name.
+        until: Until when it holds, by `time.monotonic`.
+    """
+
+    __slots__ = ("_leasing", "holder", "session_id", "until")
+
+    def __init__(self, leasing: Leasing, session_id: str) -> None:
+        self.session_id = session_id
+        self.holder = new_version()
+        self.until = -math.inf
+        self._leasing = leasing
+
+    @property
+    def lost(self) -> bool:
+        """Whether the lease has ended before the turn, so that another may have begun."""
+        return time.monotonic() >= self.until
+
+    async def release(self) -> None:
+        """Gives the lease up."""
+        self.forget()
+        await self._leasing.release(self)
+
+    async def abandon(self) -> None:
+        """Gives the lease up after a failure; if that fails too, the lease ends by itself."""
+        with contextlib.suppress(StoreError):
+            await self.release()
+
+    def forget(self) -> None:
+        """Takes note that the lease was given up when the session was stored."""
+        self._leasing.holds.discard(self)
+
+
+class Leasing:
+    """The leases that the turns of one `Sessions` hold.
+
+    Who waits for a lease asks again after pauses that grow with the time it has waited: a wait of a second costs about
+    a dozen calls, each further second one.
+
+    Args:
+        store: Where the leases are.
+        ttl: For how many seconds a lease is taken; it is renewed when a third of them has passed.
+        wait: How many seconds to wait for one.
+
+    Attributes:
+        holds: What is held at present.
+        release: Gives one up.
+    """
+
+    def __init__(self, store: LeasingStore, *, ttl: float, wait: float) -> None:
+        self._store = store
+        self._ttl = ttl
+        self._wait = wait
+        self._claim: Callable[[Claim], Awaitable[StoredSession | Held | None]] = Gathering(
+            self._claim_one, store.lease_many
+        )
+        self.release: Callable[[Hold], Awaitable[None]] = Gathering(self._release_one, self._release_many)
+        self.holds: set[Hold] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._renewal: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def take(self, session_id: str) -> tuple[StoredSession | None, Hold]:
+        """Waits for the lease of a session; returns the session as it is then, and the hold.
+
+        Raises:
+            LeaseTimeoutError: Somebody else held it all the time.
+        """
+        hold = Hold(self, session_id)
+        try:
+            return await self._take(hold), hold
+        except BaseException:
+            await hold.abandon()
+            raise
+
+    async def _take(self, hold: Hold) -> StoredSession | None:
+        started = asked = time.monotonic()
+        pause = FIRST_PAUSE
+        while True:
+            outcome = await self._claim(Claim(hold.session_id, hold.holder, self._ttl, pause + _PLACE_SECONDS))
+            if not isinstance(outcome, Held):
+                hold.until = asked + self._ttl
+                self._hold(hold)
+                return outcome
+            left = started + self._wait - time.monotonic()
+            if left <= 0:
+                raise LeaseTimeoutError(
+                    f"session {hold.session_id!r} was in a turn elsewhere for all of {self._wait:g} s; "
+                    "try again later, or raise lease_wait"
+                )
+            await asyncio.sleep(min(pause, left, max(outcome.seconds, FIRST_PAUSE)))
+            pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE)
+            asked = time.monotonic()
+
+    async def _claim_one(self, claim: Claim) -> StoredSession | Held | None:
+        [outcome] = await self._store.lease_many([claim])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def _release_one(self, hold: Hold) -> None:
+        await self._store.release_leases({hold.session_id: hold.holder})
+
+    async def _release_many(self, holds: Sequence[Hold]) -> Sequence[None]:
+        await self._store.release_leases({hold.session_id: hold.holder for hold in holds})
+        return [None] * len(holds)
+
+    def _hold(self, hold: Hold) -> None:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # no turn of a loop that has ended goes on
+            self._loop, self._renewal = loop, None
+            self.holds.clear()
+        self.holds.add(hold)
+        if self._renewal is None:
+            self._renewal = loop.call_later(self._ttl / 3, self._renew_all, loop)
+
+    def _renew_all(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Renews the leases that were taken or renewed a while ago, and comes back as long as there are any."""
+        due = time.monotonic() + self._ttl * 3 / 4
+        for hold in self.holds:
+            if hold.until < due:
+                task = loop.create_task(self._renew(hold))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        self._renewal = loop.call_later(self._ttl / 3, self._renew_all, loop) if self.holds else None
+
+    async def _renew(self, hold: Hold) -> None:
+        asked = time.monotonic()
+        try:
+            renewed = await self._store.renew_lease(hold.session_id, hold.holder, self._ttl)
+        except StoreError as error:
+            _logger.warning("the lease of session %r could not be renewed: %s", hold.session_id, error)
+            return
+        if renewed:
+            hold.until = asked + self._ttl
+        elif hold in self.holds:
+            hold.until = -math.inf
+            _logger.warning("the lease of session %r was lost while its turn ran", hold.session_id)
