@@ -9,16 +9,20 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import warnings
 
 import backends
 import pytest
 
 from botsession import Sessions
+from botsession.protocol import powers
 from botsession.testing import ManualClock
 
 SECONDS = 20
 """Far longer than anything here takes, far shorter than a lease that nobody gave back would be waited for."""
+
+LEASE = {"lease_ttl": 20 * SECONDS, "lease_wait": 20 * SECONDS}
 
 MOST_AWAITS = 200
 WHILE_WAITING, WHEN_ANSWERED = "while waiting", "when answered"
@@ -138,9 +142,9 @@ def backend(request, tmp_path):
 async def opened(backend, clock):
     """Gives two that share a backend as two processes do, or twice the same where nobody can share it."""
     async with contextlib.AsyncExitStack() as stack:
-        one = await stack.enter_async_context(Sessions(backend, clock=clock))
+        one = await stack.enter_async_context(Sessions(backend, clock=clock, **LEASE))
         lasts = backend["driver"] in backends.LASTING
-        yield one, await stack.enter_async_context(Sessions(backend, clock=clock)) if lasts else one
+        yield one, await stack.enter_async_context(Sessions(backend, clock=clock, **LEASE)) if lasts else one
 
 
 def bounded(coroutine):
@@ -198,6 +202,37 @@ def test_a_turn_cancelled_at_any_await(backend, action, moment, known):
     assert bounded(main()) > 0
 
 
+@pytest.mark.parametrize("backend", backends.LASTING, indirect=True)
+@pytest.mark.parametrize("moment", [WHILE_WAITING, WHEN_ANSWERED])
+def test_a_turn_that_waits_for_another_process_cancelled_at_any_await(backend, moment):
+    """Who gave up is in nobody's way."""
+
+    async def main():
+        async with opened(backend, None) as (here, there):
+            if "lease" not in powers(here.store):
+                pytest.skip("without leases nobody waits for another process")
+            for at in range(MOST_AWAITS):
+                session_id = f"cancelled:{at}"
+                async with asyncio.timeout(SECONDS):
+                    async with there.turn(session_id) as session:
+                        await add("first")(session)
+                        waiting = asyncio.create_task(interrupted(turn(here, session_id, "cut"), at, moment))
+                        await asyncio.wait([waiting], timeout=0.02)
+                    reached = await waiting
+                    await update(there, session_id, "there")
+                    await update(here, session_id, "here")
+                assert await state_of(here, session_id) in (
+                    tokens("first", "there", "here"),
+                    tokens("first", "cut", "there", "here"),
+                )
+                if not reached:
+                    break
+            else:
+                raise AssertionError("the turn does not end")
+
+    bounded(main())
+
+
 @pytest.mark.parametrize("moment", [WHILE_WAITING, WHEN_ANSWERED])
 def test_destroying_cancelled_at_any_await(backend, moment):
     async def main():
@@ -224,7 +259,7 @@ def test_opening_cancelled_at_any_await(backend, moment):
 
     async def main():
         for at in range(MOST_AWAITS):
-            sessions = Sessions(backend)
+            sessions = Sessions(backend, **LEASE)
             reached = await interrupted(sessions.init(), at, moment)
             async with asyncio.timeout(SECONDS):
                 async with sessions:
@@ -274,13 +309,13 @@ def test_an_event_loop_that_ends_in_the_middle_of_turns(backend, same):
                 assert found == ["cut"] * (len(found) - 1) + ["next"]
                 assert (await state_of(sessions, each)) == tokens(*found)
 
-    sessions = Sessions(backend)
+    sessions = Sessions(backend, **LEASE)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # Python's own word on a loop that ends before its connections
         asyncio.run(first(sessions))
         running.clear()
         if not same:
-            sessions = Sessions(backend)
+            sessions = Sessions(backend, **LEASE)
         asyncio.run(second(sessions))
         del sessions
         gc.collect()
@@ -289,6 +324,7 @@ def test_an_event_loop_that_ends_in_the_middle_of_turns(backend, same):
 TALKING = """
 import asyncio, json, sys
 from botsession import Sessions
+from botsession.protocol import powers
 
 async def bot(sessions, number):
     for count in range(10**6):
@@ -314,16 +350,19 @@ except KeyboardInterrupt:
 def test_ctrl_c_loses_nothing_that_was_acknowledged(backend):
     command = [sys.executable, "-W", "error", "-c", TALKING, json.dumps(backend)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        too_late = threading.Timer(5 * SECONDS, process.kill)
+        too_late.start()
         lines = [process.stdout.readline() for _ in range(40)]
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=60)
-    lines += output.splitlines(keepends=True)
-    assert lines.pop() == "interrupted\n", errors
+        lines += process.stdout.readlines()
+        errors = process.stderr.read()
+        too_late.cancel()
     assert errors == ""
+    assert lines.pop() == "interrupted\n"
     acknowledged = [line.split() for line in lines]
 
     async def check():
-        async with asyncio.timeout(SECONDS), Sessions(backend) as sessions:
+        async with asyncio.timeout(SECONDS), Sessions(backend, **LEASE) as sessions:
             for number in range(4):
                 await sessions.update(f"ctrl-c:{number}", add("next"))
                 state = await state_of(sessions, f"ctrl-c:{number}")
