@@ -71,4 +71,4 @@ class TestMirrorLedByTheNew(MirrorSuite):
 
     async def corrupt(self, store, session_id):
         with Redis.from_url(servers.redis_url()) as client:
-            client.set(f"{store._new._key_prefix}{session_id}", b'{"version":"00')
+            client.set(store._new._keys.session(session_id), b'{"version":"00')

@@ -16,7 +16,7 @@ class TestRedis(StoreContract):
 
     async def corrupt(self, store, session_id):
         with Redis.from_url(servers.redis_url()) as client:
-            client.set(f"{store._key_prefix}{session_id}", b'{"version":"00')
+            client.set(store._keys.session(session_id), b'{"version":"00')
 
     def unreachable(self, secret):
         return {"url": f"redis://:{secret}@127.0.0.1:{servers.free_port()}", "timeout": 1}

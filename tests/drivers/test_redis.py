@@ -50,7 +50,7 @@ async def everything(store, prefix="", limit=None):
 
 
 def key_of(store, session_id=ID):
-    return store._key_prefix + session_id
+    return store._keys.session(session_id).decode()
 
 
 async def milliseconds_left(store, client):

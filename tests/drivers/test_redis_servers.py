@@ -91,7 +91,7 @@ def test_passwords():
 
 
 def test_an_acl_user_with_few_rights():
-    rights = "+get +getrange +set +unlink +evalsha +eval +scan +ping"
+    rights = "+get +getrange +set +unlink +evalsha +eval +time +type +rename +persist +scan +ping"
 
     async def main(port):
         async with Redis(port=port) as admin:

@@ -106,7 +106,7 @@ class Link:
 
     async def run(self, script: Script, calls: Sequence[Call], *, again: bool = True) -> list[Any]:
         """Runs a script for many sessions: for each what it returned, or an error."""
-        size = 1 if isinstance(self._client, RedisCluster) else CALLS_AT_ONCE
+        size = 1 if self.is_cluster() else CALLS_AT_ONCE
         batches = [calls[start : start + size] for start in range(0, len(calls), size)]
         replies = await self.send_all([script.by_digest(batch) for batch in batches], again=again)
         unknown = [index for index, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
@@ -117,6 +117,10 @@ class Link:
         for batch, reply in zip(batches, replies, strict=True):
             outcomes += reply if isinstance(reply, list) else [reply] * len(batch)
         return outcomes
+
+    def is_cluster(self) -> bool:
+        """Tells whether the keys of one script must lie together."""
+        return isinstance(self._client, RedisCluster)
 
     def nodes(self) -> dict[str, Any]:
         """Returns the client under an empty name, or each primary of a cluster under its own."""

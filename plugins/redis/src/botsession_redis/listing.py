@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 from botsession import CorruptSessionError, Lifetime, ScanPage, SessionInfo, StoreError, records
@@ -21,11 +22,14 @@ _ID: Final = re.compile(rb',"id":("(?:[^"\\]|\\.)+")')
 class Listing:
     """Lists the sessions of one store."""
 
-    def __init__(self, link: Link, lifetime: Lifetime, key_prefix: str, store: str) -> None:
+    def __init__(
+        self, link: Link, lifetime: Lifetime, key_prefix: str, store: str, is_of_a_session: Callable[[bytes], bool]
+    ) -> None:
         self._link = link
         self._lifetime = lifetime
         self._key_prefix = key_prefix
         self._store = store
+        self._is_of_a_session = is_of_a_session
 
     async def page(self, prefix: str, after: str | None, limit: int | None) -> ScanPage:
         """Lists one page of sessions.
@@ -44,7 +48,7 @@ class Listing:
         if step is None:
             raise StoreError(f"the cluster has changed since {after!r} was given; begin the scan again")
         found, cursor, node = step
-        keys = list(dict.fromkeys(found))
+        keys = [key for key in dict.fromkeys(found) if self._is_of_a_session(key)]
         commands = ((("GETRANGE", key, 0, HEADER_BYTES - 1), ("STRLEN", key)) for key in keys)
         replies = await self._link.send_all([command for pair in commands for command in pair])
         outcomes = (self._outcome(*each) for each in zip(keys, replies[::2], replies[1::2], strict=True))

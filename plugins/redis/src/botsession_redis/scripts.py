@@ -12,28 +12,33 @@ from typing import Final
 
 Argument = bytes | str | int
 Call = tuple[Argument, ...]
-"""The key of one session, then the script's arguments for it."""
+"""The keys of one session, then the script's arguments for it."""
 
 
 class Script:
-    """A script, and the commands that call it for one or more sessions."""
+    """A script, and the commands that call it for one or more sessions.
 
-    def __init__(self, text: str) -> None:
+    Args:
+        text: Lua.
+        keys: How many keys it has for each session.
+    """
+
+    def __init__(self, text: str, *, keys: int = 1) -> None:
         self._text = text
         self._digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        self._keys = keys
 
     def by_digest(self, calls: Sequence[Call]) -> Call:
         """Returns the command that calls the script if the server has it."""
-        return ("EVALSHA", self._digest, *_flat(calls))
+        return ("EVALSHA", self._digest, *self._flat(calls))
 
     def by_text(self, calls: Sequence[Call]) -> Call:
         """Returns the command that calls the script and has the server keep it."""
-        return ("EVAL", self._text, *_flat(calls))
+        return ("EVAL", self._text, *self._flat(calls))
 
-
-def _flat(calls: Sequence[Call]) -> list[Argument]:
-    keys = [call[0] for call in calls]
-    return [len(keys), *keys, *(argument for call in calls for argument in call[1:])]
+    def _flat(self, calls: Sequence[Call]) -> list[Argument]:
+        keys = [key for call in calls for key in call[: self._keys]]
+        return [len(keys), *keys, *(argument for call in calls for argument in call[self._keys :])]
 
 
 READ: Final = Script("""
@@ -45,26 +50,139 @@ return found
 """)
 """Reads; unlike MGET it does not take a key that holds no string for an absent one. No arguments."""
 
-REPLACE: Final = Script("""
+_LEASES: Final = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function load(key)
+  local places = {}
+  for name, ends in string.gmatch(redis.call('GET', key) or '', '([^:;]*):(%d+);') do
+    places[#places + 1] = {name = name, ends = tonumber(ends)}
+  end
+  local lease = table.remove(places, 1) or {name = '', ends = 0}
+  lease.held = lease.name ~= '' and lease.ends > now
+  return lease, places
+end
+
+local function save(key, lease, queue)
+  local text, last = lease.name .. ':' .. string.format('%.0f', lease.ends) .. ';', lease.ends
+  for _, place in ipairs(queue) do
+    text = text .. place.name .. ':' .. string.format('%.0f', place.ends) .. ';'
+    last = math.max(last, place.ends)
+  end
+  if last > now then
+    redis.call('SET', key, text, 'PX', string.format('%.0f', last - now))
+  else
+    redis.call('UNLINK', key)
+  end
+end
+
+local function without(queue, holder)
+  local others = {}
+  for _, place in ipairs(queue) do
+    if place.name ~= holder and place.ends > now then others[#others + 1] = place end
+  end
+  return others
+end
+
+local function release(key, holder)
+  local lease, queue = load(key)
+  if lease.name == holder then lease = {name = '', ends = 0} end
+  save(key, lease, without(queue, holder))
+end
+"""
+"""The lease of a session is a text, `holder:until;` and then for each who waits `holder:until;`, in milliseconds."""
+
+LEASE: Final = Script(
+    _LEASES
+    + """
+local outcomes = {}
+for i = 1, #KEYS, 2 do
+  local key, holder, ttl, again = KEYS[i + 1], unpack(ARGV, (i - 1) / 2 * 3 + 1, (i - 1) / 2 * 3 + 3)
+  local ends = now + ttl
+  local free_in
+  if not redis.call('SET', key, holder .. ':' .. string.format('%.0f', ends) .. ';', 'NX', 'PX', ttl) then
+    local lease, queue = load(key)
+    local waiting, mine = {}, nil
+    for _, place in ipairs(queue) do
+      if place.name == holder then mine = place end
+      if place.name == holder or place.ends > now then waiting[#waiting + 1] = place end
+    end
+    if lease.held and lease.name ~= holder then
+      free_in = lease.ends - now
+    elseif waiting[1] and waiting[1] ~= mine then
+      free_in = waiting[1].ends - now
+    end
+    if free_in then
+      mine = mine or {name = holder}
+      if not mine.ends then waiting[#waiting + 1] = mine end
+      mine.ends = now + again
+      save(key, lease, waiting)
+    else
+      save(key, {name = holder, ends = ends}, without(waiting, holder))
+    end
+  end
+  outcomes[#outcomes + 1] = free_in or redis.pcall('GET', KEYS[i])
+end
+return outcomes
+""",
+    keys=2,
+)
+"""Takes leases and reads: what is stored, or, as a number, in how many milliseconds the lease may be free.
+
+Keys: the session, its lease. Arguments: the holder; for how many milliseconds; within how many it asks again.
+"""
+
+RENEW: Final = Script(
+    _LEASES
+    + """
+local lease, queue = load(KEYS[1])
+if not lease.held or lease.name ~= ARGV[1] then return {0} end
+lease.ends = now + ARGV[2]
+save(KEYS[1], lease, queue)
+return {1}
+"""
+)
+"""Holds a lease longer: 1, or 0 where the holder has it no more. Key: the lease. Arguments: the holder; milliseconds."""
+
+RELEASE: Final = Script(
+    _LEASES
+    + """
+local outcomes = {}
+for i, key in ipairs(KEYS) do
+  release(key, ARGV[i])
+  outcomes[i] = 1
+end
+return outcomes
+"""
+)
+"""Gives up leases, or places in the queues. Key: the lease. Argument: the holder."""
+
+REPLACE: Final = Script(
+    _LEASES
+    + """
 local outcomes = {}
 local header = '^%s*{%s*"version"%s*:%s*"([^"]*)"%s*,%s*"expires_at"%s*:%s*"?([^",}%s]*)'
 local activity = '"?%s*,%s*"last_activity"%s*:%s*"([^"]*)"'
-for i, key in ipairs(KEYS) do
-  local expected, version, active, now, deadline, record = unpack(ARGV, 6 * i - 5, 6 * i)
+for i = 1, #KEYS, 2 do
+  local key, lease_key = KEYS[i], KEYS[i + 1]
+  local first = (i - 1) / 2 * 7 + 1
+  local expected, version, active, today, deadline, holder, record = unpack(ARGV, first, first + 6)
   local stored = redis.pcall('GET', key)
   local outcome
   if type(stored) == 'table' then
     outcome = stored
   else
     local found, ends = string.match(stored or '', header)
-    if stored and found and ends ~= 'null' and ends <= now then
+    if stored and found and ends ~= 'null' and ends <= today then
       stored, found = false, nil
     end
-    local _, _, last = string.match(stored or '', header .. activity)
+    local last = active ~= '' and select(3, string.match(stored or '', header .. activity))
+    local lease = holder ~= '' and load(lease_key)
     if (version ~= '' and found == version) or stored == record then
       outcome = 1
     elseif (expected == '' and stored) or (expected ~= '' and (found and '=' .. found) ~= expected)
-      or (active ~= '' and last ~= active) then
+      or (active ~= '' and last ~= active) or (lease and lease.held and lease.name ~= holder) then
       outcome = 0
     else
       if deadline == '' then
@@ -74,17 +192,34 @@ for i, key in ipairs(KEYS) do
       end
       outcome = outcome.err and outcome or 1
     end
+    if outcome == 1 and holder ~= '' then release(lease_key, holder) end
   end
-  outcomes[i] = outcome
+  outcomes[#outcomes + 1] = outcome
 end
 return outcomes
-""")
+""",
+    keys=2,
+)
 """Compare-and-set: 1 stored, 0 conflict. It may run twice: a record that is there already has been stored.
 
-Arguments: `=` and the expected version, or nothing where the session must be absent; the record's own version, or nothing
-where the record was stored before under it; the expected last activity as text, or nothing for any; now as text; the
-deadline in milliseconds, or nothing for never; the record.
+Keys: the session, its lease. Arguments: `=` and the expected version, or nothing where the session must be absent; the
+record's own version, or nothing where the record was stored before under it; the expected last activity as text, or nothing
+for any; now as text; the deadline in milliseconds, or nothing for never; who holds the lease and gives it up, or nothing; the
+record.
 """
+
+QUARANTINE: Final = Script(
+    """
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind == 'none' then return {0} end
+if kind == 'string' and redis.call('GET', KEYS[1]) ~= ARGV[1] then return {0} end
+redis.call('RENAME', KEYS[1], KEYS[2])
+redis.call('PERSIST', KEYS[2])
+return {1}
+""",
+    keys=2,
+)
+"""Puts aside what is unreadable, if it is still there: 1, or 0. Keys: the session, the new name. Argument: the bytes read."""
 
 TOUCH: Final = Script("""
 local stored = redis.call('GET', KEYS[1])

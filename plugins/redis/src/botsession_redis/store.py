@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -11,10 +11,12 @@ from redis.asyncio import Redis, RedisCluster
 
 from botsession import (
     ONE_YEAR,
+    Claim,
     Clock,
     ConfigError,
     CorruptSessionError,
     Finding,
+    Held,
     Lifetime,
     Minutes,
     Replacement,
@@ -28,9 +30,11 @@ from botsession import (
     utc_now,
 )
 from botsession.ids import check_session_id
+from botsession.lifetime import new_version
 from botsession_redis import scripts
 from botsession_redis.connecting import PoolMaker, address, pool_maker
 from botsession_redis.diagnosis import diagnose
+from botsession_redis.keys import Keys
 from botsession_redis.link import Client, Link
 from botsession_redis.listing import Listing
 
@@ -111,10 +115,10 @@ class RedisSessionStore:
         else:
             source = client
             server = f"redis behind the given {type(client).__name__}"
-        self._key_prefix = key_prefix
         self._name = f"RedisSessionStore({server}, key_prefix={key_prefix!r})"
         self._link = Link(source, server, store=self._name, timeout=timeout, limit=max_connections)
-        self._listing = Listing(self._link, self.lifetime, key_prefix, self._name)
+        self._keys = Keys(key_prefix, self._link.is_cluster)
+        self._listing = Listing(self._link, self.lifetime, key_prefix, self._name, self._keys.is_of_a_session)
 
     def __repr__(self) -> str:
         return self._name
@@ -151,6 +155,47 @@ class RedisSessionStore:
         if outcome is not None:
             raise outcome
 
+    async def lease_many(self, claims: Sequence[Claim]) -> list[StoredSession | Held | StoreError | None]:
+        calls = [
+            (*self._keys_of(claim.session_id), claim.holder, _ticks(claim.ttl), _ticks(claim.again)) for claim in claims
+        ]
+        outcomes: list[StoredSession | Held | StoreError | None] = []
+        for claim, reply in zip(claims, await self._link.run(scripts.LEASE, calls, again=False), strict=True):
+            if isinstance(reply, int):
+                outcomes.append(Held(reply / 1000))
+                continue
+            try:
+                outcomes.append(self._session(claim.session_id, reply))
+            except StoreError as error:
+                outcomes.append(error)
+        _check_any(outcomes)
+        return outcomes
+
+    async def renew_lease(self, session_id: str, holder: str, ttl: float) -> bool:
+        _, lease = self._keys_of(session_id)
+        [outcome] = await self._link.run(scripts.RENEW, [(lease, holder, _ticks(ttl))])
+        if isinstance(outcome, Exception):
+            raise self._link.explain(outcome)
+        return bool(outcome)
+
+    async def release_leases(self, holders: Mapping[str, str]) -> None:
+        calls = [(self._keys_of(session_id)[1], holder) for session_id, holder in holders.items()]
+        for outcome in await self._link.run(scripts.RELEASE, calls):
+            if isinstance(outcome, Exception):
+                raise self._link.explain(outcome)
+
+    async def quarantine(self, session_id: str) -> str | None:
+        key = self._key(session_id)
+        try:
+            await self.read(session_id)
+        except CorruptSessionError as error:
+            aside = self._keys.beside(key, f"corrupt-{self.lifetime.now():%Y%m%dT%H%M%SZ}-{new_version()}".encode())
+            [moved] = await self._link.run(scripts.QUARANTINE, [(key, aside, error.raw)])
+            if isinstance(moved, Exception):
+                raise self._link.explain(moved) from error
+            return f"the key {aside!r}" if moved else None
+        return None
+
     async def touch(self, session_id: str, expires_at: datetime | None) -> bool:
         key = self._key(session_id)
         until = "" if expires_at is None else _milliseconds(expires_at)
@@ -182,7 +227,7 @@ class RedisSessionStore:
         self._link.check_open()
         for replacement in replacements:
             records.check_pair(replacement.session.id, replacement.session)
-        calls = [self._replacement(replacement.session, replacement.expected) for replacement in replacements]
+        calls = [self._replacement(replacement) for replacement in replacements]
         return await self._carry_out([replacement.session.id for replacement in replacements], calls)
 
     async def restore_many(self, restorations: Sequence[Restoration]) -> list[SessionConflictError | StoreError | None]:
@@ -222,7 +267,12 @@ class RedisSessionStore:
     def _key(self, session_id: str) -> bytes:
         self._link.check_open()
         check_session_id(session_id)
-        return (self._key_prefix + session_id).encode()
+        return self._keys.session(session_id)
+
+    def _keys_of(self, session_id: str) -> tuple[bytes, bytes]:
+        """Returns the keys of a session and of its lease."""
+        key = self._key(session_id)
+        return key, self._keys.lease(key)
 
     def _session(self, session_id: str, raw: Any) -> StoredSession | None:
         if raw is None:
@@ -232,30 +282,32 @@ class RedisSessionStore:
         session = records.decode(raw, session_id, store=self._name)
         return None if self.lifetime.expired(session.expires_at) else session
 
-    def _replacement(self, session: StoredSession, expected: str | None) -> scripts.Call:
+    def _replacement(self, replacement: Replacement) -> scripts.Call:
+        session, expected = replacement.session, replacement.expected
         self.lifetime.stamp(session)
         return (
-            self._key(session.id),
+            *self._keys_of(session.id),
             "" if expected is None else f"={expected}",
             session.version,
             "",
-            *self._told(session),
+            *self._told(session, session.last_activity, replacement.holder or ""),
         )
 
     def _restoration(self, restoration: Restoration) -> scripts.Call:
         over = restoration.over
         return (
-            self._key(restoration.session.id),
+            *self._keys_of(restoration.session.id),
             "" if over is None else f"={over.version}",
             "",
             "" if over is None else records.moment(over.last_activity),
-            *self._told(restoration.session),
+            *self._told(restoration.session, self.lifetime.now(), ""),
         )
 
-    def _told(self, session: StoredSession) -> scripts.Call:
+    def _told(self, session: StoredSession, now: datetime, holder: str) -> scripts.Call:
         return (
-            records.moment(self.lifetime.now()),
+            records.moment(now),
             "" if session.expires_at is None else _milliseconds(session.expires_at),
+            holder,
             records.encode(session),
         )
 
@@ -273,6 +325,10 @@ def _check_any(outcomes: Sequence[object]) -> None:
     first = next(iter(outcomes), None)
     if isinstance(first, StoreUnavailableError) and all(isinstance(each, StoreUnavailableError) for each in outcomes):
         raise first
+
+
+def _ticks(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
 
 
 def _milliseconds(moment: datetime) -> int:
