@@ -24,7 +24,7 @@ def test_killed_at_any_moment(*, driver, tmp_path, chance, seed, scale, figures)
         bots.go()
         for number in range(kills):
             name = living.pop(0)
-            wait_until(partial(bots.has_taken, name, chance.randint(0, 10)), bots)
+            wait_until(partial(bots.has_taken, name, chance.randint(0, 5)), bots)
             bots.processes[name].join(chance.uniform(0, 0.01))
             bots.processes[name].kill()
             living.append(f"r{number}")
@@ -64,7 +64,7 @@ def test_killed_at_every_call_of_the_system(before, step, after, tmp_path, figur
         calls += 1
     assert found == after
     assert outcomes == {before, after}
-    assert calls > 10, "not much has been tried; does the profiler see the calls?"
+    assert calls >= 5, "not much has been tried; does the profiler see the calls?"
     assert bool(purge(tmp_path)) == (step is not destroy), "whoever writes begins with a file of another name"
     figures(
         f"file, {step.__name__}: killed at each of its {calls} calls of the system; wholly done or not at all",

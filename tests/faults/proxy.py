@@ -1,0 +1,161 @@
+"""A TCP proxy that does to connections what networks do.
+
+Each connection has a trouble of its own, drawn when it is made. Whatever is cut is cut at a chosen byte, in one of the two
+directions: what came before has been passed on, and what comes after is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+import struct
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["none", "cut", "reset", "stall", "delay", "trickle"]
+Direction = Literal["up", "down"]
+
+_MANY = 65_536
+_FEW = 64
+_MOMENT = 0.002
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What becomes of a connection.
+
+    cut, reset: it ends by a FIN or by a RST. stall: nothing is passed on any more, and it stays open; after 0 bytes it is one
+    that was accepted and is never answered. delay: each piece of data is held back for `seconds`, and in the end the
+    connection is cut. trickle: a few bytes at a time are passed on, and in the end it is cut.
+
+    Attributes:
+        kind: Which of these.
+        direction: `up` is from the client to the server.
+        after: After how many bytes in that direction; never where `None`.
+        seconds: For how long data is held back.
+    """
+
+    kind: Kind = "none"
+    direction: Direction = "up"
+    after: int | None = None
+    seconds: float = 0.0
+
+
+Weather = Callable[[random.Random], Trouble]
+"""Chooses the trouble of a new connection."""
+
+
+def calm(chance: random.Random) -> Trouble:
+    """Chooses no trouble."""
+    return Trouble()
+
+
+class Proxy:
+    """Listens on a port of its own, and passes on to a server; `serve` runs in a thread, the rest is called from another.
+
+    Args:
+        server: The server's port on this machine.
+        chance: Where the troubles come from.
+
+    Attributes:
+        port: Where it listens.
+        seen: How many connections came to which trouble.
+    """
+
+    def __init__(self, server: int, chance: random.Random) -> None:
+        self.port = 0
+        self.seen: Counter[str] = Counter()
+        self._server = server
+        self._chance = chance
+        self._weather: Weather = calm
+        self._connections: set[asyncio.Task[None]] = set()
+        self._listens = threading.Event()
+
+    async def serve(self) -> None:
+        """Passes on until it is closed."""
+        self._loop = asyncio.get_running_loop()
+        self._closed = asyncio.Event()
+        listener = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = listener.sockets[0].getsockname()[1]
+        self._listens.set()
+        await self._closed.wait()
+        listener.close()
+        connections = list(self._connections)
+        self._cut()
+        await asyncio.gather(*connections, return_exceptions=True)
+        await asyncio.sleep(0)
+
+    def wait_for_it(self) -> None:
+        """Waits until it listens."""
+        assert self._listens.wait(30), "the proxy does not listen"
+
+    def close(self) -> None:
+        """Cuts all connections, and takes no more."""
+        self._loop.call_soon_threadsafe(self._closed.set)
+
+    def change(self, weather: Weather) -> None:
+        """Cuts all connections, and chooses the troubles of new ones in another way."""
+        self._weather = weather
+        self._loop.call_soon_threadsafe(self._cut)
+
+    def _cut(self) -> None:
+        for connection in self._connections:
+            connection.cancel()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = self._loop.create_task(self._connect(reader, writer, self._weather(self._chance)))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+        task.add_done_callback(lambda _: writer.close())
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, trouble: Trouble) -> None:
+        """Passes on between a client and the server, until one of the two, or the trouble, ends it."""
+        try:
+            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._server)
+        except OSError:
+            return
+        up, down = (trouble, Trouble()) if trouble.direction == "up" else (Trouble(), trouble)
+        pumps = [
+            self._loop.create_task(self._pump(reader, server_writer, up)),
+            self._loop.create_task(self._pump(server_reader, writer, down)),
+        ]
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            for each in (writer, server_writer):
+                if trouble.kind == "reset":
+                    _reset(each)
+                else:
+                    each.close()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, trouble: Trouble) -> None:
+        slow = trouble.kind in ("delay", "trickle")
+        rest = sys.maxsize if trouble.after is None else trouble.after
+        with contextlib.suppress(OSError):
+            while data := await reader.read(_FEW if trouble.kind == "trickle" else _MANY):
+                if slow:
+                    self.seen[trouble.kind] += rest == trouble.after
+                    await asyncio.sleep(trouble.seconds if trouble.kind == "delay" else _MOMENT)
+                writer.write(data[:rest])
+                await writer.drain()
+                rest -= len(data)
+                if rest < 0:
+                    self.seen[trouble.kind] += not slow
+                    if trouble.kind == "stall":
+                        await self._loop.create_future()
+                    return
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Ends a connection by a RST."""
+    at_once = struct.pack("ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+    writer.transport.abort()

@@ -1,0 +1,116 @@
+"""A network between the bots and the server that cuts, delays and holds back, while others reach the server directly.
+
+What was acknowledged is there, what nobody knows is there once or not at all, and every error says that the store was not
+available, or that the turn was refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from faults.crew import crew, store_options, wait_until
+from faults.proxy import Proxy, Trouble, calm
+
+ALLOWED = {
+    "redis": {"StoreUnavailableError", "SessionConflictError", "LeaseTimeoutError"},
+    # Of a batch MongoDB tells only how many were stored: of two writers at the same time it may remain unknown which.
+    "mongo": {"StoreUnavailableError", "SessionConflictError", "LeaseTimeoutError", "StoreError"},
+}
+TIMEOUT = 0.5
+
+
+def cuts(chance: random.Random) -> Trouble:
+    """Ends every connection at a byte of its first turns."""
+    return Trouble(chance.choice(["cut", "reset"]), chance.choice(["up", "down"]), chance.randint(1, 8_000))
+
+
+def stalls(chance: random.Random) -> Trouble:
+    """Has every connection hang at some time, one in five from the beginning."""
+    after = chance.randint(1, 30_000) if chance.random() < 0.8 else 0
+    return Trouble("stall", chance.choice(["up", "down"]), after)
+
+
+def slowness(chance: random.Random) -> Trouble:
+    """Holds back every piece, or passes on few bytes at a time, and ends in the end."""
+    kind = chance.choice(["delay", "trickle"])
+    return Trouble(kind, chance.choice(["up", "down"]), chance.randint(1, 20_000), chance.uniform(0, 0.03))
+
+
+def everything(chance: random.Random) -> Trouble:
+    """Does any of these."""
+    return chance.choice([cuts, cuts, stalls, slowness])(chance)
+
+
+TROUBLES = {cuts: (20, 2_000), stalls: (10, 400), slowness: (10, 400), everything: (20, 1_000)}
+"""How many connections must have come to trouble, in the short run and in the long one."""
+
+
+@pytest.mark.parametrize("weather", TROUBLES, ids=lambda weather: weather.__name__)
+@pytest.mark.parametrize("driver", ["redis", "mongo"])
+def test_nothing_is_lost_or_done_twice(*, driver, weather, tmp_path, chance, seed, scale, figures):
+    options = store_options(driver, tmp_path) | {"timeout": TIMEOUT}
+    ids = [f"network:{number}" for number in range(24)]
+    troubles, turns = scale(*TROUBLES[weather]), scale(100, 5_000)
+    with (
+        proxied(options["url"], chance) as (proxy, url),
+        crew(driver, ids, tmp_path, str(seed), options=options, clients=8, padding=2_000) as bots,
+    ):
+        bots.start("direct", clients=2)
+        for name in ("p0", "p1"):
+            bots.start(name, options=options | {"url": url})
+        bots.go()
+        proxy.change(weather)
+        wait_until(lambda: sum(proxy.seen.values()) >= troubles, bots)
+        proxy.change(calm)
+        begun = bots.acknowledged()
+        wait_until(lambda: bots.acknowledged() >= begun + turns, bots)
+        bots.stop()
+        account = bots.account()
+    assert set(account.errors) <= ALLOWED[driver], account.examples
+    figures(
+        f"{driver}, {sum(proxy.seen.values())} troubled connections ({weather.__name__}): {account}",
+        troubles=proxy.seen,
+        **account.numbers(),
+    )
+
+
+@pytest.mark.parametrize("driver", ["redis", "mongo"])
+def test_more_bots_than_connections(*, driver, tmp_path, chance, seed, scale, figures):
+    """Two connections for 64 bots, each slower than they are: whoever does not get one in time is told."""
+    options = store_options(driver, tmp_path) | {"timeout": TIMEOUT}
+    ids = [f"pool:{number}" for number in range(64)]
+    with (
+        proxied(options["url"], chance) as (proxy, url),
+        crew(driver, ids, tmp_path, str(seed), options=options, clients=64) as bots,
+    ):
+        narrow = {"url": f"{url}?maxPoolSize=2"} if driver == "mongo" else {"url": url, "max_connections": 2}
+        bots.start("p0", options=options | narrow)
+        bots.go()
+        proxy.change(lambda chance: Trouble("delay", seconds=chance.uniform(0.1, 0.2)))
+        wait_until(lambda: bots.acknowledged() >= scale(100, 2_000), bots)
+        bots.stop()
+        account = bots.account()
+    assert set(account.errors) <= ALLOWED[driver], account.examples
+    figures(f"{driver}, 2 slow connections for 64 tasks: {account}", **account.numbers())
+
+
+@contextmanager
+def proxied(url: str, chance: random.Random) -> Iterator[tuple[Proxy, str]]:
+    """Runs a proxy in a thread of its own; gives it, and the URL through it."""
+    port = re.search(r":(\d+)", url)
+    assert port is not None
+    proxy = Proxy(int(port[1]), chance)
+    thread = threading.Thread(target=asyncio.run, args=(proxy.serve(),))
+    thread.start()
+    try:
+        proxy.wait_for_it()
+        yield proxy, url.replace(port[0], f":{proxy.port}")
+    finally:
+        proxy.close()
+        thread.join()
