@@ -35,7 +35,7 @@ class Lease(msgspec.Struct):
     queue: list[Place] = msgspec.field(default_factory=list)
 
     def claim(self, holder: str, now: float, *, ttl: float, again: float) -> float | None:
-        """Takes the lease, or a place in the queue.
+        """Takes the lease, or a place in the queue; who holds it already holds it for longer.
 
         Args:
             holder: Who wants it.
@@ -48,6 +48,8 @@ class Lease(msgspec.Struct):
         """
         self.queue = [place for place in self.queue if place.until > now or place.holder == holder]
         first = self.queue[0] if self.queue else None
+        if self.renew(holder, now, ttl=ttl):
+            return None
         if self.is_held_by_another(holder, now):
             free = self.until
         elif first is None or first.holder == holder:
