@@ -10,8 +10,11 @@ from botsession.testing.suite.diagnosis import Diagnosis
 from botsession.testing.suite.expiry import Expiry
 from botsession.testing.suite.faults import Faults
 from botsession.testing.suite.identifiers import Identifiers
+from botsession.testing.suite.leases_beside_sessions import LeasesBesideSessions
+from botsession.testing.suite.leasing import Leasing
 from botsession.testing.suite.lifecycle import Lifecycle
 from botsession.testing.suite.listing import Listing
+from botsession.testing.suite.quarantining import Quarantining
 from botsession.testing.suite.reading_and_writing import ReadingAndWriting
 from botsession.testing.suite.restoring import Restoring
 from botsession.testing.suite.stamps import Stamps
@@ -28,7 +31,10 @@ class StoreContract(
     Touching,
     Listing,
     Bulk,
+    Leasing,
+    LeasesBesideSessions,
     Restoring,
+    Quarantining,
     Concurrency,
     Faults,
     Diagnosis,

@@ -24,6 +24,7 @@ class Hooks:
     Attributes:
         store_type: The store's class.
         shared: Whether two stores made with the same options see the same sessions, in other processes too.
+        lease_order: Whether leases are given in the order in which they were asked for.
         granularity: How many seconds after its deadline a session may still be found, by the real clock.
         examples: How many examples each generated test tries.
         time_limit: How many seconds one test may take before it counts as hanging.
@@ -31,6 +32,7 @@ class Hooks:
 
     store_type: ClassVar[Callable[..., SessionStore]]
     shared: ClassVar[bool] = False
+    lease_order: ClassVar[bool] = True
     granularity: ClassVar[float] = 0.1
     examples: ClassVar[int] = 50
     time_limit: ClassVar[float] = 60
@@ -67,6 +69,10 @@ class Hooks:
     async def corrupt(self, store: SessionStore, session_id: str) -> None:
         """Damages a stored session behind the store's back, so that it cannot be read any more."""
         pytest.skip("the suite does not say how to `corrupt` a stored session")
+
+    async def quarantined(self, store: SessionStore, where: str) -> bytes:
+        """Returns what lies at a place that `quarantine` told, as `CorruptSessionError.raw` showed it before."""
+        pytest.skip("the suite does not say how to look at what was `quarantined`")
 
     def unreachable(self, secret: str) -> Mapping[str, Any]:
         """Returns options of a store whose backend does not answer, quickly.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from botsession.errors import SessionConflictError
 from botsession.protocol import SupportsClose, SupportsReplace
+from botsession.sessions import Sessions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -64,6 +65,20 @@ async def count_up(store: SessionStore, session_id: str) -> None:
             await store.replace(session_id, session, expected=session.version)
             return
         await asyncio.sleep(random.uniform(0, 0.005))  # noqa: S311 - spreads retries, keeps no secret
+
+
+def take_turns(make: Callable[[], SessionStore], session_id: str, times: int) -> None:
+    """Counts up a session's `count` in turns, which wait for each other and so never conflict."""
+    asyncio.run(_take_turns(make, session_id, times))
+
+
+async def _take_turns(make: Callable[[], SessionStore], session_id: str, times: int) -> None:
+    async with _open(make) as store:
+        sessions = Sessions(store)
+        _wait_for_the_others()
+        for _ in range(times):
+            async with sessions.turn(session_id) as session:
+                session.state["count"] += 1
 
 
 def copy(make: Callable[[], SessionStore], session_id: str, copy_id: str) -> None:
