@@ -1,0 +1,136 @@
+"""Bots in this process, all on one `Sessions`, for stores that are made from a ready client."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Self
+
+from faults.histories import Found, History, Turn, violations
+
+from botsession import LeaseTimeoutError, SessionConflictError, Sessions, StoreUnavailableError
+
+INITIAL_STATE: dict[str, object] = {"tokens": [], "count": 0}
+SECONDS = 60
+_PAUSE = 0.02
+"""How long, in seconds, a bot waits at most before it tries again after an error."""
+
+
+class Company:
+    """Bots that take one turn after the other while the block runs.
+
+    Args:
+        sessions: Where they take them; its initial state is `INITIAL_STATE`.
+        ids: The sessions, of which a bot chooses one for each turn.
+        bots: How many.
+        seed: Where the choices come from.
+
+    Attributes:
+        acknowledged: How many turns were.
+        errors: How many errors of which kind the bots saw.
+    """
+
+    def __init__(self, sessions: Sessions, ids: Sequence[str], bots: int, seed: object) -> None:
+        self.acknowledged = 0
+        self.errors: Counter[str] = Counter()
+        self._sessions = sessions
+        self._histories = {session_id: History() for session_id in ids}
+        self._bots = bots
+        self._seed = seed
+        self._tasks: list[asyncio.Task[None]] = []
+        self._at_work = asyncio.Event()
+        self._in_turns = 0
+
+    async def __aenter__(self) -> Self:
+        self._at_work.set()
+        self._tasks = [asyncio.create_task(self._bot(f"b{number}")) for number in range(self._bots)]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks, timeout=SECONDS)
+
+    async def pause(self) -> None:
+        """Lets the turns that are running end, and none begin."""
+        self._at_work.clear()
+        await self.until(lambda: not self._in_turns)
+
+    def go_on(self) -> None:
+        """Lets turns begin again."""
+        self._at_work.set()
+
+    async def until_more(self, turns: int) -> None:
+        """Waits until so many more turns have been acknowledged."""
+        wanted = self.acknowledged + turns
+        await self.until(lambda: self.acknowledged >= wanted)
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Waits until something is so; fails where a bot fails meanwhile, or it takes too long."""
+        deadline = time.monotonic() + SECONDS
+        while not is_so():
+            for task in self._tasks:
+                if task.done():
+                    task.result()
+            assert time.monotonic() < deadline, f"{self.acknowledged} turns acknowledged, errors: {dict(self.errors)}"
+            await asyncio.sleep(0.005)
+
+    async def account(self, *, perhaps: tuple[float, float] = (0, 0)) -> str:
+        """Ends all work, and compares what is stored with what the bots were told.
+
+        Args:
+            perhaps: Between which moments an acknowledged turn may yet be lost.
+
+        Returns:
+            What they have done, in words.
+
+        Raises:
+            AssertionError: A turn was lost, or done twice, or stored by nobody.
+        """
+        await self.pause()
+        first, last = perhaps
+        for session_id, history in self._histories.items():
+            for turn in history.turns:
+                if first < turn.began < last:
+                    turn.fate, turn.ended = "unknown", float("inf")
+            session = await self._sessions.read(session_id)
+            if session is not None:
+                history.tokens, history.count = session.state["tokens"], session.state["count"]
+        wrong = [f"{key}: {each}" for key, history in self._histories.items() for each in violations(history)]
+        assert not wrong, f"{len(wrong)} violations with the seed {self._seed}: {wrong[:10]}"
+        errors = ", ".join(f"{count} x {kind}" for kind, count in self.errors.items()) or "no error"
+        return f"{self.acknowledged:,} turns acknowledged, {errors}; 0 lost, 0 duplicated"
+
+    async def _bot(self, name: str) -> None:
+        chance = random.Random(f"{self._seed} {name}")
+        for number in itertools.count():
+            await self._at_work.wait()
+            self._in_turns += 1
+            try:
+                failed = await self._turn(name, f"{name}t{number}", chance.choice(list(self._histories)))
+            finally:
+                self._in_turns -= 1
+            if failed:
+                await asyncio.sleep(chance.uniform(0, _PAUSE))
+
+    async def _turn(self, name: str, token: str, session_id: str) -> bool:
+        """Takes one turn; returns whether it failed."""
+        turn = Turn(name, token, time.monotonic())
+        self._histories[session_id].turns.append(turn)
+        try:
+            async with self._sessions.turn(session_id) as session:
+                turn.found = Found.of(session.state)
+                session.state["tokens"].append(token)
+                session.state["count"] += 1
+        except (StoreUnavailableError, SessionConflictError, LeaseTimeoutError) as error:
+            self.errors[type(error).__name__] += 1
+            if turn.found is None or not isinstance(error, StoreUnavailableError):
+                turn.fate, turn.ended = "refused", time.monotonic()
+            return True
+        turn.fate, turn.ended = "acknowledged", time.monotonic()
+        self.acknowledged += 1
+        return False
