@@ -116,6 +116,10 @@ class Crew:
         """Returns how many turns have been acknowledged so far."""
         return sum(turn.get("fate") == "acknowledged" for turn in self.turns(name).values())
 
+    def failed(self) -> int:
+        """Returns how many turns have ended because the store was not available."""
+        return sum("StoreUnavailable" in (turn.get("error") or "") for turn in self.turns().values())
+
     def has_taken(self, name: str, turns: int) -> bool:
         """Tells whether so many turns of a process have been acknowledged."""
         return self.acknowledged(name) >= turns
@@ -181,13 +185,13 @@ def crew(driver: str, ids: Sequence[str], folder: Path, seed: str, **plan: Any) 
             process.join()
 
 
-def store_options(driver: str, folder: Path) -> dict[str, Any]:
-    """Returns the options of a store that nobody else uses, on the servers of this run."""
+def store_options(driver: str, folder: Path, url: str | None = None) -> dict[str, Any]:
+    """Returns the options of a store that nobody else uses, on the servers of this run or on another."""
     name = f"faults{uuid.uuid4().hex}"
     if driver == "redis":
-        return {"url": servers.redis_url(), "key_prefix": f"{name}:"}
+        return {"url": url or servers.redis_url(), "key_prefix": f"{name}:"}
     if driver == "mongo":
-        return {"url": f"{servers.mongo_url()}/botsession_faults", "collection_name": name}
+        return {"url": f"{url or servers.mongo_url()}/botsession_faults", "collection_name": name}
     return {"dirname": str(folder / "sessions")}
 
 

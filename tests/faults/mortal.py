@@ -1,0 +1,88 @@
+"""Servers of a test's own that are killed, frozen and started again, on the same port and with the same data."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import servers
+
+
+class Server:
+    """A server that keeps on its disk what it has acknowledged.
+
+    Args:
+        driver: `redis` or `mongo`.
+        folder: Where its data are.
+    """
+
+    def __init__(self, driver: str, folder: Path) -> None:
+        self._driver = driver
+        self._folder = folder
+        self._port = _lasting_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"{'redis' if driver == 'redis' else 'mongodb'}://127.0.0.1:{self._port}"
+        folder.mkdir()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    def start(self, *arguments: str) -> None:
+        """Starts it, and waits until it listens."""
+        output = self._folder / "output"
+        with output.open("ab") as file:
+            command = [*self._command(), *arguments]
+            self._process = subprocess.Popen(command, stdout=file, stderr=file, cwd=self._folder)
+        servers._wait_for(self._port, self._process, output)
+
+    def kill(self) -> None:
+        """Ends it by SIGKILL."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Has it stand still: it takes connections and data, as its system does, and answers nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+    def _command(self) -> Sequence[str]:
+        port, folder = str(self._port), str(self._folder)
+        if self._driver == "redis":
+            durable = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
+            return [servers.redis_binary(), "--port", port, "--bind", "127.0.0.1", "--dir", folder, *durable]
+        if binary := shutil.which("mongod"):
+            return [binary, "--port", port, "--bind_ip", "127.0.0.1", "--dbpath", folder]
+        module = [sys.executable, "-m", "nx_27017.nx_27017", "--port", port, "--data-dir", folder]
+        return [*module, "--log-file", f"{folder}/log", "--pid-file", f"{folder}/pid"]
+
+
+def _lasting_port() -> int:
+    """Returns a free port that the system gives to nobody else while the server is down, as it does with those above."""
+    chance = random.SystemRandom()
+    while True:
+        port = chance.randrange(20_000, 32_000)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
