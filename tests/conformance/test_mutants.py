@@ -7,7 +7,9 @@ import kit.broken_crowds
 import kit.broken_diagnosis
 import kit.broken_faults
 import kit.broken_ids
+import kit.broken_leases
 import kit.broken_listing
+import kit.broken_quarantine
 import kit.broken_replace
 import kit.broken_restore
 import kit.broken_time  # noqa: F401 - each registers its mutants
@@ -25,6 +27,8 @@ MISTAKES_OF_A_MUTANT = (AttributeError, ImportError, NameError)
 
 class TestReference(ReferenceSuite):
     """The unbroken store passes whatever catches a broken one."""
+
+    time_limit = 60
 
 
 class TestBare(BareSuite):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import ClassVar
 
 from botsession import (
     ONE_YEAR,
     CorruptSessionError,
     Finding,
+    Held,
     Lifetime,
     ScanPage,
     SessionConflictError,
@@ -19,16 +21,21 @@ from botsession import (
     utc_now,
 )
 from botsession.ids import check_session_id
+from botsession.leases import Lease
 
 
 class Reference:
     """Keeps encoded sessions in a dict; stores of one process with the same `place` share it."""
 
     places: ClassVar[dict[str, dict[str, bytes]]] = {}
+    leased_places: ClassVar[dict[str, dict[str, Lease]]] = {}
+    places_aside: ClassVar[dict[str, dict[str, bytes]]] = {}
 
     def __init__(self, place="", expires_in=ONE_YEAR, *, max_lifetime=None, down=False, password="", clock=utc_now):
         self.lifetime = self.make_lifetime(expires_in, max_lifetime, clock)
         self.entries = self.places.setdefault(place, {})
+        self.leases = self.leased_places.setdefault(place, {})
+        self.aside = self.places_aside.setdefault(place, {})
         self.down = down
         self.password = password
         self.open = False
@@ -106,6 +113,22 @@ class Reference:
         await self.pause()
         return [self.attempt(self.replace_now, replacement) for replacement in replacements]
 
+    async def lease_many(self, claims):
+        self.check(*(claim.session_id for claim in claims))
+        await self.pause()
+        return [self.attempt(self.claim_now, claim) for claim in claims]
+
+    async def renew_lease(self, session_id, holder, ttl):
+        self.check(session_id)
+        await self.pause()
+        return self.renew_now(session_id, holder, ttl)
+
+    async def release_leases(self, holders):
+        self.check(*holders)
+        await self.pause()
+        for session_id, holder in holders.items():
+            self.release_now(session_id, holder)
+
     async def restore_many(self, restorations):
         self.check()
         for restoration in restorations:
@@ -119,6 +142,11 @@ class Reference:
         await self.pause()
         for session_id in session_ids:
             self.remove(session_id)
+
+    async def quarantine(self, session_id):
+        self.check(session_id)
+        await self.pause()
+        return self.quarantine_now(session_id)
 
     async def purge(self):
         self.check()
@@ -194,9 +222,46 @@ class Reference:
         return (None if session is None else session.version) == expected
 
     def replace_now(self, replacement):
-        if not self.matches(replacement.session.id, replacement.expected):
-            raise SessionConflictError(replacement.session.id)
+        session_id, holder = replacement.session.id, replacement.holder
+        if not self.may_store(session_id, holder) or not self.matches(session_id, replacement.expected):
+            raise SessionConflictError(session_id)
         self.save(replacement.session)
+        if holder is not None:
+            self.release_now(session_id, holder)
+
+    def may_store(self, session_id, holder):
+        return holder is None or not self.lease(session_id).is_held_by_another(holder, self.tick())
+
+    def tick(self):
+        return time.monotonic()
+
+    def lease_key(self, session_id):
+        return session_id
+
+    def lease(self, session_id):
+        return self.leases.setdefault(self.lease_key(session_id), Lease())
+
+    def claim_now(self, claim):
+        seconds = self.lease(claim.session_id).claim(claim.holder, self.tick(), ttl=claim.ttl, again=claim.again)
+        return self.load(claim.session_id) if seconds is None else Held(seconds)
+
+    def renew_now(self, session_id, holder, ttl):
+        return self.lease(session_id).renew(holder, self.tick(), ttl=ttl)
+
+    def release_now(self, session_id, holder):
+        self.lease(session_id).release(holder, self.tick())
+
+    def quarantine_now(self, session_id):
+        try:
+            self.load(session_id)
+        except CorruptSessionError:
+            return self.put_aside(session_id)
+        return None
+
+    def put_aside(self, session_id):
+        where = f"number {len(self.aside)} of what was put aside"
+        self.aside[where] = self.entries.pop(self.key(session_id))
+        return where
 
     def restore_now(self, restoration):
         if not self.is_untouched(restoration.session.id, restoration.over):

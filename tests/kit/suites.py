@@ -29,6 +29,9 @@ class ReferenceSuite(StoreContract):
         key = store.key(session_id)
         store.entries[key] = store.entries[key][:-10]
 
+    async def quarantined(self, store, where):
+        return store.aside[where]
+
     def unreachable(self, secret):
         return {"down": True, "password": secret}
 

@@ -1,0 +1,130 @@
+"""Stores that put aside what they must not, or lose it there."""
+
+from __future__ import annotations
+
+import asyncio
+
+from kit.reference import Reference
+from kit.suites import caught_by
+
+from botsession import CorruptSessionError
+
+
+@caught_by("test_the_unreadable_is_put_out_of_the_way")
+class PutsItAsideAmongTheSessions(Reference):
+    def put_aside(self, session_id):
+        where = super().put_aside(session_id)
+        self.entries[f"{session_id}.corrupt"] = self.aside[where]
+        return where
+
+
+@caught_by("test_the_unreadable_is_put_out_of_the_way", "test_one_of_many_puts_it_aside")
+class CopiesOnly(Reference):
+    def put_aside(self, session_id):
+        raw = self.entries[session_id]
+        where = super().put_aside(session_id)
+        self.entries[session_id] = raw
+        return where
+
+
+@caught_by("test_a_quarantined_session_begins_anew")
+class LeavesATombstone(Reference):
+    def matches(self, session_id, expected):
+        return super().matches(session_id, expected) and not self.aside
+
+
+@caught_by("test_a_quarantined_session_begins_anew", "test_the_readable_is_left_alone")
+class PutsAsideWhateverIsThere(Reference):
+    def quarantine_now(self, session_id):
+        return self.put_aside(session_id) if session_id in self.entries else None
+
+
+@caught_by("test_the_readable_is_left_alone")
+class PutsAsideWhatWasRepaired(Reference):
+    def load(self, session_id):
+        try:
+            return super().load(session_id)
+        except CorruptSessionError:
+            self.seen = {*getattr(self, "seen", ()), session_id}
+            raise
+
+    def quarantine_now(self, session_id):
+        return self.put_aside(session_id) if session_id in getattr(self, "seen", ()) else None
+
+
+@caught_by("test_there_is_nothing_to_put_aside_where_nothing_is")
+class TellsAPlaceOfNothing(Reference):
+    def quarantine_now(self, session_id):
+        return super().quarantine_now(session_id) if session_id in self.entries else "nowhere"
+
+
+@caught_by("test_the_expired_is_not_put_aside")
+class PutsAsideTheExpired(Reference):
+    def quarantine_now(self, session_id):
+        if session_id in self.entries and self.is_expired(session_id):
+            return self.put_aside(session_id)
+        return super().quarantine_now(session_id)
+
+
+@caught_by("test_what_was_put_aside_is_as_it_was")
+class HasOnePlaceForEachSession(Reference):
+    def put_aside(self, session_id):
+        where = super().put_aside(session_id)
+        self.aside[f"the place of {session_id}"] = self.aside.pop(where)
+        return f"the place of {session_id}"
+
+
+@caught_by("test_what_was_put_aside_is_as_it_was")
+class KeepsOnlyTheBeginning(Reference):
+    def put_aside(self, session_id):
+        where = super().put_aside(session_id)
+        self.aside[where] = self.aside[where][:20]
+        return where
+
+
+@caught_by("test_what_was_put_aside_is_as_it_was")
+class KeepsOnlyTheLast(Reference):
+    def put_aside(self, session_id):
+        where = super().put_aside(session_id)
+        for other in self.aside.keys() - {where}:
+            self.aside[other] = b""
+        return where
+
+
+@caught_by("test_ids_that_look_alike_keep_apart_when_put_aside")
+class PutsItsLookalikeAsideToo(Reference):
+    def put_aside(self, session_id):
+        where = super().put_aside(session_id)
+        for other in [other for other in self.entries if other.casefold() == session_id.casefold()]:
+            self.aside[where] += self.entries.pop(other)
+        return where
+
+
+class PutsAsideInTwoSteps(Reference):
+    steps = 1
+
+    async def quarantine(self, session_id):
+        self.check(session_id)
+        try:
+            self.load(session_id)
+        except CorruptSessionError:
+            for _ in range(self.steps):
+                await asyncio.sleep(0)
+            return self.put_aside(session_id) if session_id in self.entries else "somewhere"
+        return None
+
+
+@caught_by("test_one_of_many_puts_it_aside")
+class TellsEverybodyThatItDid(PutsAsideInTwoSteps):
+    pass
+
+
+@caught_by("test_quarantine_beside_write_puts_aside_nothing_readable")
+class PutsAsideWhatWasWrittenMeanwhile(PutsAsideInTwoSteps):
+    steps = 3
+
+
+@caught_by("test_a_hostile_id_is_not_put_aside")
+class PutsAsideUnderAnyName(Reference):
+    async def quarantine(self, session_id):
+        return None
