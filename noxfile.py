@@ -80,3 +80,10 @@ def docs(session: nox.Session) -> None:
     install_project(session, "test", "docs")
     session.run("pytest", "tests/conformance", env={"BOTSESSION_MATRIX": "docs/reference/drivers.md"})
     session.run("sphinx-build", "--fail-on-warning", "--keep-going", "-b", "dirhtml", "docs", "site")
+
+
+@nox.session(python=PYTHONS[0])
+def bench(session: nox.Session) -> None:
+    """Measures botsession beside bare clients and other libraries; `nox -s bench -- --full` takes its time."""
+    install_project(session, "bench")
+    session.run("python", "-m", "benchmarks", *session.posargs, env={"PYTHONPATH": str(ROOT / "tests")})

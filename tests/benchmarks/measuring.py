@@ -1,0 +1,110 @@
+"""Racing: operations take turns in short rounds, so that what disturbs the machine disturbs all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import statistics
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+Operation = Callable[[str], Awaitable[object]]
+
+
+@dataclass
+class Round:
+    """What one operation did in one round.
+
+    Attributes:
+        latencies: How long each call took, in microseconds; failed ones are not among them.
+        failures: How many calls failed, by the name of the error.
+        seconds: How long the round took, until the last call that had begun was over.
+    """
+
+    latencies: list[float] = field(default_factory=list)
+    failures: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+    @property
+    def per_second(self) -> float:
+        return len(self.latencies) / self.seconds
+
+    @property
+    def p50(self) -> float:
+        return self.percentile(50)
+
+    @property
+    def p99(self) -> float:
+        return self.percentile(99)
+
+    def percentile(self, percent: int) -> float:
+        """Returns the latency that so many percent of the calls stay within; not a number where all have failed."""
+        if len(self.latencies) < 2:
+            return self.latencies[0] if self.latencies else float("nan")
+        return statistics.quantiles(self.latencies, n=100, method="inclusive")[percent - 1]
+
+
+async def race(
+    operations: Mapping[str, Operation], ids: Sequence[str], *, tasks: int, rounds: int, seconds: float
+) -> dict[str, list[Round]]:
+    """Lets operations run in turns, each time in another order.
+
+    Args:
+        operations: What to run, by name.
+        ids: Over which sessions; each call takes the next one.
+        tasks: How many calls are under way at once.
+        rounds: How often each operation has its turn; once more before, which does not count.
+        seconds: How long a round takes calls.
+    """
+    outcomes: dict[str, list[Round]] = {name: [] for name in operations}
+    names = list(operations)
+    numbers = itertools.cycle(ids)
+    gc.collect()
+    gc.freeze()
+    try:
+        for number in range(rounds + 1):
+            first = number % len(names)
+            for name in names[first:] + names[:first]:
+                outcome = await _round(operations[name], numbers, tasks, seconds)
+                if number:
+                    outcomes[name].append(outcome)
+    finally:
+        gc.unfreeze()
+    return outcomes
+
+
+async def fill(operation: Operation, ids: Sequence[str], *, tasks: int = 64) -> None:
+    """Calls an operation once for each id."""
+    rest = iter(ids)
+
+    async def work() -> None:
+        for session_id in rest:
+            await operation(session_id)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(tasks):
+            group.create_task(work())
+
+
+async def _round(operation: Operation, ids: itertools.cycle[str], tasks: int, seconds: float) -> Round:
+    outcome = Round()
+    clock = time.perf_counter
+    begin = clock()
+    end = begin + seconds
+
+    async def work() -> None:
+        while (start := clock()) < end:
+            try:
+                await operation(next(ids))
+            except Exception as error:
+                outcome.failures[type(error).__name__] += 1
+                await asyncio.sleep(0)
+            else:
+                outcome.latencies.append((clock() - start) * 1e6)
+
+    await asyncio.gather(*(work() for _ in range(tasks)))
+    outcome.seconds = clock() - begin
+    return outcome

@@ -1,0 +1,24 @@
+"""Other libraries with their own defaults, one file each; those that are not installed are left out."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from typing import Final
+
+from benchmarks.contender import Contender
+from benchmarks.place import Place
+from benchmarks.workload import Workload
+
+_LIBRARIES: Final = ("aiogram", "litestar", "starsessions", "key_value", "aiocache", "cashews")
+
+
+def peers(place: Place, workload: Workload) -> Sequence[Contender]:
+    """Returns the installed peers that keep sessions in the backend."""
+    found: list[Contender] = []
+    for library in _LIBRARIES:
+        if importlib.util.find_spec(library) is not None:
+            module = importlib.import_module(f"benchmarks.peers.{library}")
+            found += [kind(place, workload) for kind in module.KINDS.get(place.backend, ())]
+    return found
