@@ -10,7 +10,7 @@ from typing import Final
 
 from botsession import Finding
 from botsession_file import folder, names
-from botsession_file.shard import TEMPORARY
+from botsession_file.shard import CORRUPT, TEMPORARY
 
 _FEW: Final = 3
 _OLD_SECONDS: Final = 3600
@@ -47,6 +47,7 @@ class _Seen:
         self._refused = _Names()
         self._foreign = _Names()
         self._left = _Names()
+        self._aside = _Names()
         self._look(path.stat(), str(path), readable=os.access(path, os.R_OK | os.W_OK | os.X_OK))
         with os.scandir(path) as entries:
             for entry in entries:
@@ -72,6 +73,9 @@ class _Seen:
             found.append(
                 Finding("warning", "foreign files", message, "move them away: the directory is the store's own")
             )
+        if self._aside.count:
+            message = f"{self._aside} were unreadable and put aside"
+            found.append(Finding("warning", "quarantine", message, "repair them by hand, or remove them"))
         expiry = "expired sessions are absent at once; their files stay until they are purged"
         found.append(Finding("ok", "expiry", expiry))
         if self._left.count:
@@ -95,7 +99,9 @@ class _Seen:
                 elif entry.name.endswith(TEMPORARY):
                     if self._now - status.st_mtime > _OLD_SECONDS:
                         self._left.add(name)
-                elif entry.name != folder._LOCK:
+                elif CORRUPT in entry.name:
+                    self._aside.add(name)
+                elif entry.name != folder.LOCK:
                     self._foreign.add(name)
 
     def _look(self, status: os.stat_result, name: str, *, readable: bool) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from botsession import (
+    Claim,
     CorruptSessionError,
+    Held,
     Lifetime,
     SessionConflictError,
     SessionInfo,
@@ -19,7 +21,8 @@ from botsession import (
 from botsession_file import names
 from botsession_file.failures import reported
 from botsession_file.folder import Call, Folder
-from botsession_file.shard import NoFileError, Shard
+from botsession_file.leases import Leases
+from botsession_file.shard import LockedShard, NoFileError, Shard
 
 
 class Change(NamedTuple):
@@ -31,12 +34,14 @@ class Change(NamedTuple):
         raw: What to store.
         expected: The version that must be stored there now, or the session that must be there untouched; `None` means
             that it must be absent.
+        holder: Who holds the lease and gives it up by this; `None` without a lease.
     """
 
     session_id: str
     place: names.Place
     raw: bytes
     expected: str | StoredSession | SessionInfo | None
+    holder: str | None = None
 
 
 class Entries:
@@ -86,10 +91,46 @@ class Entries:
             together = list(group)
             try:
                 with self._folder.locked(shard_name, call) as shard:
-                    outcomes += [self._outcome(shard, change) for change in together]
+                    leases = shard.leases() if any(change.holder for change in together) else None
+                    outcomes += [self._outcome(shard, change, leases) for change in together]
+                    if leases is not None:
+                        leases.save()
             except OSError as error:
                 outcomes[before:] = [reported(error, self._folder.path) for _ in together]
         return outcomes
+
+    def lease_many(self, claims: Sequence[Claim], call: Call) -> list[StoredSession | Held | StoreError | None]:
+        """Takes leases and reads the sessions; those of one subdirectory stand next to each other."""
+        outcomes: list[StoredSession | Held | StoreError | None] = []
+        for shard_name, group in itertools.groupby(claims, lambda claim: names.place(claim.session_id).shard):
+            before = len(outcomes)
+            together = list(group)
+            try:
+                with self._folder.locked(shard_name, call) as shard:
+                    leases = shard.leases()
+                    outcomes += [self._claim(shard, leases, claim) for claim in together]
+                    leases.save()
+            except OSError as error:
+                outcomes[before:] = [reported(error, self._folder.path) for _ in together]
+        return outcomes
+
+    def renew_lease(self, session_id: str, holder: str, ttl: float, call: Call) -> bool:
+        """Holds a lease longer; returns whether it had not ended yet."""
+        with self._folder.locked(names.place(session_id).shard, call) as shard:
+            leases = shard.leases()
+            renewed = leases.renew(session_id, holder, ttl)
+            leases.save()
+            return renewed
+
+    def release_leases(self, holders: Mapping[str, str], call: Call) -> None:
+        """Gives up leases, or places in their queues."""
+        by_shard = sorted(holders, key=lambda session_id: names.place(session_id).shard)
+        for shard_name, group in itertools.groupby(by_shard, lambda session_id: names.place(session_id).shard):
+            with self._folder.locked(shard_name, call) as shard:
+                leases = shard.leases()
+                for session_id in group:
+                    leases.release(session_id, holders[session_id])
+                leases.save()
 
     def touch(self, session_id: str, expires_at: datetime | None, call: Call) -> bool:
         """Moves a session's deadline; returns whether it is there."""
@@ -110,6 +151,28 @@ class Entries:
                 for place in group:
                     shard.remove(place.name)
 
+    def quarantine(self, session_id: str, call: Call) -> str | None:
+        """Puts aside what lies in a session's place and is none; returns where it lies then."""
+        place = names.place(session_id)
+        with self._folder.locked(place.shard, call) as shard:
+            try:
+                self._load(shard, place.name, session_id)
+            except CorruptSessionError:
+                return str(self._folder.path / place.shard / shard.put_aside(place.name))
+        return None
+
+    def _claim(self, shard: Shard, leases: Leases, claim: Claim) -> StoredSession | Held | StoreError | None:
+        seconds = leases.claim(claim)
+        if seconds is not None:
+            return Held(seconds)
+        try:
+            found = self._load(shard, names.place(claim.session_id).name, claim.session_id)
+        except StoreError as error:
+            return error
+        except OSError as error:
+            return reported(error, self._folder.path)
+        return None if found is None else found[1]
+
     def _load(self, shard: Shard, name: str, session_id: str) -> tuple[bytes, StoredSession] | None:
         store = str(self._folder.path)
         try:
@@ -121,15 +184,23 @@ class Entries:
         session = records.decode(raw, session_id, store=store)
         return None if self._lifetime.expired(session.expires_at) else (raw, session)
 
-    def _replace(self, shard: Shard, change: Change) -> None:
+    def _replace(self, shard: LockedShard, change: Change) -> None:
         found = self._load(shard, change.place.name, change.session_id)
         if not _is_as_expected(None if found is None else found[1], change.expected):
             raise SessionConflictError(change.session_id)
         shard.write(change.place.name, change.raw)
 
-    def _outcome(self, shard: Shard, change: Change) -> SessionConflictError | StoreError | None:
+    def _outcome(
+        self, shard: LockedShard, change: Change, leases: Leases | None
+    ) -> SessionConflictError | StoreError | None:
         try:
-            self._replace(shard, change)
+            if leases is None or change.holder is None:
+                self._replace(shard, change)
+            elif leases.is_held_by_another(change.session_id, change.holder):
+                return SessionConflictError(change.session_id)
+            else:
+                self._replace(shard, change)
+                leases.release(change.session_id, change.holder)
         except StoreError as error:
             return error
         except OSError as error:

@@ -2,8 +2,9 @@
 
 .sessions/.botsession                      says that this is a store, and in which format
 .sessions/3f/telegram%3a42.json            one session
-.sessions/3f/.lock                         held while a session in `3f` is changed; never removed
+.sessions/3f/.lock                         held while a session in `3f` is changed, and holds their leases; never removed
 .sessions/3f/.0123456789abcdef.tmp         a session that is being written
+.sessions/3f/telegram%3a42.json.corrupt-20261123T093000Z-5a1f0c9be2d4      what was unreadable, put aside
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from botsession import ConfigError
-from botsession_file.shard import Shard, open_private
+from botsession_file.shard import LockedShard, Shard, open_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 SHARDS: Final = tuple(f"{number:02x}" for number in range(256))
 _MARK: Final = ".botsession"
 _FORMAT: Final = b"botsession-file 1\n"
-_LOCK: Final = ".lock"
+LOCK: Final = ".lock"
 _LOCK_SECONDS: Final = 10.0
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
@@ -95,7 +96,7 @@ class Folder:
             os.close(directory)
 
     @contextlib.contextmanager
-    def locked(self, name: str, call: Call) -> Iterator[Shard]:
+    def locked(self, name: str, call: Call) -> Iterator[LockedShard]:
         """Opens a subdirectory for changes, which nobody else can make meanwhile; they are durable afterwards.
 
         Args:
@@ -110,8 +111,8 @@ class Folder:
         if directory is None:
             directory = self._make(name)
         try:
-            shard = Shard(directory)
-            with self._lock(name, directory, call):
+            with self._lock(name, directory, call) as lock:
+                shard = LockedShard(directory, lock)
                 yield shard
             if shard.changed:
                 os.fsync(directory)
@@ -146,14 +147,14 @@ class Folder:
             os.close(descriptor)
 
     @contextlib.contextmanager
-    def _lock(self, name: str, directory: int, call: Call) -> Iterator[None]:
+    def _lock(self, name: str, directory: int, call: Call) -> Iterator[int]:
         """Takes turns, first with the other threads, so that only one of them asks the system for the lock file."""
         deadline = time.monotonic() + _LOCK_SECONDS
         thread = self._threads[name]
         if not thread.acquire(timeout=_LOCK_SECONDS):
             raise _held(name)
         try:
-            descriptor = open_private(_LOCK, os.O_RDWR | os.O_CREAT, directory)
+            descriptor = open_private(LOCK, os.O_RDWR | os.O_CREAT, directory)
             try:
                 pause = 0.0005
                 while not _try_lock(descriptor):
@@ -163,7 +164,7 @@ class Folder:
                     pause = min(pause * 1.5, 0.02)
                 if call.abandoned:
                     raise AbandonedError
-                yield
+                yield descriptor
             finally:
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
                 os.close(descriptor)
@@ -180,7 +181,7 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _held(name: str) -> TimeoutError:
-    return TimeoutError(errno.ETIMEDOUT, f"the lock {name}/{_LOCK} was held by somebody else for {_LOCK_SECONDS:.0f} s")
+    return TimeoutError(errno.ETIMEDOUT, f"the lock {name}/{LOCK} was held by somebody else for {_LOCK_SECONDS:.0f} s")
 
 
 def _sync(path: Path) -> None:

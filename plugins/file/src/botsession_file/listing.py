@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from botsession import CorruptSessionError, ScanPage, SessionInfo, StoreError, records
-from botsession_file import names
-from botsession_file.folder import SHARDS, Call, Folder
+from botsession_file import leases, names
+from botsession_file.folder import LOCK, SHARDS, Call, Folder
 from botsession_file.shard import TEMPORARY, NoFileError, Shard
 
 if TYPE_CHECKING:
@@ -60,19 +60,24 @@ def page(folder: Folder, lifetime: Lifetime, prefix: str, after: str | None, lim
 
 
 def purge(folder: Folder, lifetime: Lifetime, shard_name: str, call: Call) -> int:
-    """Removes what has expired in one subdirectory, and what killed writers left; returns how many sessions."""
+    """Removes what has expired in one subdirectory, leases that are over, and what killed writers left.
+
+    Returns:
+        How many sessions were removed.
+    """
     with folder.shard(shard_name) as shard:
         if shard is None:
             return 0
         due = list(_due(folder, lifetime, shard, shard_name, shard.names()))
-    if not due:
-        return 0
+        if not due and not _any_lease_over(shard):
+            return 0
     removed = 0
     with folder.locked(shard_name, call) as shard:
         # Only who holds the lock writes: a temporary file that is seen now was left by a writer that is dead.
         for name in _due(folder, lifetime, shard, shard_name, due):
             shard.remove(name)
             removed += not name.endswith(TEMPORARY)
+        shard.leases().save()
     return removed
 
 
@@ -85,6 +90,13 @@ def _due(folder: Folder, lifetime: Lifetime, shard: Shard, shard_name: str, cand
             info = _info(folder, shard, shard_name, name)
             if isinstance(info, SessionInfo) and lifetime.expired(info.expires_at):
                 yield name
+
+
+def _any_lease_over(shard: Shard) -> bool:
+    try:
+        return leases.any_over(shard.read(LOCK) or b"")
+    except NoFileError:
+        return True  # to lock it tells what is wrong
 
 
 def _position(after: str | None) -> tuple[str, str]:

@@ -6,9 +6,18 @@ import errno
 import io
 import os
 import stat
+import time
 from typing import Final
 
+from botsession_file.leases import Leases
+
 TEMPORARY: Final = ".tmp"
+
+CORRUPT: Final = ".corrupt-"
+"""Between the name that an unreadable file had and the moment when it was put aside."""
+
+_LONGEST: Final = 143
+"""Bytes of a name that every file system holds."""
 
 _SESSION: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _NO_FILE: Final = (errno.ELOOP, errno.EMLINK, errno.ENXIO)
@@ -20,13 +29,12 @@ class NoFileError(Exception):
 
 
 class Shard:
-    """One subdirectory, open."""
+    """One subdirectory, open for reading."""
 
-    __slots__ = ("_directory", "changed")
+    __slots__ = ("_directory",)
 
     def __init__(self, directory: int) -> None:
         self._directory = directory
-        self.changed = False
 
     def names(self) -> list[str]:
         """Returns the names of all files, sorted."""
@@ -61,6 +69,25 @@ class Shard:
         except FileNotFoundError:
             return None
 
+
+class LockedShard(Shard):
+    """One subdirectory, open for changes.
+
+    Attributes:
+        changed: Whether there are any, which are not durable before the subdirectory is synced.
+    """
+
+    __slots__ = ("_lock", "changed")
+
+    def __init__(self, directory: int, lock: int) -> None:
+        super().__init__(directory)
+        self._lock = lock
+        self.changed = False
+
+    def leases(self) -> Leases:
+        """Reads the leases of the sessions here."""
+        return Leases(self._lock)
+
     def write(self, name: str, raw: bytes) -> None:
         """Puts a file with these bytes in the place of whatever has the name, in one step."""
         temporary = f".{os.urandom(8).hex()}{TEMPORARY}"
@@ -89,6 +116,15 @@ class Shard:
         except IsADirectoryError:
             os.rmdir(name, dir_fd=self._directory)
         self.changed = True
+
+    def put_aside(self, name: str) -> str:
+        """Gives whatever has the name another one, which nobody has; returns it."""
+        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        suffix = f"{CORRUPT}{moment}-{os.urandom(6).hex()}"
+        aside = name[: _LONGEST - len(suffix)] + suffix
+        os.rename(name, aside, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        self.changed = True
+        return aside
 
     def _rename(self, source: str, target: str) -> None:
         try:

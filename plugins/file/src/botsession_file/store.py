@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import chain, groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self, TypeVar, cast
-
-from aiofiles.os import wrap
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from botsession import (
     ONE_YEAR,
@@ -37,18 +32,17 @@ if sys.platform == "win32":
 
 from botsession_file import diagnosis, listing, names
 from botsession_file.entries import Change, Entries
-from botsession_file.failures import reported
-from botsession_file.folder import SHARDS, Call, Folder
+from botsession_file.folder import SHARDS, Folder
+from botsession_file.threads import Threads
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from botsession import Replacement, Restoration, SessionInfo, StoredSession
+    from botsession import Claim, Held, Replacement, Restoration, SessionInfo, StoredSession
 
-T = TypeVar("T")
+OutcomeT = TypeVar("OutcomeT")
 
-_READERS: Final = 4
-_WRITERS: Final = 16
+_CLAIMS_IN_A_THREAD: Final = 8
 
 
 class FileSessionStore:
@@ -79,8 +73,7 @@ class FileSessionStore:
         self.lifetime = Lifetime(expires_in, max_lifetime=max_lifetime, clock=clock)
         self._folder = Folder(_absolute(os.fspath(dirname)))
         self._entries = Entries(self._folder, self.lifetime)
-        self._readers: ThreadPoolExecutor | None = None
-        self._writers: ThreadPoolExecutor | None = None
+        self._threads = Threads(self._folder.path)
 
     def __repr__(self) -> str:
         return f"FileSessionStore({str(self.dirname)!r})"
@@ -97,62 +90,81 @@ class FileSessionStore:
             ConfigError: `dirname` is a file.
             StoreUnavailableError: The directory cannot be made or written.
         """
-        await self._hop(self._folder.prepare, None)
-        if self._writers is None:
-            self._readers = ThreadPoolExecutor(_READERS, "botsession-file-read")
-            self._writers = ThreadPoolExecutor(_WRITERS, "botsession-file-write")
+        await self._threads.preparing(self._folder.prepare)
+        self._threads.start()
         return self
 
     async def close(self) -> None:
         """Lets the calls that are under way finish."""
-        pools = (self._readers, self._writers)
-        self._readers = self._writers = None
-        for pool in pools:
-            if pool is not None:
-                await wrap(pool.shutdown)()
+        await self._threads.stop()
 
     async def ping(self) -> None:
-        await self._reading(self._folder.probe)
+        await self._threads.reading(self._folder.probe)
 
     async def read(self, session_id: str) -> StoredSession | None:
         check_session_id(session_id)
-        return await self._reading(lambda: self._entries.read(session_id))
+        return await self._threads.reading(lambda: self._entries.read(session_id))
 
     async def write(self, session_id: str, session: StoredSession) -> None:
         change = self._change(session_id, session)
-        await self._changing(lambda call: self._entries.write(change.place, change.raw, call))
+        await self._threads.changing(lambda call: self._entries.write(change.place, change.raw, call))
 
     async def destroy(self, session_id: str) -> None:
         await self.destroy_many([session_id])
 
     async def replace(self, session_id: str, session: StoredSession, *, expected: str | None) -> None:
         change = self._change(session_id, session, expected)
-        await self._changing(lambda call: self._entries.replace(change, call))
+        await self._threads.changing(lambda call: self._entries.replace(change, call))
+
+    async def lease_many(self, claims: Sequence[Claim]) -> list[StoredSession | Held | StoreError | None]:
+        """Takes leases, which hold among the processes of this machine and end when it starts anew."""
+        self._threads.check_started()
+        for claim in claims:
+            check_session_id(claim.session_id)
+        return _unless_lost(
+            await self._threads.sharing(
+                self._entries.lease_many,
+                claims,
+                lambda claim: names.place(claim.session_id).shard,
+                least=_CLAIMS_IN_A_THREAD,
+            )
+        )
+
+    async def renew_lease(self, session_id: str, holder: str, ttl: float) -> bool:
+        check_session_id(session_id)
+        return await self._threads.changing(partial(self._entries.renew_lease, session_id, holder, ttl))
+
+    async def release_leases(self, holders: Mapping[str, str]) -> None:
+        for session_id in holders:
+            check_session_id(session_id)
+        await self._threads.changing(partial(self._entries.release_leases, holders))
 
     async def touch(self, session_id: str, expires_at: datetime | None) -> bool:
         check_session_id(session_id)
-        return await self._changing(lambda call: self._entries.touch(session_id, expires_at, call))
+        return await self._threads.changing(lambda call: self._entries.touch(session_id, expires_at, call))
 
     async def scan(self, prefix: str = "", *, after: str | None = None, limit: int | None = None) -> ScanPage:
         """Lists sessions page by page; a file that is no session is left alone and told in the log."""
-        return await self._reading(lambda: listing.page(self._folder, self.lifetime, prefix, after, limit))
+        return await self._threads.reading(lambda: listing.page(self._folder, self.lifetime, prefix, after, limit))
 
     async def read_many(self, session_ids: Sequence[str]) -> list[StoredSession | StoreError | None]:
         for session_id in session_ids:
             check_session_id(session_id)
-        return await self._reading(lambda: self._entries.read_many(session_ids))
+        return await self._threads.reading(lambda: self._entries.read_many(session_ids))
 
     async def replace_many(self, replacements: Sequence[Replacement]) -> list[SessionConflictError | StoreError | None]:
         """Replaces many sessions, in as many threads as help; one that the disk refused has that as its outcome."""
-        self._check_open()
+        self._threads.check_started()
         for replacement in replacements:
             records.check_pair(replacement.session.id, replacement.session)
-        changes = [self._change(entry.session.id, entry.session, entry.expected) for entry in replacements]
+        changes = [
+            self._change(entry.session.id, entry.session, entry.expected, entry.holder) for entry in replacements
+        ]
         return await self._carry_out(changes)
 
     async def restore_many(self, restorations: Sequence[Restoration]) -> list[SessionConflictError | StoreError | None]:
         """Restores many sessions, in as many threads as help; one that the disk refused has that as its outcome."""
-        self._check_open()
+        self._threads.check_started()
         for restoration in restorations:
             records.check_restored(restoration.session)
         return await self._carry_out([_change(entry.session, entry.over) for entry in restorations])
@@ -160,67 +172,35 @@ class FileSessionStore:
     async def destroy_many(self, session_ids: Sequence[str]) -> None:
         for session_id in session_ids:
             check_session_id(session_id)
-        await self._changing(lambda call: self._entries.destroy_many(session_ids, call))
+        await self._threads.changing(lambda call: self._entries.destroy_many(session_ids, call))
 
     async def purge(self) -> int:
-        """Removes all expired sessions, and what killed writers left."""
+        """Removes all expired sessions, leases that are over, and what killed writers left."""
         removed = 0
         for shard in SHARDS:
-            removed += await self._changing(partial(listing.purge, self._folder, self.lifetime, shard))
+            removed += await self._threads.changing(partial(listing.purge, self._folder, self.lifetime, shard))
         return removed
 
+    async def quarantine(self, session_id: str) -> str | None:
+        """Renames what is unreadable, whatever it is, within its subdirectory."""
+        check_session_id(session_id)
+        return await self._threads.changing(partial(self._entries.quarantine, session_id))
+
     async def diagnose(self) -> list[Finding]:
-        return await self._reading(lambda: diagnosis.diagnose(self.dirname))
+        return await self._threads.reading(lambda: diagnosis.diagnose(self.dirname))
 
-    def _check_open(self) -> None:
-        if self._writers is None:
-            raise StoreError("the file store is not open; call `await store.init()` first")
-
-    def _change(self, session_id: str, session: StoredSession, expected: str | None = None) -> Change:
-        self._check_open()
+    def _change(
+        self, session_id: str, session: StoredSession, expected: str | None = None, holder: str | None = None
+    ) -> Change:
+        self._threads.check_started()
         records.check_pair(session_id, session)
         self.lifetime.stamp(session)
-        return _change(session, expected)
+        return _change(session, expected, holder)
 
     async def _carry_out(self, changes: Sequence[Change]) -> list[SessionConflictError | StoreError | None]:
-        shares = _shares(changes)
-        jobs = [self._changing(partial(self._entries.replace_many, [changes[i] for i in share])) for share in shares]
-        outcomes: list[SessionConflictError | StoreError | None] = [None] * len(changes)
-        for share, results in zip(shares, await asyncio.gather(*jobs), strict=True):
-            for index, outcome in zip(share, results, strict=True):
-                outcomes[index] = outcome
-        first = next(iter(outcomes), None)
-        if first and all(isinstance(outcome, StoreUnavailableError) for outcome in outcomes):
-            raise first
-        return outcomes
-
-    async def _reading(self, job: Callable[[], T]) -> T:
-        self._check_open()
-        return await self._hop(job, self._readers)
-
-    async def _changing(self, job: Callable[[Call], T]) -> T:
-        """Runs a job that makes changes; one whose caller was cancelled makes none, or made them before any later one."""
-        self._check_open()
-        call = Call()
-        try:
-            return await self._hop(partial(job, call), self._writers)
-        except asyncio.CancelledError:
-            call.abandoned = True
-            raise
-
-    async def _hop(self, job: Callable[[], T], pool: ThreadPoolExecutor | None) -> T:
-        """Runs a job in a thread of the pool."""
-        try:
-            return cast("T", await _in_thread(job, executor=pool))
-        except OSError as error:
-            raise reported(error, self.dirname) from error
-
-
-def _run(job: Callable[[], object]) -> object:
-    return job()
-
-
-_in_thread: Final = wrap(_run)
+        return _unless_lost(
+            await self._threads.sharing(self._entries.replace_many, changes, lambda change: change.place.shard)
+        )
 
 
 def _absolute(dirname: str) -> Path:
@@ -232,12 +212,15 @@ def _absolute(dirname: str) -> Path:
         raise ConfigError(f"dirname {dirname!r}: there is no such home directory") from error
 
 
-def _change(session: StoredSession, expected: str | StoredSession | SessionInfo | None) -> Change:
-    return Change(session.id, names.place(session.id), records.encode(session) + b"\n", expected)
+def _change(
+    session: StoredSession, expected: str | StoredSession | SessionInfo | None, holder: str | None = None
+) -> Change:
+    return Change(session.id, names.place(session.id), records.encode(session) + b"\n", expected, holder)
 
 
-def _shares(changes: Sequence[Change]) -> list[list[int]]:
-    """Splits changes, by index, into one share per thread; those of one subdirectory stay next to each other."""
-    order = sorted(range(len(changes)), key=lambda index: changes[index].place.shard)
-    groups = [list(group) for _, group in groupby(order, lambda index: changes[index].place.shard)]
-    return [list(chain.from_iterable(groups[first::_WRITERS])) for first in range(min(_WRITERS, len(groups)))]
+def _unless_lost(outcomes: list[OutcomeT]) -> list[OutcomeT]:
+    """Returns the outcomes; raises where the disk has refused all of them."""
+    first = outcomes[0] if outcomes else None
+    if isinstance(first, StoreUnavailableError) and all(isinstance(each, StoreUnavailableError) for each in outcomes):
+        raise first
+    return outcomes

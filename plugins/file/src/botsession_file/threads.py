@@ -1,0 +1,123 @@
+"""The threads in which a store works: one hop for each call, in as many threads as help for many entries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain, groupby
+from pathlib import Path
+from typing import Final, TypeVar, cast
+
+from aiofiles.os import wrap
+
+from botsession import StoreError
+from botsession_file.failures import reported
+from botsession_file.folder import Call
+
+T = TypeVar("T")
+EntryT = TypeVar("EntryT")
+OutcomeT = TypeVar("OutcomeT")
+
+_READERS: Final = 4
+_WRITERS: Final = 16
+
+
+class Threads:
+    """The threads of one store, between `start` and `stop`.
+
+    Args:
+        path: The directory of the store, for its errors.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._readers: ThreadPoolExecutor | None = None
+        self._writers: ThreadPoolExecutor | None = None
+
+    def start(self) -> None:
+        """Begins; no harm where it has begun."""
+        if self._writers is None:
+            self._readers = ThreadPoolExecutor(_READERS, "botsession-file-read")
+            self._writers = ThreadPoolExecutor(_WRITERS, "botsession-file-write")
+
+    async def stop(self) -> None:
+        """Lets the jobs that are under way finish."""
+        pools = (self._readers, self._writers)
+        self._readers = self._writers = None
+        for pool in pools:
+            if pool is not None:
+                await wrap(pool.shutdown)()
+
+    def check_started(self) -> None:
+        """Raises `StoreError` before `start` and after `stop`."""
+        if self._writers is None:
+            raise StoreError("the file store is not open; call `await store.init()` first")
+
+    async def preparing(self, job: Callable[[], T]) -> T:
+        """Runs a job that needs no `start`."""
+        return await self._hop(job, None)
+
+    async def reading(self, job: Callable[[], T]) -> T:
+        """Runs a job that changes nothing."""
+        self.check_started()
+        return await self._hop(job, self._readers)
+
+    async def changing(self, job: Callable[[Call], T]) -> T:
+        """Runs a job that makes changes; one whose caller was cancelled makes none, or made them before any later one."""
+        self.check_started()
+        call = Call()
+        try:
+            return await self._hop(partial(job, call), self._writers)
+        except asyncio.CancelledError:
+            call.abandoned = True
+            raise
+
+    async def sharing(
+        self,
+        job: Callable[[Sequence[EntryT], Call], list[OutcomeT]],
+        entries: Sequence[EntryT],
+        shard: Callable[[EntryT], str],
+        *,
+        least: int = 1,
+    ) -> list[OutcomeT]:
+        """Runs a job for many entries, each thread doing a share of them.
+
+        Args:
+            job: Called with some of the entries; returns an outcome for each.
+            entries: What to do.
+            shard: Tells the subdirectory of an entry; those of one stay next to each other.
+            least: For how many subdirectories one more thread is worth its hop.
+
+        Returns:
+            The outcomes, in the order of the entries.
+        """
+        if len(entries) == 1:
+            return await self.changing(partial(job, entries))
+        shares = _shares([shard(entry) for entry in entries], least)
+        jobs = [self.changing(partial(job, [entries[index] for index in share])) for share in shares]
+        results = await asyncio.gather(*jobs)
+        outcomes = dict(zip(chain.from_iterable(shares), chain.from_iterable(results), strict=True))
+        return [outcomes[index] for index in range(len(entries))]
+
+    async def _hop(self, job: Callable[[], T], pool: ThreadPoolExecutor | None) -> T:
+        try:
+            return cast("T", await _in_thread(job, executor=pool))
+        except OSError as error:
+            raise reported(error, self._path) from error
+
+
+def _run(job: Callable[[], object]) -> object:
+    return job()
+
+
+_in_thread: Final = wrap(_run)
+
+
+def _shares(shards: Sequence[str], least: int) -> list[list[int]]:
+    """Splits entries, by index, into one share per thread."""
+    order = sorted(range(len(shards)), key=lambda index: shards[index])
+    groups = [list(group) for _, group in groupby(order, lambda index: shards[index])]
+    count = min(_WRITERS, -(-len(groups) // least))
+    return [list(chain.from_iterable(groups[first::count])) for first in range(count)]
