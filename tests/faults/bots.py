@@ -43,6 +43,7 @@ class Plan:
         settings: More arguments of `Sessions`.
         by_update: Whether turns are taken by `Sessions.update`.
         padding: By how many characters a state grows and shrinks at most.
+        hold: Within its turns a client waits for a file of this name in the folder.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Plan:
     settings: dict[str, Any] = field(default_factory=dict)
     by_update: bool = False
     padding: int = 0
+    hold: str | None = None
 
     def journal(self) -> Path:
         return Path(self.folder, f"{self.name}.journal")
@@ -139,6 +141,8 @@ class Client:
             else:
                 async with self._sessions.turn(session_id) as session:
                     append(session)
+                    if self._plan.hold:
+                        await self._hold(token, session, Path(self._plan.folder, self._plan.hold))
         except StoreError as error:
             failure = error
         ended = time.monotonic()
@@ -150,6 +154,11 @@ class Client:
             found=found and asdict(found),
         )
         return failure is None
+
+    async def _hold(self, token: str, session: Session, until: Path) -> None:
+        self._journal.note(token=token, inside=True)
+        await asyncio.to_thread(_wait_for, until)
+        self._journal.note(token=token, lease_lost=session.lease_lost)
 
 
 def _fate(failure: StoreError | None, *, sent: bool) -> str:

@@ -20,9 +20,11 @@ from faults.bots import Plan
 from faults.histories import Found, History, Turn, violations
 
 import servers
+from botsession import open_store
+from botsession.protocol import powers
 
-SECONDS = 60
-"""How long anything is waited for, on a machine that is busy with something else."""
+PATIENCE = 60.0
+"""How many seconds anything is waited for, on a machine that is busy with something else."""
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(
@@ -65,10 +67,12 @@ class Crew:
 
     Attributes:
         plan: What they have in common.
+        patience: How many seconds its processes are waited for.
         processes: Those that have been started, by name.
     """
 
     plan: Plan
+    patience: float = PATIENCE
     processes: dict[str, Any] = field(default_factory=dict)
 
     def start(self, name: str, **changes: Any) -> Any:
@@ -92,10 +96,10 @@ class Crew:
 
     def join(self) -> None:
         """Waits until all have ended by themselves, except those that were killed."""
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + self.patience
         for name, process in self.processes.items():
             process.join(max(0, deadline - time.monotonic()))
-            assert process.exitcode is not None, f"{name} did not end within {SECONDS} s"
+            assert process.exitcode is not None, f"{name} did not end within {self.patience} s"
         self.check_alive()
 
     def check_alive(self) -> None:
@@ -176,13 +180,19 @@ def crew(driver: str, ids: Sequence[str], folder: Path, seed: str, **plan: Any) 
     journals = folder / "journals"
     journals.mkdir()
     options = plan.pop("options", None) or store_options(driver, folder)
-    members = Crew(Plan("", driver, options, list(ids), str(journals), seed, **plan))
+    patience = plan.pop("patience", PATIENCE)
+    members = Crew(Plan("", driver, options, list(ids), str(journals), seed, **plan), patience)
     try:
         yield members
     finally:
         for process in members.processes.values():
             process.kill()
             process.join()
+
+
+def has_leases(driver: str) -> bool:
+    """Tells whether the driver can keep the turns of several processes apart before they begin."""
+    return "lease" in powers(open_store({"driver": driver}))
 
 
 def store_options(driver: str, folder: Path, url: str | None = None) -> dict[str, Any]:
@@ -195,12 +205,12 @@ def store_options(driver: str, folder: Path, url: str | None = None) -> dict[str
     return {"dirname": str(folder / "sessions")}
 
 
-def wait_until(is_so: Callable[[], bool], members: Crew, seconds: float = SECONDS) -> None:
+def wait_until(is_so: Callable[[], bool], members: Crew) -> None:
     """Waits until something is so; fails where a process of the crew fails meanwhile, or it takes too long."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + members.patience
     while not is_so():
         members.check_alive()
-        assert time.monotonic() < deadline, f"it did not become so within {seconds} s"
+        assert time.monotonic() < deadline, f"it did not become so within {members.patience} s"
         time.sleep(0.005)
 
 

@@ -24,7 +24,7 @@ _SYSTEM = ("posix", "fcntl", "_io")
 
 
 async def change(store: FileSessionStore) -> None:
-    async with Sessions(store).turn(ID) as session:
+    async with Sessions(store, lease_ttl=0.2).turn(ID) as session:
         session.state["n"] = session.state.get("n", 0) + 1
         session.state["text"] = "x" * LENGTH
 

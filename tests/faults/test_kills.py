@@ -12,12 +12,15 @@ from faults.file_steps import change, destroy, done, done_until_killed, look, re
 
 from botsession_file import FileSessionStore
 
+SOON_FREE = {"lease_ttl": 0.3}
+"""So that nobody waits long for the lease of a process that was killed."""
+
 
 @pytest.mark.parametrize("driver", ["redis", "mongo", "file"])
 def test_killed_at_any_moment(*, driver, tmp_path, chance, seed, scale, figures):
     kills = scale(40, 334)
     ids = [f"killed:{number}" for number in range(6)]
-    with crew(driver, ids, tmp_path, str(seed), clients=4, padding=20_000) as bots:
+    with crew(driver, ids, tmp_path, str(seed), clients=4, padding=20_000, settings=SOON_FREE) as bots:
         living = [f"p{number}" for number in range(3)]
         for name in living:
             bots.start(name)

@@ -23,6 +23,7 @@ ALLOWED = {
     "mongo": {"StoreUnavailableError", "SessionConflictError", "LeaseTimeoutError", "StoreError"},
 }
 TIMEOUT = 0.5
+SOON_FREE = {"lease_ttl": 1.0}
 
 
 def cuts(chance: random.Random) -> Trouble:
@@ -56,10 +57,20 @@ TROUBLES = {cuts: (20, 2_000), stalls: (10, 400), slowness: (10, 400), everythin
 def test_nothing_is_lost_or_done_twice(*, driver, weather, tmp_path, chance, seed, scale, figures):
     options = store_options(driver, tmp_path) | {"timeout": TIMEOUT}
     ids = [f"network:{number}" for number in range(24)]
-    troubles, turns = scale(*TROUBLES[weather]), scale(100, 5_000)
+    troubles, turns, patience = scale(*TROUBLES[weather]), scale(100, 5_000), scale(60, 3_600)
     with (
         proxied(options["url"], chance) as (proxy, url),
-        crew(driver, ids, tmp_path, str(seed), options=options, clients=8, padding=2_000) as bots,
+        crew(
+            driver,
+            ids,
+            tmp_path,
+            str(seed),
+            options=options,
+            settings=SOON_FREE,
+            clients=8,
+            padding=2_000,
+            patience=patience,
+        ) as bots,
     ):
         bots.start("direct", clients=2)
         for name in ("p0", "p1"):
@@ -84,16 +95,18 @@ def test_nothing_is_lost_or_done_twice(*, driver, weather, tmp_path, chance, see
 def test_more_bots_than_connections(*, driver, tmp_path, chance, seed, scale, figures):
     """Two connections for 64 bots, each slower than they are: whoever does not get one in time is told."""
     options = store_options(driver, tmp_path) | {"timeout": TIMEOUT}
-    ids = [f"pool:{number}" for number in range(64)]
+    ids, patience = [f"pool:{number}" for number in range(64)], scale(60, 3_600)
     with (
         proxied(options["url"], chance) as (proxy, url),
-        crew(driver, ids, tmp_path, str(seed), options=options, clients=64) as bots,
+        crew(
+            driver, ids, tmp_path, str(seed), options=options, settings=SOON_FREE, clients=64, patience=patience
+        ) as bots,
     ):
         narrow = {"url": f"{url}?maxPoolSize=2"} if driver == "mongo" else {"url": url, "max_connections": 2}
         bots.start("p0", options=options | narrow)
         bots.go()
         proxy.change(lambda chance: Trouble("delay", seconds=chance.uniform(0.1, 0.2)))
-        wait_until(lambda: bots.acknowledged() >= scale(100, 2_000), bots)
+        wait_until(lambda: bots.acknowledged() >= scale(50, 2_000), bots)
         bots.stop()
         account = bots.account()
     assert set(account.errors) <= ALLOWED[driver], account.examples

@@ -13,6 +13,7 @@ from faults.mortal import Server
 from botsession import StoreUnavailableError, open_store
 
 TIMEOUT = 0.5
+SOON_FREE = {"lease_ttl": 1.0}
 LATEST = 10.0
 """When a caller must have been told: far beyond the timeout, for a busy machine, and far before the clients' own defaults."""
 
@@ -32,7 +33,7 @@ def test_an_outage_under_load(*, driver, outage, tmp_path, seed, scale, figures)
         options = store_options(driver, tmp_path, server.url) | {"timeout": TIMEOUT}
         store = open_store({"driver": driver, "stores": {driver: options}})
         runner.run(store.init())
-        with crew(driver, ids, tmp_path, str(seed), options=options, clients=8) as bots:
+        with crew(driver, ids, tmp_path, str(seed), options=options, settings=SOON_FREE, clients=8) as bots:
             bots.start("p0")
             bots.start("p1")
             bots.go()
@@ -62,7 +63,7 @@ def test_other_credentials_after_a_restart(tmp_path, seed, figures):
         options = store_options("redis", tmp_path, server.url) | {"timeout": TIMEOUT}
         store = open_store({"driver": "redis", "stores": {"redis": options}})
         runner.run(store.init())
-        with crew("redis", ids, tmp_path, str(seed), options=options, clients=8) as bots:
+        with crew("redis", ids, tmp_path, str(seed), options=options, settings=SOON_FREE, clients=8) as bots:
             bots.start("p0")
             bots.go()
             goes_on(bots)

@@ -38,6 +38,7 @@ class Gathering(Generic[EntryT, OutcomeT]):
         self._many = many
         self._loop: asyncio.AbstractEventLoop | None = None
         self._under_way = False
+        self._crowded = False
         self._waiting: deque[_Waiter[EntryT, OutcomeT]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -49,10 +50,12 @@ class Gathering(Generic[EntryT, OutcomeT]):
             self._waiting.clear()
         if not self._under_way:
             self._under_way = True
-            try:
-                return await self._one(entry)
-            finally:
-                self._come_back(loop)
+            if not self._crowded:
+                try:
+                    return await self._one(entry)
+                finally:
+                    self._come_back(loop)
+            loop.call_soon(self._come_back, loop)
         waiter: _Waiter[EntryT, OutcomeT] = _Waiter(entry, loop.create_future())
         self._waiting.append(waiter)
         try:
@@ -88,6 +91,7 @@ class Gathering(Generic[EntryT, OutcomeT]):
         except Exception as error:  # noqa: BLE001 - each caller raises it
             outcomes = [error] * len(together)
         finally:
+            self._crowded = len(together) > 1
             self._come_back(loop)
         for waiter, outcome in zip(together, outcomes, strict=True):
             if waiter.outcome.done():

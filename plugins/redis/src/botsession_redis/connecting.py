@@ -13,6 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from botsession import ConfigError
+from botsession_redis.packing import PACKING
 
 PoolMaker = Callable[[], ConnectionPool]
 
@@ -82,7 +83,12 @@ def _check_url(url: str) -> None:
         raise ConfigError(_BAD_URL.format("after the address there is something else than the number of a database"))
 
 
-def _checked(maker: PoolMaker) -> PoolMaker:
+def _checked(make: PoolMaker) -> PoolMaker:
+    def maker() -> ConnectionPool:
+        pool = make()
+        pool.connection_class = PACKING[pool.connection_class]
+        return pool
+
     try:
         pool = maker()
         pool.connection_class(**pool.connection_kwargs)

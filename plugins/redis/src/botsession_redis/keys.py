@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
 from typing import Final
 
@@ -17,10 +17,10 @@ class Keys:
 
     Args:
         prefix: How they begin.
-        is_cluster: Tells whether the keys that one script names must have one hash slot.
+        is_cluster: Whether the keys that one script names must have one hash slot.
     """
 
-    def __init__(self, prefix: str, is_cluster: Callable[[], bool]) -> None:
+    def __init__(self, prefix: str, is_cluster: bool) -> None:
         self._prefix = prefix.encode()
         self._is_cluster = is_cluster
 
@@ -34,7 +34,7 @@ class Keys:
 
     def beside(self, session_key: bytes, name: bytes) -> bytes:
         """Returns a key for what belongs to a session: in its slot, and under the store's prefix."""
-        if not self._is_cluster():
+        if not self._is_cluster:
             return session_key + MARK + name
         slot = key_slot(session_key)
         return next(key for key in self._candidates(session_key, name) if key_slot(key) == slot)

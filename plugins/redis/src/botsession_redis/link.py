@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from redis import exceptions
-from redis.asyncio import Redis, RedisCluster
+from redis.asyncio import ConnectionPool, Redis, RedisCluster
+from redis.asyncio.connection import AbstractConnection
 
 from botsession import CorruptSessionError, StoreError
 from botsession_redis.connecting import PoolMaker
@@ -29,6 +30,9 @@ _AS_BYTES: Final[dict[str, Any]] = {"NEVER_DECODE": True}
 class Link:
     """The way to the server, for one event loop at a time.
 
+    Attributes:
+        is_cluster: Whether the keys of one script must lie together.
+
     Not more than `limit` operations talk to the server at once; the others wait for their turn. Waiting, connecting,
     sending and receiving take at most `timeout` seconds together.
     """
@@ -37,6 +41,7 @@ class Link:
         self._server = server
         self._store = store
         self._source = source
+        self.is_cluster: Final = isinstance(source, RedisCluster)
         self._timeout = timeout
         self._limit = limit
         self._client: Client | None = None
@@ -89,24 +94,13 @@ class Link:
         """Sends many commands at once; a reply that is an error is returned as one."""
         self.check_open()
 
-        async def once(client: Any) -> list[Any]:
-            if len(commands) == 1:
-                try:
-                    return [await client.execute_command(*commands[0], **_AS_BYTES)]
-                except exceptions.ResponseError as error:
-                    return [error]
-            pipeline = client.pipeline() if isinstance(client, RedisCluster) else client.pipeline(transaction=False)
-            for command in commands:
-                pipeline.execute_command(*command, **_AS_BYTES)
-            return list(await pipeline.execute(raise_on_error=False))
-
         if not commands:
             return []
-        return await self._ask(once, again=again)
+        return await self._ask(lambda client: self._exchange(client, commands), again=again)
 
     async def run(self, script: Script, calls: Sequence[Call], *, again: bool = True) -> list[Any]:
         """Runs a script for many sessions: for each what it returned, or an error."""
-        size = 1 if self.is_cluster() else CALLS_AT_ONCE
+        size = 1 if self.is_cluster else CALLS_AT_ONCE
         batches = [calls[start : start + size] for start in range(0, len(calls), size)]
         replies = await self.send_all([script.by_digest(batch) for batch in batches], again=again)
         unknown = [index for index, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
@@ -117,10 +111,6 @@ class Link:
         for batch, reply in zip(batches, replies, strict=True):
             outcomes += reply if isinstance(reply, list) else [reply] * len(batch)
         return outcomes
-
-    def is_cluster(self) -> bool:
-        """Tells whether the keys of one script must lie together."""
-        return isinstance(self._client, RedisCluster)
 
     def nodes(self) -> dict[str, Any]:
         """Returns the client under an empty name, or each primary of a cluster under its own."""
@@ -164,6 +154,19 @@ class Link:
             return corrupt
         return explain(error, self._server, self._timeout)
 
+    async def _exchange(self, client: Any, commands: Sequence[Call]) -> list[Any]:
+        if callable(self._source):
+            return await _exchange(client.connection_pool, commands)
+        if len(commands) == 1:
+            try:
+                return [await client.execute_command(*commands[0], **_AS_BYTES)]
+            except exceptions.ResponseError as error:
+                return [error]
+        pipeline = client.pipeline() if self.is_cluster else client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command, **_AS_BYTES)
+        return list(await pipeline.execute(raise_on_error=False))
+
     async def _ask(self, call: Callable[[Any], Awaitable[T]], *, again: bool = True) -> T:
         client = self._client
         try:
@@ -185,3 +188,24 @@ class Link:
         if callable(self._source):
             with contextlib.suppress(*[RuntimeError] if ended else []):
                 await client.aclose()
+
+
+async def _exchange(pool: ConnectionPool, commands: Sequence[Call]) -> list[Any]:
+    """Sends commands over one connection and reads the replies, without what a client does around each command."""
+    connection: AbstractConnection = await pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py
+    try:
+        packed = [each for command in commands for each in connection.pack_command(*command)]
+        await connection.send_packed_command(packed)
+        return [await _reply(connection) for _ in commands]
+    except BaseException:
+        await connection.disconnect(nowait=True)
+        raise
+    finally:
+        await pool.release(connection)
+
+
+async def _reply(connection: AbstractConnection) -> Any:
+    try:
+        return await connection.read_response(disable_decoding=True)
+    except exceptions.ResponseError as error:
+        return error

@@ -160,7 +160,7 @@ class RedisSessionStore:
             (*self._keys_of(claim.session_id), claim.holder, _ticks(claim.ttl), _ticks(claim.again)) for claim in claims
         ]
         outcomes: list[StoredSession | Held | StoreError | None] = []
-        for claim, reply in zip(claims, await self._link.run(scripts.LEASE, calls, again=False), strict=True):
+        for claim, reply in zip(claims, await self._link.run(scripts.LEASE, calls), strict=True):
             if isinstance(reply, int):
                 outcomes.append(Held(reply / 1000))
                 continue
