@@ -15,7 +15,7 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "virtualenv"
-nox.options.sessions = ["lint", "tests", "minimums", "packaging", "docs"]
+nox.options.sessions = ["lint", "tests", "minimums", "faults", "packaging", "docs"]
 
 # Interpreters that pyenv has installed are found without being on the PATH.
 for found in sorted(
@@ -72,6 +72,13 @@ def minimums(session: nox.Session) -> None:
     session.install(*sorted(lowest))
     suites = ("unit", "conformance", "drivers", "console")
     session.run("pytest", *(session.posargs or [f"tests/{suite}" for suite in suites]))
+
+
+@nox.session(python=PYTHONS[0])
+def faults(session: nox.Session) -> None:
+    """Kills, pauses, outages and broken networks; `nox -s faults -- --long` goes on for hours."""
+    install_project(session, "test")
+    session.run("pytest", *(session.posargs or ["tests/faults"]))
 
 
 @nox.session(python=PYTHONS[0])
