@@ -76,9 +76,9 @@ def minimums(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[0])
 def faults(session: nox.Session) -> None:
-    """Kills, pauses, outages and broken networks; `nox -s faults -- --long` goes on for hours."""
+    """Kills, pauses, outages and broken networks; `nox -s faults -- --long` goes on for about an hour."""
     install_project(session, "test")
-    session.run("pytest", *(session.posargs or ["tests/faults"]))
+    session.run("pytest", "tests/faults", *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])
