@@ -207,7 +207,7 @@ def test_a_store_that_fails_on_the_way_ends_it(run, folder):
         "from botsession import StoreUnavailableError\n"
         "from botsession_memory import MemorySessionStore\n"
         "class Failing(MemorySessionStore):\n"
-        "    async def read(self, session_id): raise StoreUnavailableError('the shelf does not answer')\n"
+        "    async def lease_many(self, claims): raise StoreUnavailableError('the shelf does not answer')\n"
     )
     done = run("console", "mybot:bot", "--driver", "stores:Failing", lines="a\nb\n")
     fails(done, FAILED, "the shelf does not answer")

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from botsession import Sessions, StateError, open_store
+from botsession.operations import rehearse
 
 
 def split_name(state):
@@ -93,5 +94,24 @@ def test_what_does_not_work_is_told_and_the_stored_session_stays(migrations, rea
             async with Sessions(store, migrations=migrations).turn("telegram:42"):
                 pass
         assert await store.read("telegram:42") == before
+
+    asyncio.run(scenario())
+
+
+def test_a_rehearsal_over_a_whole_store_changes_nothing():
+    async def scenario():
+        store = await open_store("memory").init()
+        await first_bot(store)
+        nameless, current = Sessions(store), Sessions(store, migrations=[split_name])
+        await nameless.update("telegram:43", lambda session: session.set_state({"nick": "Bob"}))
+        await current.update("telegram:44", lambda session: session.set_state({"first": "Eve", "last": "Hill"}))
+        before = [await store.read(f"telegram:{number}") for number in (42, 43, 44)]
+        found = await rehearse(current, "telegram:")
+        assert (found.sessions, found.migrated, list(found.failed)) == (3, 1, ["telegram:43"])
+        assert "split_name" in str(found.failed["telegram:43"])
+        typed = await rehearse(Sessions(store, migrations=[split_name, count_visits], state_type=Person, initial_state=Person("", "", 0)))
+        assert (typed.sessions, typed.migrated, list(typed.failed)) == (3, 2, ["telegram:43"])
+        assert (await rehearse(current, "whatsapp:")).sessions == 0
+        assert [await store.read(f"telegram:{number}") for number in (42, 43, 44)] == before
 
     asyncio.run(scenario())

@@ -64,7 +64,8 @@ class CorruptSessionError(StoreError):
     def __init__(self, session_id: str, *, store: str, raw: bytes, reason: str) -> None:
         super().__init__(
             f"session {session_id!r} in {store} is unreadable: {reason}. "
-            "Nothing was changed; repair the stored value, or destroy the session to start afresh."
+            "Nothing was changed; repair the stored value, or put it aside to start afresh: `await sessions.recover(id)`, or "
+            "`botsession recover ID`."
         )
         self.session_id = session_id
         self.store = store

@@ -123,6 +123,12 @@ class Keeper(Generic[StateT]):
         stored = self._live(await self._reading(session_id))
         return None if stored is None else self._for_bot(stored)
 
+    def rehearse(self, stored: StoredSession) -> bool:
+        """Makes of a stored session what a turn would begin with; returns whether it has an older shape."""
+        is_older = stored.shape != len(self._migrations)
+        self._for_bot(stored)
+        return is_older
+
     async def destroy(self, session_id: str) -> None:
         """Removes the session."""
         await self._store.destroy(session_id)

@@ -19,11 +19,14 @@ from botsession.opening import Source, find_settings, open_from
 from botsession.options import listed
 from botsession.protocol import (
     SessionStore,
+    StoredSession,
     SupportsClose,
     SupportsExpiry,
+    SupportsQuarantine,
 )
 from botsession.session import Session, StateT
 from botsession.turns import Line, Turn
+from botsession.unsupported import unsupported
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -277,6 +280,38 @@ class Sessions(Generic[StateT]):
             if await turn.destroy():
                 return
         await self._keeper.destroy(session_id)
+
+    async def recover(self, session_id: str) -> str | None:
+        """Puts aside what is unreadable under a session id, so that the next turn starts afresh.
+
+        Nothing is lost: the bytes stay in the backend, out of the way, for a person to repair. A session that is readable,
+        or absent, is left alone.
+
+        Returns:
+            Where the bytes lie now; `None` where there was nothing unreadable.
+
+        Raises:
+            InvalidSessionIdError: `session_id` is no session id.
+            StoreUnavailableError: The backend does not answer.
+            UnsupportedError: The store cannot put anything aside.
+        """
+        check_session_id(session_id)
+        if not isinstance(self.store, SupportsQuarantine):
+            raise unsupported(self.store, "quarantine", "put aside what is unreadable")
+        return await self.store.quarantine(session_id)
+
+    def rehearse(self, session: StoredSession) -> bool:
+        """Tries migrations and type on a session as it is stored, which is changed in place, and saves nothing.
+
+        `botsession.operations.rehearse` does it for a whole store.
+
+        Returns:
+            Whether the session has an older shape.
+
+        Raises:
+            StateError: A migration failed, or the state does not fit the `state_type`.
+        """
+        return self._keeper.rehearse(session)
 
     def initial_state(self) -> StateT:
         """Returns a fresh copy of the initial state."""

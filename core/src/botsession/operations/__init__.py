@@ -10,6 +10,7 @@ from botsession.operations.handing_over import hand_over
 from botsession.operations.importing import Imported, Rejected, import_lines
 from botsession.operations.listing import pages
 from botsession.operations.migrating import Migrated, migrate
+from botsession.operations.rehearsing import Rehearsal, rehearse
 from botsession.operations.watching import watch
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Exported",
     "Imported",
     "Migrated",
+    "Rehearsal",
     "Rejected",
     "Statistics",
     "delete",
@@ -32,6 +34,7 @@ __all__ = [
     "pages",
     "present",
     "purge",
+    "rehearse",
     "save_edited",
     "statistics",
     "watch",

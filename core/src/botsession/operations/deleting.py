@@ -9,8 +9,8 @@ from typing import Final
 from botsession.errors import CorruptSessionError, InvalidSessionIdError
 from botsession.ids import check_session_id
 from botsession.operations.listing import pages
-from botsession.operations.unsupported import unsupported
 from botsession.protocol import SessionStore, SupportsBulk, SupportsPurge
+from botsession.unsupported import unsupported
 
 _AT_ONCE: Final = 500
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from botsession import states
 from botsession.errors import SessionConflictError
 from botsession.lifetime import Lifetime, new_version
-from botsession.operations.unsupported import unsupported
 from botsession.protocol import (
     Restoration,
     SessionStore,
@@ -15,6 +14,7 @@ from botsession.protocol import (
     SupportsRestore,
 )
 from botsession.session import SessionInfo
+from botsession.unsupported import unsupported
 
 
 async def save_edited(store: SessionStore, session: StoredSession) -> None:

@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator
 from typing import Final
 
 from botsession.lifetime import utc_now
-from botsession.operations.unsupported import unsupported
 from botsession.protocol import ScanPage, SessionStore, SupportsExpiry, SupportsScan
+from botsession.unsupported import unsupported
 
 _PAGE: Final = 500
 

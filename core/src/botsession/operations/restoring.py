@@ -7,8 +7,8 @@ from typing import Final, Literal, Protocol, cast
 
 from botsession.errors import BotSessionError, SessionConflictError, StateError, StoreError, StoreUnavailableError
 from botsession.operations.exporting import read_all
-from botsession.operations.unsupported import unsupported
 from botsession.protocol import Restoration, SessionStore, StoredSession, SupportsRestore
+from botsession.unsupported import unsupported
 
 Present = Literal["newer", "skip", "overwrite"]
 """What to do with a session that the store has already: take the newer one, keep the store's, or take the other."""

@@ -27,6 +27,7 @@ COMMANDS = {
     "migrate": ("migrate", "copy all sessions of a store into another one"),
     "new-driver": ("new_driver", "write the package of a new driver, to be filled in"),
     "purge": ("purge", "remove what has expired"),
+    "recover": ("recover", "put aside what is unreadable"),
     "show": ("show", "show one session"),
     "stats": ("stats", "count sessions: how many, how large, how busy"),
     "watch": ("watch", "see a session change"),

@@ -28,6 +28,7 @@ from botsession import (
 )
 from botsession.ids import check_session_id
 from botsession.leases import Lease
+from botsession.lifetime import new_version
 from botsession_memory.diagnosis import diagnose
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class MemorySessionStore:
 
     Attributes:
         lifetime: How long sessions are kept.
+        quarantined: What was unreadable and put aside, by session id and a random part.
 
     Raises:
         ConfigError: `max_size` is not above zero, or a number of minutes is not.
@@ -77,6 +79,7 @@ class MemorySessionStore:
         self.lifetime = Lifetime(expires_in, max_lifetime=max_lifetime, clock=clock)
         self._entries = _Entries(max_size, self.lifetime)
         self._name = f"MemorySessionStore(max_size={max_size})"
+        self.quarantined: dict[str, bytes] = {}
         self._leases: defaultdict[str, Lease] = defaultdict(Lease)
         self._listed: list[str] | None = None
         self._open = False
@@ -188,6 +191,17 @@ class MemorySessionStore:
             self._check(session_id)
         for session_id in session_ids:
             self._entries.pop(session_id, None)
+
+    async def quarantine(self, session_id: str) -> str | None:
+        self._check(session_id)
+        try:
+            self._read(session_id)
+        except CorruptSessionError as error:
+            name = f"{session_id}@{new_version()}"
+            self.quarantined[name] = error.raw
+            self._entries.pop(session_id)
+            return f"quarantined[{name!r}] of this {self._name}"
+        return None
 
     async def purge(self) -> int:
         self._check_open()

@@ -1,4 +1,4 @@
-"""The answer of an operation to a store that lacks a power."""
+"""The answer to a request that needs a power which the store lacks."""
 
 from __future__ import annotations
 
