@@ -46,6 +46,14 @@ async def look(store: FileSessionStore) -> int | None:
     return int(session.state["n"])
 
 
+async def look_and_go_on(store: FileSessionStore) -> int | None:
+    """Returns what `look` does, and looks that the next turn works."""
+    found = await look(store)
+    await change(store)
+    assert await look(store) == (found or 0) + 1
+    return found
+
+
 def done(folder: Path, step: Step[T]) -> T:
     """Does one step in a store that is opened and closed for it."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from functools import partial
 from pathlib import Path
 
 import pytest
 from faults.crew import crew, processes, wait_until
-from faults.file_steps import change, destroy, done, done_until_killed, look, renew
+from faults.file_steps import change, destroy, done, done_until_killed, look, look_and_go_on, renew
 
 from botsession_file import FileSessionStore
 
@@ -41,38 +42,37 @@ def test_killed_at_any_moment(*, driver, tmp_path, chance, seed, scale, figures)
         purge(tmp_path)
 
 
-STEPS = [(None, change, 1), (1, change, 2), (1, renew, 1), (1, destroy, None)]
+STEPS = {"create": (None, change, 1), "change": (1, change, 2), "renew": (1, renew, 1), "destroy": (1, destroy, None)}
 """What is there before, what is done, and what is there after it; `n` of the state, `None` for no session."""
 
 
-@pytest.mark.parametrize(("before", "step", "after"), STEPS, ids=["create", "change", "renew", "destroy"])
-def test_killed_at_every_call_of_the_system(before, step, after, tmp_path, figures):
+@pytest.mark.parametrize("name", STEPS)
+def test_killed_at_every_call_of_the_system(name, tmp_path, figures):
     """Counts the calls of the system that one operation makes, and kills a process before each of them."""
-    calls, outcomes = 0, set()
-    while True:
-        folder = tmp_path / str(calls)
-        if before is not None:
-            done(folder, change)
-        process = processes.Process(target=done_until_killed, args=(folder, step, calls))
-        process.start()
-        process.join(60)
-        assert process.exitcode in (0, -signal.SIGKILL), process.exitcode
-        found = done(folder, look)
-        outcomes.add(found)
-        if process.exitcode == 0:
-            break
-        assert found in (before, after), f"killed at call {calls}"
-        done(folder, change)
-        assert done(folder, look) == (found or 0) + 1
-        calls += 1
-    assert found == after
-    assert outcomes == {before, after}
-    assert calls >= 5, "not much has been tried; does the profiler see the calls?"
-    assert purge(tmp_path) or step is destroy, "whoever writes begins with a file of another name"
+    before, step, after = STEPS[name]
+    model = tmp_path / "model"
+    done(model, change if before else look)
+    folders = [tmp_path / "0"]
+    while was_killed(shutil.copytree(model, folders[-1]), step, len(folders) - 1):
+        folders.append(tmp_path / str(len(folders)))
+    *killed, undisturbed = [done(folder, look_and_go_on) for folder in folders]
+    assert undisturbed == after
+    assert {*killed, undisturbed} == {before, after}
+    assert len(killed) >= 5, "not much has been tried; does the profiler see the calls?"
+    assert purge(tmp_path) or name == "destroy", "whoever writes begins with a file of another name"
     figures(
-        f"file, {step.__name__}: killed at each of its {calls} calls of the system; wholly done or not at all",
-        kills=calls,
+        f"file, {name}: killed at each of its {len(killed)} calls of the system; wholly done or not at all",
+        kills=len(killed),
     )
+
+
+def was_killed(folder: Path, step, place: int) -> bool:
+    """Does one step in a process that kills itself; tells whether it came to that place."""
+    process = processes.Process(target=done_until_killed, args=(folder, step, place))
+    process.start()
+    process.join(60)
+    assert process.exitcode in (0, -signal.SIGKILL), process.exitcode
+    return process.exitcode != 0
 
 
 def purge(folder: Path) -> int:
