@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from pymongo import WriteConcern
 from pymongo.errors import BulkWriteError, ConfigurationError, DuplicateKeyError, PyMongoError
 
 from botsession import ConfigError, StoreUnavailableError
@@ -33,6 +34,7 @@ class Connection:
     Attributes:
         where: The server, without secrets, for messages.
         collection: The collection; `None` while not open.
+        leases: The same, where one server's word is enough for a write: a lease that is lost loses no session.
     """
 
     def __init__(self, url: str | None, client: Client | None, name: str, api: Api, timeout: float) -> None:
@@ -63,6 +65,7 @@ class Connection:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening = asyncio.Lock()
         self.collection: AsyncCollection[RawBSONDocument] | None = None
+        self.leases: AsyncCollection[RawBSONDocument]
 
     def __str__(self) -> str:
         return f"{self._text}, collection_name={self._name!r}"
@@ -109,6 +112,7 @@ class Connection:
             client = self._client = await self.run(clients.connect(self._address, self._api, self._timeout))
         collection = clients.collection(client, self._name)
         await self.run(clients.make_ttl_index(collection))
+        self.leases = collection.with_options(write_concern=WriteConcern(w=1))
         return collection
 
     async def _close_client(self, *, ended: bool = False) -> None:

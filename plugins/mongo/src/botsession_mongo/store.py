@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
-
-from pymongo import ReplaceOne
-from pymongo.errors import BulkWriteError, DuplicateKeyError
-from pymongo.read_concern import ReadConcern
+from typing import TYPE_CHECKING, Final, Self
 
 from botsession import (
     ONE_YEAR,
@@ -15,46 +11,43 @@ from botsession import (
     Finding,
     Lifetime,
     Minutes,
+    Replacement,
     ScanPage,
     SessionConflictError,
     SessionTooLargeError,
     StoreError,
-    StoreUnavailableError,
     records,
     utc_now,
 )
 from botsession.ids import check_session_id
 from botsession_mongo import conditions, documents
-from botsession_mongo.batch import Batch
 from botsession_mongo.clients import Api
 from botsession_mongo.connection import Connection
 from botsession_mongo.diagnosis import diagnose
-from botsession_mongo.errors import was_cut_off
+from botsession_mongo.holding import NOTHING, Holding
+from botsession_mongo.leases import is_placeholder
+from botsession_mongo.quarantine import quarantine
+from botsession_mongo.storing import Change, Storing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from bson.raw_bson import RawBSONDocument
     from pymongo.asynchronous.collection import AsyncCollection
 
-    from botsession import Replacement, Restoration, SessionInfo, StoredSession
+    from botsession import Claim, Held, Restoration, SessionInfo, StoredSession
     from botsession_mongo.clients import Client
 
     Collection = AsyncCollection[RawBSONDocument]
-
-T = TypeVar("T")
 
 PAGE: Final = 5000
 """How many sessions a page of a scan holds unless the caller says."""
 
 _HEADER: Final = {
-    **dict.fromkeys(("version", "expires_at", "last_activity", "created_at"), 1),
+    **dict.fromkeys(("version", "expires_at", "last_activity", "created_at", "lease"), 1),
     "size": {"$bsonSize": "$$ROOT"},
 }
-
-_NOTHING: Final = {"$pull": {"_": 0}}
-"""Changes nothing, since no document has that field; without it NX-27017 would store the dates of a `$set` as text."""
 
 
 class MongoSessionStore:
@@ -93,6 +86,8 @@ class MongoSessionStore:
         self.lifetime = Lifetime(expires_in, max_lifetime=max_lifetime, clock=clock)
         self._connection = Connection(url, client, collection_name, api, timeout)
         self._run = self._connection.run
+        self._storing = Storing(self._connection, self.lifetime)
+        self._holding = Holding(self._connection, self.lifetime, self._live)
 
     def __repr__(self) -> str:
         return f"MongoSessionStore({self._connection})"
@@ -122,32 +117,34 @@ class MongoSessionStore:
         collection = self._opened()
         records.check_pair(session_id, session)
         self.lifetime.stamp(session)
-        await self._run(collection.replace_one({"_id": session_id}, documents.encode(session), upsert=True))
+        await self._storing.store(collection, Change.write(session))
 
     async def destroy(self, session_id: str) -> None:
-        await self._run(self._opened(session_id).delete_one({"_id": session_id}))
+        await self._storing.destroy(self._opened(session_id), [session_id])
 
     async def replace(self, session_id: str, session: StoredSession, *, expected: str | None) -> None:
         collection = self._opened()
         records.check_pair(session_id, session)
         self.lifetime.stamp(session)
-        document = documents.encode(session)
-        condition = conditions.unchanged(session_id, expected, self.lifetime.now())
-        try:
-            result = await self._run(collection.replace_one(condition, document, upsert=expected is None))
-        except DuplicateKeyError as error:
-            raise SessionConflictError(session_id) from error
-        except StoreUnavailableError as error:
-            if was_cut_off(error.__cause__) and await self._has_arrived(session):
-                return
-            raise
-        if not result.matched_count and result.upserted_id is None:
-            raise SessionConflictError(session_id)
+        change = Change.replacement(Replacement(session, expected), self.lifetime.now())
+        await self._storing.store(collection, change)
+
+    async def lease_many(self, claims: Sequence[Claim]) -> list[StoredSession | Held | StoreError | None]:
+        self._opened(*(claim.session_id for claim in claims))
+        return await self._holding.claim(claims)
+
+    async def renew_lease(self, session_id: str, holder: str, ttl: float) -> bool:
+        self._opened(session_id)
+        return await self._holding.renew(session_id, holder, ttl)
+
+    async def release_leases(self, holders: Mapping[str, str]) -> None:
+        self._opened(*holders)
+        await self._holding.release(holders)
 
     async def touch(self, session_id: str, expires_at: datetime | None) -> bool:
         collection = self._opened(session_id)
         now = self.lifetime.now()
-        changes = {"$set": {"expires_at": expires_at, "last_activity": now}, **_NOTHING}
+        changes = {"$set": {"expires_at": expires_at, "last_activity": now}, **NOTHING}
         result = await self._run(collection.update_one(conditions.live(session_id, now), changes))
         return result.matched_count > 0
 
@@ -178,74 +175,31 @@ class MongoSessionStore:
             records.check_pair(replacement.session.id, replacement.session)
             self.lifetime.stamp(replacement.session)
         now = self.lifetime.now()
-        return await self._carry_out(
-            collection,
-            Batch(stamped=True),
-            [
-                (entry.session, conditions.unchanged(entry.session.id, entry.expected, now), entry.expected is None)
-                for entry in replacements
-            ],
-        )
+        changes = [Change.replacement(entry, now) for entry in replacements]
+        if len(changes) != 1:
+            return await self._storing.store_many(collection, changes, stamped=True)
+        try:
+            await self._storing.store(collection, changes[0])
+        except (SessionConflictError, SessionTooLargeError) as error:
+            return [error]
+        return [None]
 
     async def restore_many(self, restorations: Sequence[Restoration]) -> list[SessionConflictError | StoreError | None]:
         collection = self._opened()
         for restoration in restorations:
             records.check_restored(restoration.session)
         now = self.lifetime.now()
-        return await self._carry_out(
-            collection,
-            Batch(stamped=False),
-            [
-                (entry.session, conditions.untouched(entry.session.id, entry.over, now), entry.over is None)
-                for entry in restorations
-            ],
-        )
+        changes = [Change.restoration(entry, now) for entry in restorations]
+        return await self._storing.store_many(collection, changes, stamped=False)
 
     async def destroy_many(self, session_ids: Sequence[str]) -> None:
-        collection = self._opened(*session_ids)
-        await self._run(collection.delete_many({"_id": {"$in": list(session_ids)}}))
+        await self._storing.destroy(self._opened(*session_ids), session_ids)
+
+    async def quarantine(self, session_id: str) -> str | None:
+        return await quarantine(self._connection, self._opened(session_id), session_id, self._live)
 
     async def diagnose(self) -> list[Finding]:
         return await diagnose(self._connection, self._opened(), self.lifetime)
-
-    async def _carry_out(
-        self, collection: Collection, batch: Batch, changes: Sequence[tuple[StoredSession, dict[str, Any], bool]]
-    ) -> list[SessionConflictError | StoreError | None]:
-        """Stores sessions, each under its condition, and (`True`) also where no document is."""
-        outcomes: list[SessionConflictError | StoreError | None] = [None] * len(changes)
-        for index, (session, condition, upsert) in enumerate(changes):
-            try:
-                document = documents.encode(session)
-            except SessionTooLargeError as error:
-                outcomes[index] = error
-                continue
-            batch.add(index, session, ReplaceOne(condition, document, upsert=upsert))
-        for index, failure in (await self._run_batch(collection, batch)).items():
-            outcomes[index] = failure
-        return outcomes
-
-    async def _run_batch(self, collection: Collection, batch: Batch) -> dict[int, StoreError]:
-        """Sends a batch; returns what failed, by index."""
-        if not batch.operations:
-            return {}
-        try:
-            result = await self._run(collection.bulk_write(batch.operations, ordered=False))
-            batch.stored = result.matched_count + result.upserted_count
-        except BulkWriteError as error:
-            batch.take(error, self._connection.where)
-        if batch.is_clear():
-            return batch.failed
-        cursor = collection.find({"_id": {"$in": batch.ids()}}, {"version": 1, "last_activity": 1})
-        return batch.compare({document["_id"]: document for document in await self._run(cursor.to_list(None))})
-
-    async def _has_arrived(self, session: StoredSession) -> bool:
-        """Tells, after a connection broke, whether the session was stored before that."""
-        collection = self._opened().with_options(read_concern=ReadConcern("majority"))
-        try:
-            found = await self._run(collection.find_one({"_id": session.id, "version": session.version}, {"_id": 1}))
-        except StoreError:
-            return False
-        return found is not None
 
     def _opened(self, *session_ids: str) -> Collection:
         collection = self._connection.collection
@@ -261,11 +215,16 @@ class MongoSessionStore:
         try:
             info = documents.decode_info(document, store=repr(self))
         except CorruptSessionError as error:
-            return error
+            return None if is_placeholder(document) else error
         return info if info.id.startswith(prefix) and not self.lifetime.expired(info.expires_at) else None
 
     def _live(self, document: RawBSONDocument | None, session_id: str) -> StoredSession | None:
         if document is None:
             return None
-        session = documents.decode(document, session_id, store=repr(self))
+        try:
+            session = documents.decode(document, session_id, store=repr(self))
+        except CorruptSessionError:
+            if is_placeholder(document):
+                return None
+            raise
         return None if self.lifetime.expired(session.expires_at) else session
