@@ -5,6 +5,7 @@
 
 A state is a document, so that people can query `state.count`. A state that no BSON document can hold faithfully (a key
 with a NUL or one that begins with `$`) is kept as JSON text under the same name.
+The module `leases` tells of the field `lease`, which is there while somebody holds the session's lease.
 """
 
 from __future__ import annotations
