@@ -67,7 +67,15 @@ class Figures:
 
     def as_json(self) -> list[dict[str, Any]]:
         """Returns all figures with median and ratio."""
-        return [{**asdict(figure), "median": figure.median, "ratio": self.ratio(figure)} for figure in self]
+        return [
+            {
+                **asdict(figure),
+                "rounds": [_finite(value) for value in figure.rounds],
+                "median": _finite(figure.median),
+                "ratio": _finite(self.ratio(figure)),
+            }
+            for figure in self
+        ]
 
 
 def failures(counts: Sequence[Counter[str]], done: int) -> str:
@@ -77,3 +85,8 @@ def failures(counts: Sequence[Counter[str]], done: int) -> str:
         return ""
     share = total.total() / (total.total() + done)
     return f"{share:.0%} of the turns failed ({', '.join(sorted(total))})"
+
+
+def _finite(value: float | None) -> float | None:
+    """Returns what JSON can hold."""
+    return value if value is None or math.isfinite(value) else None

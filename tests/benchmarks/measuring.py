@@ -22,15 +22,22 @@ class Round:
         latencies: How long each call took, in microseconds; failed ones are not among them.
         failures: How many calls failed, by the name of the error.
         seconds: How long the round took, until the last call that had begun was over.
+        cpu: How many seconds of processor time this process used meanwhile, all threads together.
     """
 
     latencies: list[float] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
+    cpu: float = 0.0
 
     @property
     def per_second(self) -> float:
         return len(self.latencies) / self.seconds
+
+    @property
+    def cpu_each(self) -> float:
+        """Processor time of one call in microseconds; not a number where all have failed."""
+        return self.cpu / len(self.latencies) * 1e6 if self.latencies else float("nan")
 
     @property
     def p50(self) -> float:
@@ -92,7 +99,7 @@ async def fill(operation: Operation, ids: Sequence[str], *, tasks: int = 64) -> 
 async def _round(operation: Operation, ids: itertools.cycle[str], tasks: int, seconds: float) -> Round:
     outcome = Round()
     clock = time.perf_counter
-    begin = clock()
+    begin, used = clock(), time.process_time()
     end = begin + seconds
 
     async def work() -> None:
@@ -106,5 +113,5 @@ async def _round(operation: Operation, ids: itertools.cycle[str], tasks: int, se
                 outcome.latencies.append((clock() - start) * 1e6)
 
     await asyncio.gather(*(work() for _ in range(tasks)))
-    outcome.seconds = clock() - begin
+    outcome.seconds, outcome.cpu = clock() - begin, time.process_time() - used
     return outcome

@@ -53,7 +53,10 @@ def _record(
         rounds = outcomes[contender.name]
         note = failures([each.failures for each in rounds], sum(len(each.latencies) for each in rounds))
         against = (contender.against, case)
-        measures = [("turns per second", "turns/s", [each.per_second for each in rounds])]
+        measures = [
+            ("turns per second", "turns/s", [each.per_second for each in rounds]),
+            ("processor time per turn", "us", [each.cpu_each for each in rounds]),
+        ]
         if tasks == 1:  # with more, it tells how long others were let in before
             measures.append(("turn: p50", "us", [each.p50 for each in rounds]))
             measures.append(("turn: p99", "us", [each.p99 for each in rounds]))
