@@ -154,7 +154,7 @@ class Folder:
         if not thread.acquire(timeout=_LOCK_SECONDS):
             raise _held(name)
         try:
-            descriptor = open_private(LOCK, os.O_RDWR | os.O_CREAT, directory)
+            descriptor = _open_lock(directory)
             try:
                 pause = 0.0005
                 while not _try_lock(descriptor):
@@ -170,6 +170,13 @@ class Folder:
                 os.close(descriptor)
         finally:
             thread.release()
+
+
+def _open_lock(directory: int) -> int:
+    try:
+        return os.open(LOCK, os.O_RDWR | os.O_NOFOLLOW, dir_fd=directory)
+    except FileNotFoundError:
+        return open_private(LOCK, os.O_RDWR | os.O_CREAT, directory)
 
 
 def _try_lock(descriptor: int) -> bool:

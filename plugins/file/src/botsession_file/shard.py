@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import stat
 import time
@@ -40,7 +39,7 @@ class Shard:
         """Returns the names of all files, sorted."""
         return sorted(os.listdir(self._directory))  # noqa: PTH208 - pathlib cannot list an open directory
 
-    def read(self, name: str, size: int = -1) -> bytes | None:
+    def read(self, name: str, size: int | None = None) -> bytes | None:
         """Returns a file's bytes, or its first `size` ones; `None` where there is no file.
 
         Raises:
@@ -55,10 +54,10 @@ class Shard:
                 raise NoFileError(f"{name} is no plain file") from error
             raise
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
                 raise NoFileError(f"{name} is no plain file")
-            with io.FileIO(descriptor, closefd=False) as file:
-                return file.read(size)
+            return _read(descriptor, status.st_size if size is None else min(size, status.st_size))
         finally:
             os.close(descriptor)
 
@@ -94,10 +93,9 @@ class LockedShard(Shard):
         descriptor = open_private(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._directory)
         try:
             try:
-                with io.FileIO(descriptor, "w", closefd=False) as file:
-                    rest = memoryview(raw)
-                    while rest:
-                        rest = rest[file.write(rest) :]
+                rest = memoryview(raw)
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -132,6 +130,13 @@ class LockedShard(Shard):
         except IsADirectoryError:
             os.rmdir(target, dir_fd=self._directory)
             os.rename(source, target, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    raw = os.read(descriptor, size)
+    while len(raw) < size and (rest := os.read(descriptor, size - len(raw))):
+        raw += rest
+    return raw
 
 
 def open_private(path: str, flags: int, directory: int | None = None) -> int:

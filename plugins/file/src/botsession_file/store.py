@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from botsession import (
     ONE_YEAR,
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from botsession import Claim, Held, Replacement, Restoration, SessionInfo, StoredSession
 
 OutcomeT = TypeVar("OutcomeT")
-
-_CLAIMS_IN_A_THREAD: Final = 8
 
 
 class FileSessionStore:
@@ -123,21 +121,18 @@ class FileSessionStore:
             check_session_id(claim.session_id)
         return _unless_lost(
             await self._threads.sharing(
-                self._entries.lease_many,
-                claims,
-                lambda claim: names.place(claim.session_id).shard,
-                least=_CLAIMS_IN_A_THREAD,
+                self._entries.lease_many, claims, lambda claim: names.place(claim.session_id).shard, leases=True
             )
         )
 
     async def renew_lease(self, session_id: str, holder: str, ttl: float) -> bool:
         check_session_id(session_id)
-        return await self._threads.changing(partial(self._entries.renew_lease, session_id, holder, ttl))
+        return await self._threads.leasing(partial(self._entries.renew_lease, session_id, holder, ttl))
 
     async def release_leases(self, holders: Mapping[str, str]) -> None:
         for session_id in holders:
             check_session_id(session_id)
-        await self._threads.changing(partial(self._entries.release_leases, holders))
+        await self._threads.leasing(partial(self._entries.release_leases, holders))
 
     async def touch(self, session_id: str, expires_at: datetime | None) -> bool:
         check_session_id(session_id)

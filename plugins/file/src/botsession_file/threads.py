@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain, groupby
 from pathlib import Path
-from typing import Final, TypeVar, cast
+from typing import Final, NamedTuple, TypeVar, cast
 
 from aiofiles.os import wrap
 
@@ -21,11 +21,14 @@ EntryT = TypeVar("EntryT")
 OutcomeT = TypeVar("OutcomeT")
 
 _READERS: Final = 4
+_LEASERS: Final = 4
 _WRITERS: Final = 16
 
 
 class Threads:
     """The threads of one store, between `start` and `stop`.
+
+    Reading, leasing and writing have threads of their own, so that none waits behind what takes longer than itself.
 
     Args:
         path: The directory of the store, for its errors.
@@ -33,27 +36,26 @@ class Threads:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._readers: ThreadPoolExecutor | None = None
-        self._writers: ThreadPoolExecutor | None = None
+        self._pools: _Pools | None = None
 
     def start(self) -> None:
         """Begins; no harm where it has begun."""
-        if self._writers is None:
-            self._readers = ThreadPoolExecutor(_READERS, "botsession-file-read")
-            self._writers = ThreadPoolExecutor(_WRITERS, "botsession-file-write")
+        if self._pools is None:
+            self._pools = _Pools(
+                ThreadPoolExecutor(_READERS, "botsession-file-read"),
+                ThreadPoolExecutor(_LEASERS, "botsession-file-lease"),
+                ThreadPoolExecutor(_WRITERS, "botsession-file-write"),
+            )
 
     async def stop(self) -> None:
         """Lets the jobs that are under way finish."""
-        pools = (self._readers, self._writers)
-        self._readers = self._writers = None
-        for pool in pools:
-            if pool is not None:
-                await wrap(pool.shutdown)()
+        pools, self._pools = self._pools, None
+        for pool in pools or ():
+            await wrap(pool.shutdown)()
 
     def check_started(self) -> None:
         """Raises `StoreError` before `start` and after `stop`."""
-        if self._writers is None:
-            raise StoreError("the file store is not open; call `await store.init()` first")
+        self._started()
 
     async def preparing(self, job: Callable[[], T]) -> T:
         """Runs a job that needs no `start`."""
@@ -61,18 +63,15 @@ class Threads:
 
     async def reading(self, job: Callable[[], T]) -> T:
         """Runs a job that changes nothing."""
-        self.check_started()
-        return await self._hop(job, self._readers)
+        return await self._hop(job, self._started().readers)
+
+    async def leasing(self, job: Callable[[Call], T]) -> T:
+        """Runs a job that changes leases only, which need not be durable."""
+        return await self._calling(job, self._started().leasers)
 
     async def changing(self, job: Callable[[Call], T]) -> T:
         """Runs a job that makes changes; one whose caller was cancelled makes none, or made them before any later one."""
-        self.check_started()
-        call = Call()
-        try:
-            return await self._hop(partial(job, call), self._writers)
-        except asyncio.CancelledError:
-            call.abandoned = True
-            raise
+        return await self._calling(job, self._started().writers)
 
     async def sharing(
         self,
@@ -80,7 +79,7 @@ class Threads:
         entries: Sequence[EntryT],
         shard: Callable[[EntryT], str],
         *,
-        least: int = 1,
+        leases: bool = False,
     ) -> list[OutcomeT]:
         """Runs a job for many entries, each thread doing a share of them.
 
@@ -88,24 +87,43 @@ class Threads:
             job: Called with some of the entries; returns an outcome for each.
             entries: What to do.
             shard: Tells the subdirectory of an entry; those of one stay next to each other.
-            least: For how many subdirectories one more thread is worth its hop.
+            leases: The job changes leases only, so that fewer threads are best.
 
         Returns:
             The outcomes, in the order of the entries.
         """
+        run, most, least = (self.leasing, _LEASERS, 32) if leases else (self.changing, _WRITERS, 1)
         if len(entries) == 1:
-            return await self.changing(partial(job, entries))
-        shares = _shares([shard(entry) for entry in entries], least)
-        jobs = [self.changing(partial(job, [entries[index] for index in share])) for share in shares]
-        results = await asyncio.gather(*jobs)
+            return await run(partial(job, entries))
+        shares = _shares([shard(entry) for entry in entries], most, least)
+        results = await asyncio.gather(*(run(partial(job, [entries[index] for index in share])) for share in shares))
         outcomes = dict(zip(chain.from_iterable(shares), chain.from_iterable(results), strict=True))
         return [outcomes[index] for index in range(len(entries))]
+
+    def _started(self) -> _Pools:
+        if self._pools is None:
+            raise StoreError("the file store is not open; call `await store.init()` first")
+        return self._pools
+
+    async def _calling(self, job: Callable[[Call], T], pool: ThreadPoolExecutor) -> T:
+        call = Call()
+        try:
+            return await self._hop(partial(job, call), pool)
+        except asyncio.CancelledError:
+            call.abandoned = True
+            raise
 
     async def _hop(self, job: Callable[[], T], pool: ThreadPoolExecutor | None) -> T:
         try:
             return cast("T", await _in_thread(job, executor=pool))
         except OSError as error:
             raise reported(error, self._path) from error
+
+
+class _Pools(NamedTuple):
+    readers: ThreadPoolExecutor
+    leasers: ThreadPoolExecutor
+    writers: ThreadPoolExecutor
 
 
 def _run(job: Callable[[], object]) -> object:
@@ -115,9 +133,9 @@ def _run(job: Callable[[], object]) -> object:
 _in_thread: Final = wrap(_run)
 
 
-def _shares(shards: Sequence[str], least: int) -> list[list[int]]:
-    """Splits entries, by index, into one share per thread."""
+def _shares(shards: Sequence[str], most: int, least: int) -> list[list[int]]:
+    """Splits entries, by index, into one share per thread: at most so many, of at least so many subdirectories."""
     order = sorted(range(len(shards)), key=lambda index: shards[index])
     groups = [list(group) for _, group in groupby(order, lambda index: shards[index])]
-    count = min(_WRITERS, -(-len(groups) // least))
+    count = min(most, -(-len(groups) // least))
     return [list(chain.from_iterable(groups[first::count])) for first in range(count)]
