@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, Self, runtime_checkable
 
+import msgspec
+
 from botsession.errors import CorruptSessionError, SessionConflictError, StoreError
 from botsession.findings import Finding
 from botsession.lifetime import Lifetime
@@ -181,8 +183,7 @@ class SupportsScan(Protocol):
         ...
 
 
-@dataclass(slots=True, frozen=True)
-class Replacement:
+class Replacement(msgspec.Struct, frozen=True):
     """One entry of `replace_many`: the arguments of one `replace`.
 
     Attributes:
@@ -226,8 +227,7 @@ class SupportsBulk(Protocol):
         ...
 
 
-@dataclass(slots=True, frozen=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """One entry of `lease_many`.
 
     Attributes:
@@ -244,8 +244,7 @@ class Claim:
     again: float
 
 
-@dataclass(slots=True, frozen=True)
-class Held:
+class Held(msgspec.Struct, frozen=True):
     """The outcome of a claim on a lease that somebody else holds, or for which somebody else waits longer.
 
     Attributes:
@@ -298,8 +297,7 @@ class SupportsLease(Protocol):
         ...
 
 
-@dataclass(slots=True, frozen=True)
-class Restoration:
+class Restoration(msgspec.Struct, frozen=True):
     """One entry of `restore_many`.
 
     Attributes:

@@ -85,6 +85,15 @@ local function without(queue, holder)
   return others
 end
 
+local function is_alone(text, holder)
+  return string.sub(text, 1, #holder + 1) == holder .. ':' and string.find(text, ';', 1, true) == #text
+end
+
+local function is_held_by_another(key, holder)
+  local lease = load(key)
+  return lease.held and lease.name ~= holder
+end
+
 local function release(key, holder)
   local lease, queue = load(key)
   if lease.name == holder then lease = {name = '', ends = 0} end
@@ -150,7 +159,12 @@ RELEASE: Final = Script(
     + """
 local outcomes = {}
 for i, key in ipairs(KEYS) do
-  release(key, ARGV[i])
+  local text = redis.call('GET', key)
+  if text and is_alone(text, ARGV[i]) then
+    redis.call('UNLINK', key)
+  elseif text then
+    release(key, ARGV[i])
+  end
   outcomes[i] = 1
 end
 return outcomes
@@ -178,11 +192,12 @@ for i = 1, #KEYS, 2 do
       stored, found = false, nil
     end
     local last = active ~= '' and select(3, string.match(stored or '', header .. activity))
-    local lease = holder ~= '' and load(lease_key)
+    local lease = holder ~= '' and redis.call('GET', lease_key)
+    local alone = lease and is_alone(lease, holder)
     if (version ~= '' and found == version) or stored == record then
       outcome = 1
     elseif (expected == '' and stored) or (expected ~= '' and (found and '=' .. found) ~= expected)
-      or (active ~= '' and last ~= active) or (lease and lease.held and lease.name ~= holder) then
+      or (active ~= '' and last ~= active) or (lease and not alone and is_held_by_another(lease_key, holder)) then
       outcome = 0
     else
       if deadline == '' then
@@ -192,7 +207,11 @@ for i = 1, #KEYS, 2 do
       end
       outcome = outcome.err and outcome or 1
     end
-    if outcome == 1 and holder ~= '' then release(lease_key, holder) end
+    if outcome == 1 and alone then
+      redis.call('UNLINK', lease_key)
+    elseif outcome == 1 and lease then
+      release(lease_key, holder)
+    end
   end
   outcomes[#outcomes + 1] = outcome
 end
