@@ -5,7 +5,13 @@ Needs the extra `testing` of `botsession-core`.
 
 import pytest
 
-pytest.register_assert_rewrite("botsession.testing.suite", "botsession.testing.bench", "botsession.testing.machine")
+pytest.register_assert_rewrite(
+    "botsession.testing.suite",
+    "botsession.testing.bench",
+    "botsession.testing.leases",
+    "botsession.testing.machine",
+    "botsession.testing.machine_leases",
+)
 
 from botsession.testing.clock import ManualClock  # noqa: E402 - assertions are rewritten at import
 from botsession.testing.contract import StoreContract  # noqa: E402 - assertions are rewritten at import

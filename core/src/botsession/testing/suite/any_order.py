@@ -9,7 +9,8 @@ from hypothesis.stateful import run_state_machine_as_test
 from botsession.protocol import SupportsExpiry
 from botsession.testing.bench import opened
 from botsession.testing.hooks import Hooks
-from botsession.testing.machine import EXPIRES_IN, StoreMachine
+from botsession.testing.machine import EXPIRES_IN
+from botsession.testing.machine_leases import LeasingMachine
 from botsession.testing.samples import moderate
 
 
@@ -22,7 +23,7 @@ class AnyOrder(Hooks):
             if isinstance(bench.store, SupportsExpiry):
                 bench.store = run(bench.open(expires_in=EXPIRES_IN))
 
-            class Machine(StoreMachine):
+            class Machine(LeasingMachine):
                 def __init__(self) -> None:
                     super().__init__(bench, run, f"{next(numbers)}:")
 
