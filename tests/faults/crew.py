@@ -20,10 +20,8 @@ from faults.bots import Plan
 from faults.histories import Found, History, Turn, violations
 
 import servers
-from botsession import open_store
-from botsession.protocol import powers
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 """How many seconds anything is waited for, on a machine that is busy with something else."""
 
 ALLOWED = {
@@ -195,11 +193,6 @@ def crew(driver: str, ids: Sequence[str], folder: Path, seed: str, **plan: Any) 
         for process in members.processes.values():
             process.kill()
             process.join()
-
-
-def has_leases(driver: str) -> bool:
-    """Tells whether the driver can keep the turns of several processes apart before they begin."""
-    return "lease" in powers(open_store({"driver": driver}))
 
 
 def store_options(driver: str, folder: Path, url: str | None = None) -> dict[str, Any]:

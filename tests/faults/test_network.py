@@ -55,7 +55,7 @@ TROUBLES = {cuts: (20, 2_000), stalls: (10, 400), slowness: (10, 400), everythin
 def test_nothing_is_lost_or_done_twice(*, driver, weather, tmp_path, chance, seed, scale, figures):
     options = store_options(driver, tmp_path) | {"timeout": TIMEOUT}
     ids = [f"network:{number}" for number in range(24)]
-    troubles, turns, patience = scale(*TROUBLES[weather]), scale(100, 5_000), scale(60, 3_600)
+    troubles, turns, patience = scale(*TROUBLES[weather]), scale(100, 5_000), scale(180, 3_600)
     settings = WITHOUT_LEASES if weather is cuts else SOON_FREE
     with (
         proxied(options["url"], chance) as (proxy, url),
@@ -93,7 +93,7 @@ def test_nothing_is_lost_or_done_twice(*, driver, weather, tmp_path, chance, see
 def test_more_bots_than_connections(*, driver, tmp_path, chance, seed, scale, figures):
     """Two connections for 64 bots, each slower than they are: whoever does not get one in time is told."""
     options = store_options(driver, tmp_path) | {"timeout": TIMEOUT}
-    ids, patience = [f"pool:{number}" for number in range(64)], scale(60, 3_600)
+    ids, patience = [f"pool:{number}" for number in range(64)], scale(180, 3_600)
     with (
         proxied(options["url"], chance) as (proxy, url),
         crew(
@@ -103,7 +103,7 @@ def test_more_bots_than_connections(*, driver, tmp_path, chance, seed, scale, fi
         narrow = {"url": f"{url}?maxPoolSize=2"} if driver == "mongo" else {"url": url, "max_connections": 2}
         bots.start("p0", options=options | narrow)
         bots.go()
-        proxy.change(lambda chance: Trouble("delay", seconds=chance.uniform(0.1, 0.2)))
+        proxy.change(lambda chance: Trouble("delay", seconds=chance.uniform(0.05, 0.1)))
         wait_until(lambda: bots.acknowledged() >= scale(30, 2_000), bots)
         bots.stop()
         account = bots.account()

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from faults.crew import crew, has_leases, wait_until
+from faults.crew import crew, wait_until
 
 LEASE = 0.5
 
@@ -16,8 +16,6 @@ LEASE = 0.5
 @pytest.mark.parametrize("driver", ["redis", "mongo", "file"])
 def test_a_holder_that_is_paused_past_its_lease(driver, tmp_path, seed, figures):
     """It finds `lease_lost`, is refused at the end of its turn, and its next turn works."""
-    if not has_leases(driver):
-        pytest.skip(f"{driver} has no leases")
     with crew(driver, ["paused:1"], tmp_path, str(seed), clients=1, turns=1, settings={"lease_ttl": LEASE}) as bots:
         paused = bots.start("paused", hold="resume")
         bots.go()
