@@ -263,7 +263,7 @@ def test_quarantine_renames_whatever_lies_there(tmp_path: Path, make: Callable[[
             assert aside.parent == path.parent and CORRUPT in aside.name and len(aside.name) <= 143
             after = os.lstat(aside)
             assert (after.st_ino, after.st_mode, after.st_size) == (before.st_ino, before.st_mode, before.st_size)
-            assert path.name not in os.listdir(path.parent)
+            assert path not in path.parent.iterdir()
             assert await store.read(key) is None
             assert await store.quarantine(key) is None
             places.add(where)
@@ -272,7 +272,7 @@ def test_quarantine_renames_whatever_lies_there(tmp_path: Path, make: Callable[[
         page = await store.scan()
         assert [info.id for info in page.sessions] == ["b:1"] and page.unreadable == []
         assert await store.purge() == 0
-        assert {Path(where).name for where in places} < set(os.listdir(path.parent))
+        assert set(map(Path, places)) < set(path.parent.iterdir())
         [finding] = [each for each in await store.diagnose() if each.topic == "quarantine"]
         assert finding.level == "warning" and all(Path(where).name in finding.message for where in places)
         await store.write(key, Session(key, {"new": True}))
