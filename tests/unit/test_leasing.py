@@ -139,7 +139,7 @@ def test_waiting_costs_few_calls():
         with pytest.raises(LeaseTimeoutError):
             await count(Sessions(store, lease_wait=1))
         assert time.monotonic() - began >= 1
-        assert 5 <= store.calls.count("lease_many") <= 20
+        assert 5 <= store.calls.count("lease_many") <= 30
 
     with_store(scenario, AlwaysHeld)
 
@@ -156,7 +156,7 @@ def test_a_lease_that_may_be_free_at_once_is_not_asked_for_without_a_pause():
     async def scenario(store):
         began = time.monotonic()
         await count(Sessions(store))
-        assert time.monotonic() - began >= 5 * 0.004
+        assert time.monotonic() - began >= 5 * 0.0025
 
     with_store(scenario, FreeSoon)
 

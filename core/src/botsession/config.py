@@ -8,7 +8,6 @@ nearest folder above it. Of the environment `BOTSESSION_CONFIG`, `BOTSESSION_DRI
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -195,6 +194,8 @@ def find_table(path: str | os.PathLike[str] | None = None) -> tuple[Mapping[str,
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
+    import tomllib
+
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -9,7 +9,7 @@ specification", and pluggy's documentation for the mechanisms.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import importlib_metadata
@@ -84,7 +84,7 @@ class Drivers:
         """
         if name in self._local:
             raise DriverConflictError(f"driver {name!r} is registered already")
-        self._local[name] = _hook_of(plugin, f"the plugin registered as {name!r}")
+        self._local[name] = _hook_of(plugin, lambda: f"the plugin registered as {name!r}")
 
     def names(self) -> list[str]:
         """Returns the names of all drivers, sorted; loads none of them."""
@@ -169,7 +169,7 @@ class Drivers:
                 f"driver {name!r} of {_owner(point)} does not load: {reason}; "
                 f"reinstall it with: pip install --force-reinstall {_package(point)}"
             ) from error
-        self._hooks[name] = _hook_of(plugin, f"driver {name!r} of {_owner(point)}")
+        self._hooks[name] = _hook_of(plugin, lambda: f"driver {name!r} of {_owner(point)}")
         return self._hooks[name]
 
     def _advice(self, name: str) -> str:
@@ -185,8 +185,13 @@ class Drivers:
         return f"no driver {name!r} is installed{close}; installed: {listed(names)}; {cure}"
 
 
-def _hook_of(plugin: object, what: str) -> pluggy.HookCaller:
-    """Returns the plugin's hook, checked by pluggy, in a manager of its own: one driver never meets another."""
+def _hook_of(plugin: object, what: Callable[[], str]) -> pluggy.HookCaller:
+    """Returns the plugin's hook, checked by pluggy, in a manager of its own: one driver never meets another.
+
+    Args:
+        plugin: The driver's module, or an object like one.
+        what: Tells, where there is something to complain of, whose plugin it is; that reads the package's metadata.
+    """
     manager = pluggy.PluginManager("botsession")
     manager.add_hookspecs(DriverSpec)
     try:
@@ -194,9 +199,11 @@ def _hook_of(plugin: object, what: str) -> pluggy.HookCaller:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         core = importlib_metadata.version("botsession-core")
-        raise DriverLoadError(f"{what} does not fit botsession-core {core}: {' '.join(str(error).split())}") from error
+        raise DriverLoadError(
+            f"{what()} does not fit botsession-core {core}: {' '.join(str(error).split())}"
+        ) from error
     if not manager.hook.open_store.get_hookimpls():
-        raise DriverLoadError(f"{what} has no hook open_store marked with botsession.hookimpl")
+        raise DriverLoadError(f"{what()} has no hook open_store marked with botsession.hookimpl")
     return manager.hook.open_store
 
 

@@ -25,10 +25,10 @@ from botsession.protocol import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-FIRST_PAUSE: Final = 0.005
+FIRST_PAUSE: Final = 0.003
 """Seconds after which a lease is asked for a second time."""
 
-PAUSE_GROWTH: Final = 1.4
+PAUSE_GROWTH: Final = 1.25
 """How much longer each pause is than the one before, so that a long wait costs few calls."""
 
 LONGEST_PAUSE: Final = 1.0
@@ -89,7 +89,7 @@ class Leasing:
     """The leases that the turns of one `Sessions` hold.
 
     Who waits for a lease asks again after pauses that grow with the time it has waited: a wait of a second costs about
-    a dozen calls, each further second one.
+    twenty calls, and later each second one.
 
     Args:
         store: Where the leases are.

@@ -119,7 +119,7 @@ for i = 1, #KEYS, 2 do
     end
     if lease.held and lease.name ~= holder then
       free_in = lease.ends - now
-    elseif waiting[1] and waiting[1] ~= mine then
+    elseif not lease.held and waiting[1] and waiting[1] ~= mine then
       free_in = waiting[1].ends - now
     end
     if free_in then
