@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -33,6 +34,9 @@ class TestFile(StoreContract):
         shard, name = place(session_id)
         path = store.dirname / shard / name
         path.write_bytes(path.read_bytes()[:-10])
+
+    async def quarantined(self, store: SessionStore, where: str) -> bytes:
+        return await asyncio.to_thread(Path(where).read_bytes)
 
     def unreachable(self, secret: str) -> Mapping[str, Any]:
         loop = self.root / "loop"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ast
+
 from botsession import SessionStore
 from botsession.testing import StoreContract
 from botsession_memory import MemorySessionStore
@@ -12,3 +14,8 @@ class TestMemory(StoreContract):
         assert isinstance(store, MemorySessionStore)
         entry = store._entries[session_id]
         store._entries[session_id] = entry._replace(raw=entry.raw[:-9])
+
+    async def quarantined(self, store: SessionStore, where: str) -> bytes:
+        assert isinstance(store, MemorySessionStore)
+        name, _, _ = where.removeprefix("quarantined[").partition("] of this ")
+        return store.quarantined[ast.literal_eval(name)]

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 
 import bson
+from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 
 import servers
@@ -34,6 +36,9 @@ class TestMongoWithMotor(StoreContract):
     async def corrupt(self, store, session_id):
         await asyncio.to_thread(_corrupt, store._connection._name, session_id)
 
+    async def quarantined(self, store, where):
+        return await asyncio.to_thread(_quarantined, where)
+
     def unreachable(self, secret):
         port = self.silent.getsockname()[1]
         url = f"mongodb://somebody:{secret}@127.0.0.1:{port}"
@@ -49,3 +54,10 @@ def _corrupt(collection_name, session_id):
         collection = client.conformance[collection_name]
         document = collection.find_one({"_id": session_id}) or {"_id": session_id}
         collection.replace_one({"_id": session_id}, {**document, "state": bson.ObjectId()}, upsert=True)
+
+
+def _quarantined(where):
+    key, collection_name = re.fullmatch(r"document ObjectId\('(\w+)'\) of the collection (\w+)", where).groups()
+    with MongoClient(servers.mongo_url(), document_class=RawBSONDocument) as client:
+        found = client.conformance[collection_name].find_one({"_id": bson.ObjectId(key)})
+        return bytes(found["document"].raw)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ast
+
 from redis import Redis
 
 import servers
@@ -17,6 +19,10 @@ class TestRedis(StoreContract):
     async def corrupt(self, store, session_id):
         with Redis.from_url(servers.redis_url()) as client:
             client.set(store._keys.session(session_id), b'{"version":"00')
+
+    async def quarantined(self, store, where):
+        with Redis.from_url(servers.redis_url()) as client:
+            return client.get(ast.literal_eval(where.removeprefix("the key ")))
 
     def unreachable(self, secret):
         return {"url": f"redis://:{secret}@127.0.0.1:{servers.free_port()}", "timeout": 1}
