@@ -199,6 +199,7 @@ def test_round_trips_of_a_turn(lock, changed, unchanged):
         store.forget()
         async with sessions.turn("telegram:42"):
             pass
+        await sessions.close()
         assert store.made() == unchanged
 
     asyncio.run(scenario())

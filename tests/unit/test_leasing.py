@@ -35,6 +35,8 @@ def test_turns_of_different_sessions_do_not_wait_for_each_other():
         here, there = Sessions(store), Sessions(store)
         async with here.turn("telegram:1"), there.turn("telegram:2"), here.turn("telegram:3"):
             assert len(store._leases) == 3
+        await here.close()
+        await there.close()
         assert store._leases == {}
 
     with_store(scenario)

@@ -160,7 +160,12 @@ class Keeper(Generic[StateT]):
             await self.abandon(beginning)
             raise
         if hold is not None:
-            await hold.release()
+            hold.leave()
+
+    async def settle(self) -> None:
+        """Waits until every lease that a turn has left is given up."""
+        if self._leasing is not None:
+            await self._leasing.settle()
 
     async def abandon(self, beginning: Beginning[StateT]) -> None:
         """Gives up the lease of a turn that saves nothing."""

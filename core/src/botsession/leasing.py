@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 import time
@@ -70,15 +69,17 @@ class Hold:
         """Whether the lease has ended before the turn, so that another may have begun."""
         return time.monotonic() >= self.until
 
-    async def release(self) -> None:
-        """Gives the lease up."""
-        self.forget()
-        await self._leasing.release(self)
-
     async def abandon(self) -> None:
-        """Gives the lease up after a failure; if that fails too, the lease ends by itself."""
-        with contextlib.suppress(StoreError):
-            await self.release()
+        """Gives the lease up; if that fails, the lease ends by itself."""
+        self.forget()
+        try:
+            await self._leasing.release(self)
+        except StoreError as error:
+            _logger.warning("the lease of session %r could not be given up: %s", self.session_id, error)
+
+    def leave(self) -> None:
+        """Gives the lease up without waiting for that; the next turn of the session here will."""
+        self._leasing.leave(self)
 
     def forget(self) -> None:
         """Takes note that the lease was given up when the session was stored."""
@@ -112,7 +113,8 @@ class Leasing:
         self.holds: set[Hold] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._renewal: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._renewals: set[asyncio.Task[None]] = set()
+        self._leaving: dict[str, asyncio.Task[None]] = {}
 
     async def take(self, session_id: str) -> tuple[StoredSession | None, Hold]:
         """Waits for the lease of a session; returns the session as it is then, and the hold.
@@ -120,12 +122,30 @@ class Leasing:
         Raises:
             LeaseTimeoutError: Somebody else held it all the time.
         """
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # no turn of a loop that has ended goes on
+            self._loop, self._renewal = loop, None
+            self.holds.clear()
+            self._leaving.clear()
+        if session_id in self._leaving:
+            await asyncio.wait([self._leaving[session_id]])
         hold = Hold(self, session_id)
         try:
             return await self._take(hold), hold
         except BaseException:
             await hold.abandon()
             raise
+
+    def leave(self, hold: Hold) -> None:
+        """Begins to give a lease up."""
+        task = asyncio.get_running_loop().create_task(hold.abandon())
+        self._leaving[hold.session_id] = task
+        task.add_done_callback(lambda _: self._leaving.pop(hold.session_id, None))
+
+    async def settle(self) -> None:
+        """Waits until every lease that a turn has left is given up."""
+        while self._leaving:
+            await asyncio.wait(self._leaving.values())
 
     async def _take(self, hold: Hold) -> StoredSession | None:
         started = asked = time.monotonic()
@@ -160,12 +180,9 @@ class Leasing:
         return [None] * len(holds)
 
     def _hold(self, hold: Hold) -> None:
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:  # no turn of a loop that has ended goes on
-            self._loop, self._renewal = loop, None
-            self.holds.clear()
         self.holds.add(hold)
         if self._renewal is None:
+            loop = asyncio.get_running_loop()
             self._renewal = loop.call_later(self._ttl / 3, self._renew_all, loop)
 
     def _renew_all(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -174,8 +191,8 @@ class Leasing:
         for hold in self.holds:
             if hold.until < due:
                 task = loop.create_task(self._renew(hold))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._renewals.add(task)
+                task.add_done_callback(self._renewals.discard)
         self._renewal = loop.call_later(self._ttl / 3, self._renew_all, loop) if self.holds else None
 
     async def _renew(self, hold: Hold) -> None:
