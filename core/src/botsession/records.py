@@ -15,6 +15,7 @@ Moments are ISO 8601 in UTC with exactly three decimals, so that their texts sor
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -80,6 +81,7 @@ def moment(value: datetime) -> str:
     return _quoted(value)[1:-1].decode()
 
 
+@lru_cache(1024)
 def _quoted(value: datetime) -> bytes:
     text = _encode(value if value.tzinfo is UTC else value.astimezone(UTC))
     return b'%b.%bZ"' % (text[:20], text[21:24] if value.microsecond else b"000")

@@ -79,8 +79,12 @@ def _check_url(url: str) -> None:
     if parts.scheme == "unix":
         if not parts.path:
             raise ConfigError(_BAD_URL.format("it names no socket"))
+        if parts.netloc and not parts.netloc.endswith("@"):
+            raise ConfigError(_BAD_URL.format("before the path there is something else than user and password"))
     elif not re.fullmatch(r"(/[0-9]*)?", parts.path):
         raise ConfigError(_BAD_URL.format("after the address there is something else than the number of a database"))
+    elif "@" in parts.query + parts.fragment:
+        raise ConfigError(_BAD_URL.format("there is an @ after the address"))
 
 
 def _checked(make: PoolMaker) -> PoolMaker:

@@ -8,6 +8,8 @@ from typing import Final
 
 from redis.crc import key_slot
 
+from botsession.ids import check_session_id
+
 MARK: Final = b"\x1f"
 """Begins what is added to the key of a session: no session id holds a control character."""
 
@@ -25,12 +27,18 @@ class Keys:
         self._is_cluster = is_cluster
 
     def session(self, session_id: str) -> bytes:
-        """Returns the key of a session."""
+        """Returns the key of a session.
+
+        Raises:
+            InvalidSessionIdError: It is no session id.
+        """
+        check_session_id(session_id)
         return self._prefix + session_id.encode()
 
-    def lease(self, session_key: bytes) -> bytes:
-        """Returns the key of the lease of a session."""
-        return self.beside(session_key, b"")
+    def both(self, session_id: str) -> tuple[bytes, bytes]:
+        """Returns the keys of a session and of its lease."""
+        key = self.session(session_id)
+        return key, self.beside(key, b"")
 
     def beside(self, session_key: bytes, name: bytes) -> bytes:
         """Returns a key for what belongs to a session: in its slot, and under the store's prefix."""

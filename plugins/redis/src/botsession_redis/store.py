@@ -29,12 +29,12 @@ from botsession import (
     records,
     utc_now,
 )
-from botsession.ids import check_session_id
 from botsession.lifetime import new_version
 from botsession_redis import scripts
 from botsession_redis.connecting import PoolMaker, address, pool_maker
 from botsession_redis.diagnosis import diagnose
 from botsession_redis.keys import Keys
+from botsession_redis.leases import Leases
 from botsession_redis.link import Client, Link
 from botsession_redis.listing import Listing
 
@@ -118,6 +118,7 @@ class RedisSessionStore:
         self._name = f"RedisSessionStore({server}, key_prefix={key_prefix!r})"
         self._link = Link(source, server, store=self._name, timeout=timeout, limit=max_connections)
         self._keys = Keys(key_prefix, self._link.is_cluster)
+        self._leases = Leases(self._link, self._keys, self._session)
         self._listing = Listing(self._link, self.lifetime, key_prefix, self._name, self._keys.is_of_a_session)
 
     def __repr__(self) -> str:
@@ -134,7 +135,7 @@ class RedisSessionStore:
         await self._link.send("PING")
 
     async def read(self, session_id: str) -> StoredSession | None:
-        [raw] = await self._link.send_all([("GET", self._key(session_id))])
+        [raw] = await self._link.send_all([("GET", self._keys.session(session_id))])
         return self._session(session_id, raw)
 
     async def write(self, session_id: str, session: StoredSession) -> None:
@@ -143,10 +144,10 @@ class RedisSessionStore:
         self.lifetime.stamp(session)
         record = records.encode(session)
         until = () if session.expires_at is None else ("PXAT", _milliseconds(session.expires_at))
-        await self._link.send("SET", self._key(session_id), record, *until, again=False)
+        await self._link.send("SET", self._keys.session(session_id), record, *until, again=False)
 
     async def destroy(self, session_id: str) -> None:
-        await self._link.send("UNLINK", self._key(session_id))
+        await self._link.send("UNLINK", self._keys.session(session_id))
 
     async def replace(self, session_id: str, session: StoredSession, *, expected: str | None) -> None:
         self._link.check_open()
@@ -156,36 +157,18 @@ class RedisSessionStore:
             raise outcome
 
     async def lease_many(self, claims: Sequence[Claim]) -> list[StoredSession | Held | StoreError | None]:
-        calls = [
-            (*self._keys_of(claim.session_id), claim.holder, _ticks(claim.ttl), _ticks(claim.again)) for claim in claims
-        ]
-        outcomes: list[StoredSession | Held | StoreError | None] = []
-        for claim, reply in zip(claims, await self._link.run(scripts.LEASE, calls), strict=True):
-            if isinstance(reply, int):
-                outcomes.append(Held(reply / 1000))
-                continue
-            try:
-                outcomes.append(self._session(claim.session_id, reply))
-            except StoreError as error:
-                outcomes.append(error)
+        outcomes = await self._leases.take(claims)
         _check_any(outcomes)
         return outcomes
 
     async def renew_lease(self, session_id: str, holder: str, ttl: float) -> bool:
-        _, lease = self._keys_of(session_id)
-        [outcome] = await self._link.run(scripts.RENEW, [(lease, holder, _ticks(ttl))])
-        if isinstance(outcome, Exception):
-            raise self._link.explain(outcome)
-        return bool(outcome)
+        return await self._leases.renew(session_id, holder, ttl)
 
     async def release_leases(self, holders: Mapping[str, str]) -> None:
-        calls = [(self._keys_of(session_id)[1], holder) for session_id, holder in holders.items()]
-        for outcome in await self._link.run(scripts.RELEASE, calls):
-            if isinstance(outcome, Exception):
-                raise self._link.explain(outcome)
+        await self._leases.release(holders)
 
     async def quarantine(self, session_id: str) -> str | None:
-        key = self._key(session_id)
+        key = self._keys.session(session_id)
         try:
             await self.read(session_id)
         except CorruptSessionError as error:
@@ -197,7 +180,7 @@ class RedisSessionStore:
         return None
 
     async def touch(self, session_id: str, expires_at: datetime | None) -> bool:
-        key = self._key(session_id)
+        key = self._keys.session(session_id)
         until = "" if expires_at is None else _milliseconds(expires_at)
         text = "null" if expires_at is None else f'"{records.moment(expires_at)}"'
         call = (key, records.moment(self.lifetime.now()), until, text)
@@ -213,7 +196,7 @@ class RedisSessionStore:
         return await self._listing.page(prefix, after, limit)
 
     async def read_many(self, session_ids: Sequence[str]) -> list[StoredSession | StoreError | None]:
-        calls = [(self._key(session_id),) for session_id in session_ids]
+        calls = [(self._keys.session(session_id),) for session_id in session_ids]
         outcomes: list[StoredSession | StoreError | None] = []
         for session_id, raw in zip(session_ids, await self._link.run(scripts.READ, calls), strict=True):
             try:
@@ -238,7 +221,7 @@ class RedisSessionStore:
         return await self._carry_out([restoration.session.id for restoration in restorations], calls)
 
     async def destroy_many(self, session_ids: Sequence[str]) -> None:
-        replies = await self._link.send_all([("UNLINK", self._key(session_id)) for session_id in session_ids])
+        replies = await self._link.send_all([("UNLINK", self._keys.session(session_id)) for session_id in session_ids])
         for reply in replies:
             if isinstance(reply, Exception):
                 raise self._link.explain(reply)
@@ -264,16 +247,6 @@ class RedisSessionStore:
         _check_any(verdicts)
         return verdicts
 
-    def _key(self, session_id: str) -> bytes:
-        self._link.check_open()
-        check_session_id(session_id)
-        return self._keys.session(session_id)
-
-    def _keys_of(self, session_id: str) -> tuple[bytes, bytes]:
-        """Returns the keys of a session and of its lease."""
-        key = self._key(session_id)
-        return key, self._keys.lease(key)
-
     def _session(self, session_id: str, raw: Any) -> StoredSession | None:
         if raw is None:
             return None
@@ -286,7 +259,7 @@ class RedisSessionStore:
         session, expected = replacement.session, replacement.expected
         self.lifetime.stamp(session)
         return (
-            *self._keys_of(session.id),
+            *self._keys.both(session.id),
             "" if expected is None else f"={expected}",
             session.version,
             "",
@@ -296,7 +269,7 @@ class RedisSessionStore:
     def _restoration(self, restoration: Restoration) -> scripts.Call:
         over = restoration.over
         return (
-            *self._keys_of(restoration.session.id),
+            *self._keys.both(restoration.session.id),
             "" if over is None else f"={over.version}",
             "",
             "" if over is None else records.moment(over.last_activity),
@@ -325,10 +298,6 @@ def _check_any(outcomes: Sequence[object]) -> None:
     first = next(iter(outcomes), None)
     if isinstance(first, StoreUnavailableError) and all(isinstance(each, StoreUnavailableError) for each in outcomes):
         raise first
-
-
-def _ticks(seconds: float) -> int:
-    return max(1, round(seconds * 1000))
 
 
 def _milliseconds(moment: datetime) -> int:
