@@ -74,7 +74,7 @@ class Proxy:
         self._server = server
         self._chance = chance
         self._weather: Weather = calm
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], asyncio.Event] = {}
         self._listens = threading.Event()
 
     async def serve(self) -> None:
@@ -86,9 +86,9 @@ class Proxy:
         self._listens.set()
         await self._closed.wait()
         listener.close()
-        connections = list(self._connections)
-        self._cut()
-        await asyncio.gather(*connections, return_exceptions=True)
+        while self._connections:
+            self._cut()
+            await asyncio.wait(self._connections)
         await asyncio.sleep(0)
 
     def wait_for_it(self) -> None:
@@ -105,36 +105,39 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._cut)
 
     def _cut(self) -> None:
-        for connection in self._connections:
-            connection.cancel()
+        for ended in self._connections.values():
+            ended.set()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = self._loop.create_task(self._connect(reader, writer, self._weather(self._chance)))
-        self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
-        task.add_done_callback(lambda _: writer.close())
+        ended = asyncio.Event()
+        task = self._loop.create_task(self._connect(reader, writer, self._weather(self._chance), ended))
+        self._connections[task] = ended
+        task.add_done_callback(self._connections.pop)
 
-    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, trouble: Trouble) -> None:
+    async def _connect(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, trouble: Trouble, ended: asyncio.Event
+    ) -> None:
         """Passes on between a client and the server, until one of the two, or the trouble, ends it."""
         try:
             server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._server)
         except OSError:
+            writer.close()
             return
         up, down = (trouble, Trouble()) if trouble.direction == "up" else (Trouble(), trouble)
-        pumps = [
+        tasks = [
             self._loop.create_task(self._pump(reader, server_writer, up)),
             self._loop.create_task(self._pump(server_reader, writer, down)),
+            self._loop.create_task(ended.wait()),
         ]
-        try:
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for pump in pumps:
-                pump.cancel()
-            for each in (writer, server_writer):
-                if trouble.kind == "reset":
-                    _reset(each)
-                else:
-                    each.close()
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for each in (writer, server_writer):
+            if trouble.kind == "reset" or each.transport.get_write_buffer_size():
+                _reset(each)
+            else:
+                each.close()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, trouble: Trouble) -> None:
         slow = trouble.kind in ("delay", "trickle")
