@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
 from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
 from pymongo.errors import OperationFailure, PyMongoError
@@ -24,6 +25,11 @@ Api = Literal["motor", "pymongo"]
 
 DEFAULT_URL = "mongodb://localhost:27017/"
 DEFAULT_DATABASE = "botsession"
+
+_ESCAPE: Final = (
+    "the url of the MongoSessionStore is no MongoDB URL; "
+    "percent-encode the characters : / ? # [ ] @ % in user and password, and check the options after ?"
+)
 
 
 class Address(NamedTuple):
@@ -56,14 +62,13 @@ def parse(url: str) -> Address:
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in ("mongodb", "mongodb+srv", "mongo"):
         raise ConfigError("the url of a MongoSessionStore begins with mongodb:// or mongodb+srv://")
+    if re.search(r"[/?#].*@", rest, re.DOTALL):
+        raise ConfigError(_ESCAPE)
     try:
         parsed = parse_uri(f"mongodb://{rest}", warn=False)
     except (PyMongoError, ValueError) as error:
         if "@" in rest:
-            raise ConfigError(
-                "the url of the MongoSessionStore is no MongoDB URL; "
-                "percent-encode the characters : / ? # [ ] @ % in user and password, and check the options after ?"
-            ) from None
+            raise ConfigError(_ESCAPE) from None
         raise ConfigError(f"the url of the MongoSessionStore is no MongoDB URL: {error}") from error
     options = dict(parsed["options"])
     if options.get("w") == 0:
