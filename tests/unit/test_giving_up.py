@@ -95,6 +95,7 @@ def test_the_lease_is_given_up_however_a_turn_ends(handler, error, known):
             async with sessions.turn(ID) as session:
                 assert await store.is_held()
                 await handler(sessions, store, session)
+        await sessions.close()
         assert store._leases == {}
         assert sessions._keeper._leasing.holds == set()
 
@@ -109,21 +110,10 @@ PHASES = [
     ("handler", None),
     ("replace_many", "before"),
     ("replace_many", "after"),
-    ("release_leases", "before"),
-    ("release_leases", "after"),
 ]
-UNRELEASED = pytest.mark.xfail(reason="who is cancelled while it gives the lease up leaves it until its time is over")
 
 
-@pytest.mark.parametrize(
-    ("name", "when"),
-    [
-        pytest.param(
-            *phase, marks=UNRELEASED if phase == ("release_leases", "before") else (), id=" ".join(map(str, phase))
-        )
-        for phase in PHASES
-    ],
-)
+@pytest.mark.parametrize(("name", "when"), PHASES)
 def test_the_lease_is_given_up_whenever_a_turn_is_cancelled(name, when):
     async def scenario(store):
         sessions = Sessions(store, lease_ttl=LONG)
@@ -158,15 +148,14 @@ def test_the_lease_is_given_up_whenever_a_turn_is_cancelled(name, when):
     with_store(scenario)
 
 
-@pytest.mark.parametrize("name", ["lease_many", "replace_many", pytest.param("release_leases", marks=UNRELEASED)])
+@pytest.mark.parametrize("name", ["lease_many", "replace_many"])
 def test_the_lease_is_given_up_where_a_turn_is_cancelled_whose_call_waits_for_others(name):
     async def scenario(store):
         sessions = Sessions(store, lease_ttl=LONG)
 
         async def turn(session_id):
             async with sessions.turn(session_id) as session:
-                if name != "release_leases":
-                    session.state["count"] = 1
+                session.state["count"] = 1
 
         reached, go = store.hold_up(name, "before")
         first = asyncio.create_task(turn("telegram:1"))
@@ -182,6 +171,75 @@ def test_the_lease_is_given_up_where_a_turn_is_cancelled_whose_call_waits_for_ot
         assert store._leases == {}
 
     with_store(scenario)
+
+
+async def look(sessions, session_id=ID):
+    async with sessions.turn(session_id):
+        pass
+
+
+def test_a_turn_that_changed_nothing_does_not_wait_until_its_lease_is_given_up_but_the_next_one_does():
+    async def scenario(store):
+        sessions = Sessions(store, lease_ttl=LONG)
+        reached, go = store.hold_up("release_leases", "before")
+        await look(sessions)
+        await reached.wait()
+        following = [asyncio.create_task(each(sessions)) for each in (count, look, count)]
+        await steps()
+        assert store.calls.count("lease_many") == 1
+        following[0].cancel()
+        store.before.clear()
+        go.set()
+        outcomes = await asyncio.gather(*following, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError, type(None), type(None)]
+        assert (await sessions.read(ID)).state == {"count": 1}
+        assert store._leases == {}
+
+    with_store(scenario)
+
+
+def test_leases_that_were_left_are_given_up_together():
+    async def scenario(store):
+        sessions = Sessions(store, lease_ttl=LONG)
+        reached, go = store.hold_up("release_leases", "before")
+        await look(sessions, "telegram:0")
+        await reached.wait()
+        for number in range(1, 10):
+            await look(sessions, f"telegram:{number}")
+        store.before.clear()
+        go.set()
+        await sessions.close()
+        assert store._leases == {}
+        assert store.calls.count("release_leases") == 2
+
+    with_store(scenario)
+
+
+def test_close_waits_until_every_lease_is_given_up():
+    async def scenario(store):
+        sessions = Sessions(store, lease_ttl=LONG)
+        reached, go = store.hold_up("release_leases", "before")
+        await look(sessions)
+        await reached.wait()
+        closing = asyncio.create_task(sessions.close())
+        await steps()
+        assert not closing.done()
+        go.set()
+        await closing
+        assert store._leases == {}
+
+    with_store(scenario)
+
+
+def test_a_lease_that_cannot_be_given_up_fails_no_turn_that_changed_nothing(caplog):
+    async def scenario(store):
+        store.failing["release_leases"] = StoreUnavailableError("away")
+        async with Sessions(store) as sessions:
+            await look(sessions)
+        assert sessions._keeper._leasing.holds == set()
+
+    with_store(scenario)
+    assert f"the lease of session '{ID}' could not be given up: away" in caplog.text
 
 
 def test_who_is_cancelled_while_waiting_for_a_lease_waits_no_more():
