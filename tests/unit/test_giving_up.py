@@ -262,7 +262,6 @@ def test_who_is_cancelled_while_waiting_for_a_lease_waits_no_more():
     with_store(scenario)
 
 
-@pytest.mark.xfail(reason="the lease is neither given up nor does it end, since it is renewed for ever")
 def test_the_lease_is_given_up_where_a_turn_is_cancelled_that_waits_for_its_destruction():
     async def scenario(store):
         sessions = Sessions(store, lease_ttl=LONG)

@@ -75,8 +75,7 @@ class Turn(Generic[StateT]):
         _around.set(self._outer)
         try:
             if self._destroying is not None:
-                async with self._destroying:
-                    pass
+                await self._wait_for_destruction(self._destroying)
             self._saving = True
             if kind is None and not self._destroyed:
                 await self._keeper.end(self._beginning)
@@ -87,6 +86,14 @@ class Turn(Generic[StateT]):
             self._line.leave(self)
             if self._ended is not None:
                 self._ended.set_result(None)
+
+    async def _wait_for_destruction(self, destroying: asyncio.Lock) -> None:
+        try:
+            async with destroying:
+                pass
+        except BaseException:
+            await self._keeper.abandon(self._beginning)
+            raise
 
     async def destroy(self) -> bool:
         """Removes the session, and the turn saves nothing; returns `False` if it was saving and has ended now."""
