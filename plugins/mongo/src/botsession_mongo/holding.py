@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 ATTEMPTS: Final = 100
 """How often a change of a lease is tried again because somebody else has changed it meanwhile."""
 
+FRESH: Final = 0.75
+"""The part of its time that a place in the queue has left while it is not renewed, so that not every question writes."""
+
 NOTHING: Final = {"$pull": {"_": 0}}
 """Changes nothing, since no document has that field; without it NX-27017 would store dates as text."""
 
@@ -54,6 +57,7 @@ class Holding:
         self._run = connection.run
         self._lifetime = lifetime
         self._read = read
+        self._waiting: set[str] = set()
 
     async def claim(self, claims: Sequence[Claim]) -> list[Outcome]:
         """Takes leases, or places in their queues; see `SupportsLease.lease_many`.
@@ -81,6 +85,7 @@ class Holding:
         """Gives up leases and places; see `SupportsLease.release_leases`."""
         if not holders:
             return
+        self._waiting.difference_update(holders.values())
         given_up = {"$unset": {"lease": ""}, **NOTHING}
         sessions = [UpdateOne(conditions.session_of(*entry), given_up) for entry in holders.items()]
         done = await self._send(sessions)
@@ -98,6 +103,8 @@ class Holding:
         return await self._claim_many(claims) if claims else []
 
     async def _claim(self, claim: Claim) -> Outcome:
+        if claim.holder in self._waiting:
+            return await self._stand_in_line(claim)
         condition = conditions.leasable(claim.session_id, leases.now())
         taking = _taking(leases.taken(claim.holder, claim.ttl))
         try:
@@ -141,12 +148,21 @@ class Holding:
         return await self._stand_in_line(claim)
 
     async def _stand_in_line(self, claim: Claim) -> Outcome:
+        ttl, again = claim.ttl * 1000, claim.again * 1000
         for _ in range(ATTEMPTS):
-            found = await self._look(claim.session_id)
-            left = found.lease.claim(claim.holder, leases.now(), ttl=claim.ttl * 1000, again=claim.again * 1000)
-            document = await self._put(found)
-            if document is not None:
-                return self._read(document, claim.session_id) if left is None else Held(left / 1000)
+            found, now = await self._look(claim.session_id), leases.now()
+            is_fresh = any(
+                place.holder == claim.holder and place.until >= now + again * FRESH for place in found.lease.queue
+            )
+            left = found.lease.claim(claim.holder, now, ttl=ttl, again=again)
+            document = found.document if left is not None and is_fresh else await self._put(found)
+            if document is None:
+                continue
+            if left is not None:
+                self._waiting.add(claim.holder)
+                return Held(left / 1000)
+            self._waiting.discard(claim.holder)
+            return self._read(document, claim.session_id)
         raise changed_too_often(claim.session_id)
 
     async def _give_up(self, session_id: str, holder: str) -> None:
