@@ -28,6 +28,10 @@ class Stored(Protocol):
         """Puts bytes there, which `get` then returns, perhaps as the backend has rewritten them."""
         ...
 
+    def plain(self, raw: bytes) -> bytes:
+        """Returns what an error shows without what a turn has put beside it while it ran."""
+        ...
+
     def damaged(self, raw: bytes, chance: random.Random) -> list[bytes]:
         """Returns what a disk, a tool or a careless person makes of it."""
         ...
@@ -35,6 +39,9 @@ class Stored(Protocol):
 
 class _Lines:
     """What all backends have in common that keep lines of JSON."""
+
+    def plain(self, raw: bytes) -> bytes:
+        return raw
 
     def damaged(self, raw: bytes, chance: random.Random) -> list[bytes]:
         cuts = [raw[:length] for length in sorted(chance.sample(range(len(raw) - 1), 6))]
@@ -93,6 +100,10 @@ class _Mongo:
     def put(self, session_id: str, raw: bytes) -> None:
         self._documents.replace_one({"_id": session_id}, RawBSONDocument(raw), upsert=True)
 
+    def plain(self, raw: bytes) -> bytes:
+        fields = {key: value for key, value in RawBSONDocument(raw).items() if key != "lease"}
+        return bson.encode(fields)
+
     def damaged(self, raw: bytes, chance: random.Random) -> list[bytes]:
         document = bson.decode(raw)
         wrong: list[Any] = [5, -1.5, True, [], "{", chance.randbytes(9).hex(), {"a": 1.5, "b": [None]}]
@@ -106,7 +117,7 @@ class _Mongo:
             for value in chance.sample(wrong, 3)
             if (field, type(value)) not in right
         ]
-        return [bson.encode(each) for each in [{"_id": document["_id"]}, *less, *changed]]
+        return [bson.encode(each) for each in [*less, *changed]]
 
 
 @contextlib.contextmanager
