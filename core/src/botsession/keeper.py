@@ -162,10 +162,12 @@ class Keeper(Generic[StateT]):
         if hold is not None:
             hold.leave()
 
-    async def settle(self) -> None:
-        """Waits until every lease that a turn has left is given up."""
+    async def settle(self, *, whole: bool) -> None:
+        """Waits until the leases that turns have left are given up, and (`whole`) gives up those of running turns."""
         if self._leasing is not None:
             await self._leasing.settle()
+            if whole:
+                await self._leasing.give_up()
 
     async def abandon(self, beginning: Beginning[StateT]) -> None:
         """Gives up the lease of a turn that saves nothing."""

@@ -70,12 +70,9 @@ class Hold:
         return time.monotonic() >= self.until
 
     async def abandon(self) -> None:
-        """Gives the lease up; if that fails, the lease ends by itself."""
-        self.forget()
-        try:
-            await self._leasing.release(self)
-        except StoreError as error:
-            _logger.warning("the lease of session %r could not be given up: %s", self.session_id, error)
+        """Gives up the lease, or the place in the queue; if that fails, it ends by itself."""
+        if self in self._leasing.holds:
+            await asyncio.wait([self._leasing.leave(self)])
 
     def leave(self) -> None:
         """Gives the lease up without waiting for that; the next turn of the session here will."""
@@ -98,8 +95,7 @@ class Leasing:
         wait: How many seconds to wait for one.
 
     Attributes:
-        holds: What is held at present.
-        release: Gives one up.
+        holds: What is held, or wanted, at present.
     """
 
     def __init__(self, store: LeasingStore, *, ttl: float, wait: float) -> None:
@@ -109,7 +105,7 @@ class Leasing:
         self._claim: Callable[[Claim], Awaitable[StoredSession | Held | None]] = Gathering(
             self._claim_one, store.lease_many
         )
-        self.release: Callable[[Hold], Awaitable[None]] = Gathering(self._release_one, self._release_many)
+        self._release: Callable[[Hold], Awaitable[None]] = Gathering(self._release_one, self._release_many)
         self.holds: set[Hold] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._renewal: asyncio.TimerHandle | None = None
@@ -130,22 +126,33 @@ class Leasing:
         if session_id in self._leaving:
             await asyncio.wait([self._leaving[session_id]])
         hold = Hold(self, session_id)
+        self.holds.add(hold)
         try:
             return await self._take(hold), hold
         except BaseException:
             await hold.abandon()
             raise
 
-    def leave(self, hold: Hold) -> None:
-        """Begins to give a lease up."""
-        task = asyncio.get_running_loop().create_task(hold.abandon())
+    def leave(self, hold: Hold) -> asyncio.Task[None]:
+        """Begins to give a lease up; returns the task that does it."""
+        hold.forget()
+        task = asyncio.get_running_loop().create_task(self._give_up(hold))
         self._leaving[hold.session_id] = task
         task.add_done_callback(lambda _: self._leaving.pop(hold.session_id, None))
+        return task
 
     async def settle(self) -> None:
         """Waits until every lease that a turn has left is given up."""
         while self._leaving:
             await asyncio.wait(self._leaving.values())
+
+    async def give_up(self) -> None:
+        """Gives up every lease that a turn still holds or waits for."""
+        holds, self.holds = self.holds, set()
+        for hold in holds:
+            hold.until = -math.inf
+        if holds:
+            await self._give_up(*holds)
 
     async def _take(self, hold: Hold) -> StoredSession | None:
         started = asked = time.monotonic()
@@ -154,7 +161,7 @@ class Leasing:
             outcome = await self._claim(Claim(hold.session_id, hold.holder, self._ttl, pause + _PLACE_SECONDS))
             if not isinstance(outcome, Held):
                 hold.until = asked + self._ttl
-                self._hold(hold)
+                self._keep_renewing()
                 return outcome
             left = started + self._wait - time.monotonic()
             if left <= 0:
@@ -172,15 +179,21 @@ class Leasing:
             raise outcome
         return outcome
 
-    async def _release_one(self, hold: Hold) -> None:
-        await self._store.release_leases({hold.session_id: hold.holder})
-
     async def _release_many(self, holds: Sequence[Hold]) -> Sequence[None]:
         await self._store.release_leases({hold.session_id: hold.holder for hold in holds})
         return [None] * len(holds)
 
-    def _hold(self, hold: Hold) -> None:
-        self.holds.add(hold)
+    async def _release_one(self, hold: Hold) -> None:
+        await self._release_many([hold])
+
+    async def _give_up(self, *holds: Hold) -> None:
+        try:
+            await asyncio.gather(*map(self._release, holds))
+        except StoreError as error:
+            ids = ", ".join(repr(hold.session_id) for hold in holds)
+            _logger.warning("the lease of %s could not be given up, and ends by itself: %s", ids, error)
+
+    def _keep_renewing(self) -> None:
         if self._renewal is None:
             loop = asyncio.get_running_loop()
             self._renewal = loop.call_later(self._ttl / 3, self._renew_all, loop)
@@ -189,7 +202,7 @@ class Leasing:
         """Renews the leases that were taken or renewed a while ago, and comes back as long as there are any."""
         due = time.monotonic() + self._ttl * 3 / 4
         for hold in self.holds:
-            if hold.until < due:
+            if -math.inf < hold.until < due:
                 task = loop.create_task(self._renew(hold))
                 self._renewals.add(task)
                 task.add_done_callback(self._renewals.discard)

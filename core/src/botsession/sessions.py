@@ -318,7 +318,7 @@ class Sessions(Generic[StateT]):
         return self._keeper.initial_state()
 
     async def _close_store(self) -> None:
-        await self._keeper.settle()
+        await self._keeper.settle(whole=self._owns_store)
         if self._owns_store and isinstance(self.store, SupportsClose):
             await self.store.close()
 
