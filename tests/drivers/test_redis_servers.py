@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import pathlib
 import tempfile
 import time
 import uuid
 
 import pytest
+import redis_setups
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.sentinel import Sentinel
 
@@ -225,41 +225,12 @@ def test_sentinel():
         for each in sentinel.sentinels:
             await each.aclose()
 
-    with server_with() as port, tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder, "sentinel.conf")
-        path.write_text(f"sentinel monitor bots 127.0.0.1 {port} 1\n")
-        sentinel_port = servers.free_port()
-        command = [servers.redis_binary(), str(path), "--port", str(sentinel_port), "--sentinel"]
-        with servers._running(command, sentinel_port, folder):
-            asyncio.run(main(port, sentinel_port))
-
-
-async def form_cluster(ports):
-    async with contextlib.AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(Redis(host="127.0.0.1", port=port)) for port in ports]
-        for index, client in enumerate(clients):
-            first, last = 16384 * index // len(ports), 16384 * (index + 1) // len(ports) - 1
-            await client.execute_command("CLUSTER ADDSLOTSRANGE", first, last)
-            await client.execute_command("CLUSTER MEET", "127.0.0.1", ports[0])
-        deadline = time.monotonic() + 30
-        for client in clients:
-            while True:
-                state = await client.execute_command("CLUSTER INFO")
-                if state["cluster_state"] == "ok" and state["cluster_known_nodes"] == str(len(ports)):
-                    break
-                assert time.monotonic() < deadline, state
-                await asyncio.sleep(0.05)
-
-
-def cluster_port():
-    while (port := servers.free_port()) > 55_000:
-        pass
-    return port
+    with server_with() as port, redis_setups.sentinel(port) as sentinel_port:
+        asyncio.run(main(port, sentinel_port))
 
 
 def test_cluster():
     async def main(ports):
-        await form_cluster(ports)
         async with RedisCluster(host="127.0.0.1", port=ports[0]) as client:
             store = RedisSessionStore(client=client)
             await exercise(store)
@@ -281,8 +252,5 @@ def test_cluster():
             await store.close()
             assert await client.ping(target_nodes=RedisCluster.PRIMARIES)
 
-    with contextlib.ExitStack() as stack:
-        ports = [cluster_port() for _ in range(3)]
-        for port in ports:
-            stack.enter_context(servers.redis_server("--cluster-enabled", "yes", port=port))
+    with redis_setups.cluster() as ports:
         asyncio.run(main(ports))
