@@ -242,8 +242,9 @@ class Reference:
         return self.leases.setdefault(self.lease_key(session_id), Lease())
 
     def claim_now(self, claim):
-        seconds = self.lease(claim.session_id).claim(claim.holder, self.tick(), ttl=claim.ttl, again=claim.again)
-        return self.load(claim.session_id) if seconds is None else Held(seconds)
+        lease = self.lease(claim.session_id)
+        seconds = lease.claim(claim.holder, self.tick(), ttl=claim.ttl, again=claim.again)
+        return self.load(claim.session_id) if seconds is None else Held(seconds, lease.ahead(claim.holder))
 
     def renew_now(self, session_id, holder, ttl):
         return self.lease(session_id).renew(holder, self.tick(), ttl=ttl)

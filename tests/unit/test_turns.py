@@ -281,7 +281,10 @@ def test_update_returns_what_was_saved():
 
 def test_update_retries_when_somebody_else_was_faster():
     async def scenario():
-        async with Sessions("memory", initial_state={"count": 0}) as sessions, Sessions(sessions.store, lock="local") as elsewhere:
+        async with (
+            Sessions("memory", initial_state={"count": 0}) as sessions,
+            Sessions(sessions.store, lock="local") as elsewhere,
+        ):
             calls = 0
 
             async def increment(session):

@@ -65,6 +65,10 @@ class Lease(msgspec.Struct):
             mine.until = now + again
         return free - now
 
+    def ahead(self, holder: str) -> int:
+        """Returns how many wait longer than a holder who waits."""
+        return next((index for index, place in enumerate(self.queue) if place.holder == holder), 0)
+
     def renew(self, holder: str, now: float, *, ttl: float) -> bool:
         """Holds the lease longer; returns whether it had not ended yet."""
         if self.holder != holder or self.until <= now:

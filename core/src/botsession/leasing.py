@@ -6,9 +6,9 @@ import asyncio
 import logging
 import math
 import time
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from botsession.errors import LeaseTimeoutError, StoreError
+from botsession.errors import LeaseTimeoutError, StoreError, StoreUnavailableError
 from botsession.gathering import Gathering
 from botsession.lifetime import new_version
 from botsession.protocol import (
@@ -22,7 +22,7 @@ from botsession.protocol import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 FIRST_PAUSE: Final = 0.003
 """Seconds after which a lease is asked for a second time."""
@@ -83,6 +83,36 @@ class Hold:
         self._leasing.holds.discard(self)
 
 
+class _Pauses:
+    """How long to wait before a lease is asked for again.
+
+    Each pause is longer than the one before, so that a long wait costs few calls. Who has come nearer knows how long a turn
+    takes, and goes half of the rest of the way; who is the next begins with short pauses again.
+    """
+
+    def __init__(self) -> None:
+        self._first: int | None = None
+        self._ahead = 0
+        self._pause = FIRST_PAUSE / PAUSE_GROWTH
+
+    def next(self, held: Held, waited: float) -> float:
+        """Returns the next pause, in seconds.
+
+        Args:
+            held: What was answered.
+            waited: For how many seconds the lease is wanted already.
+        """
+        if self._first is None:
+            self._first = self._ahead = held.ahead
+        if held.ahead < self._ahead:
+            self._ahead = held.ahead
+            self._pause = held.ahead * waited / (self._first - held.ahead) / 2
+        else:
+            self._pause *= PAUSE_GROWTH
+        self._pause = min(max(self._pause, FIRST_PAUSE), LONGEST_PAUSE)
+        return min(self._pause, max(held.seconds, FIRST_PAUSE))
+
+
 class Leasing:
     """The leases that the turns of one `Sessions` hold.
 
@@ -109,7 +139,7 @@ class Leasing:
         self.holds: set[Hold] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._renewal: asyncio.TimerHandle | None = None
-        self._renewals: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._leaving: dict[str, asyncio.Task[None]] = {}
 
     async def take(self, session_id: str) -> tuple[StoredSession | None, Hold]:
@@ -123,12 +153,17 @@ class Leasing:
             self._loop, self._renewal = loop, None
             self.holds.clear()
             self._leaving.clear()
+            self._tasks.clear()
         if session_id in self._leaving:
             await asyncio.wait([self._leaving[session_id]])
         hold = Hold(self, session_id)
         self.holds.add(hold)
         try:
             return await self._take(hold), hold
+        except StoreUnavailableError:  # perhaps only the answer was lost; who called need not wait for that
+            hold.forget()
+            self._begin(self._give_up(hold))
+            raise
         except BaseException:
             await hold.abandon()
             raise
@@ -136,42 +171,39 @@ class Leasing:
     def leave(self, hold: Hold) -> asyncio.Task[None]:
         """Begins to give a lease up; returns the task that does it."""
         hold.forget()
-        task = asyncio.get_running_loop().create_task(self._give_up(hold))
+        task = self._begin(self._give_up(hold))
         self._leaving[hold.session_id] = task
         task.add_done_callback(lambda _: self._leaving.pop(hold.session_id, None))
         return task
 
     async def settle(self) -> None:
         """Waits until every lease that a turn has left is given up."""
-        while self._leaving:
-            await asyncio.wait(self._leaving.values())
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def give_up(self) -> None:
         """Gives up every lease that a turn still holds or waits for."""
         holds, self.holds = self.holds, set()
         for hold in holds:
             hold.until = -math.inf
-        if holds:
-            await self._give_up(*holds)
+        await asyncio.gather(*map(self._give_up, holds))
 
     async def _take(self, hold: Hold) -> StoredSession | None:
+        claim = Claim(hold.session_id, hold.holder, self._ttl, LONGEST_PAUSE + _PLACE_SECONDS)
         started = asked = time.monotonic()
-        pause = FIRST_PAUSE
-        while True:
-            outcome = await self._claim(Claim(hold.session_id, hold.holder, self._ttl, pause + _PLACE_SECONDS))
-            if not isinstance(outcome, Held):
-                hold.until = asked + self._ttl
-                self._keep_renewing()
-                return outcome
-            left = started + self._wait - time.monotonic()
-            if left <= 0:
+        pauses = _Pauses()
+        while isinstance(outcome := await self._claim(claim), Held):
+            waited = time.monotonic() - started
+            if waited >= self._wait:
                 raise LeaseTimeoutError(
                     f"session {hold.session_id!r} was in a turn elsewhere for all of {self._wait:g} s; "
                     "try again later, or raise lease_wait"
                 )
-            await asyncio.sleep(min(pause, left, max(outcome.seconds, FIRST_PAUSE)))
-            pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE)
+            await asyncio.sleep(min(pauses.next(outcome, waited), self._wait - waited))
             asked = time.monotonic()
+        hold.until = asked + self._ttl
+        self._keep_renewing()
+        return outcome
 
     async def _claim_one(self, claim: Claim) -> StoredSession | Held | None:
         [outcome] = await self._store.lease_many([claim])
@@ -186,27 +218,32 @@ class Leasing:
     async def _release_one(self, hold: Hold) -> None:
         await self._release_many([hold])
 
-    async def _give_up(self, *holds: Hold) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _give_up(self, hold: Hold) -> None:
         try:
-            await asyncio.gather(*map(self._release, holds))
+            await self._release(hold)
         except StoreError as error:
-            ids = ", ".join(repr(hold.session_id) for hold in holds)
-            _logger.warning("the lease of %s could not be given up, and ends by itself: %s", ids, error)
+            _logger.warning("the lease of session %r could not be given up: %s", hold.session_id, error)
 
     def _keep_renewing(self) -> None:
         if self._renewal is None:
             loop = asyncio.get_running_loop()
-            self._renewal = loop.call_later(self._ttl / 3, self._renew_all, loop)
+            self._renewal = loop.call_later(self._ttl / 3, self._renew_all)
 
-    def _renew_all(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _renew_all(self) -> None:
         """Renews the leases that were taken or renewed a while ago, and comes back as long as there are any."""
         due = time.monotonic() + self._ttl * 3 / 4
         for hold in self.holds:
             if -math.inf < hold.until < due:
-                task = loop.create_task(self._renew(hold))
-                self._renewals.add(task)
-                task.add_done_callback(self._renewals.discard)
-        self._renewal = loop.call_later(self._ttl / 3, self._renew_all, loop) if self.holds else None
+                self._begin(self._renew(hold))
+        self._renewal = None
+        if self.holds:
+            self._keep_renewing()
 
     async def _renew(self, hold: Hold) -> None:
         asked = time.monotonic()

@@ -249,9 +249,11 @@ class Held(msgspec.Struct, frozen=True):
 
     Attributes:
         seconds: After how many seconds it may be free, if nobody renews it.
+        ahead: How many others wait longer; 0 for the next one, and where the backend does not tell.
     """
 
     seconds: float
+    ahead: int = 0
 
 
 @runtime_checkable

@@ -162,9 +162,9 @@ class Entries:
         return None
 
     def _claim(self, shard: Shard, leases: Leases, claim: Claim) -> StoredSession | Held | StoreError | None:
-        seconds = leases.claim(claim)
-        if seconds is not None:
-            return Held(seconds)
+        held = leases.claim(claim)
+        if held is not None:
+            return held
         try:
             found = self._load(shard, names.place(claim.session_id).name, claim.session_id)
         except StoreError as error:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from botsession import Held
 from botsession.leases import Lease
 
 if TYPE_CHECKING:
@@ -48,10 +49,11 @@ class Leases:
         self._size = len(raw)
         self._leases = _leases(raw)
 
-    def claim(self, claim: Claim) -> float | None:
-        """Takes a lease or a place in its queue: `None`, or in how many seconds it may be free."""
+    def claim(self, claim: Claim) -> Held | None:
+        """Takes a lease, or a place in its queue."""
         lease = self._leases.setdefault(claim.session_id, Lease())
-        return lease.claim(claim.holder, time.monotonic(), ttl=claim.ttl, again=claim.again)
+        seconds = lease.claim(claim.holder, time.monotonic(), ttl=claim.ttl, again=claim.again)
+        return None if seconds is None else Held(seconds, lease.ahead(claim.holder))
 
     def renew(self, session_id: str, holder: str, ttl: float) -> bool:
         """Holds a lease longer; returns whether it had not ended yet."""

@@ -265,7 +265,7 @@ class MemorySessionStore:
         lease = self._leases[claim.session_id]
         seconds = lease.claim(claim.holder, time.monotonic(), ttl=claim.ttl, again=claim.again)
         if seconds is not None:
-            return Held(seconds)
+            return Held(seconds, lease.ahead(claim.holder))
         try:
             return self._read(claim.session_id)
         except CorruptSessionError as error:

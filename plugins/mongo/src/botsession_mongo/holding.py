@@ -160,7 +160,7 @@ class Holding:
                 continue
             if left is not None:
                 self._waiting.add(claim.holder)
-                return Held(left / 1000)
+                return Held(left / 1000, found.lease.ahead(claim.holder))
             self._waiting.discard(claim.holder)
             return self._read(document, claim.session_id)
         raise changed_too_often(claim.session_id)

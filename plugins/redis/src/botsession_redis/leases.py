@@ -47,8 +47,9 @@ class Leases:
                 raise self._link.explain(outcome)
 
     def _outcome(self, session_id: str, reply: Any) -> StoredSession | Held | StoreError | None:
-        if isinstance(reply, int):
-            return Held(reply / 1000)
+        if isinstance(reply, list):
+            milliseconds, ahead = reply
+            return Held(milliseconds / 1000, ahead)
         try:
             return self._reading(session_id, reply)
         except StoreError as error:

@@ -109,7 +109,7 @@ local outcomes = {}
 for i = 1, #KEYS, 2 do
   local key, holder, ttl, again = KEYS[i + 1], unpack(ARGV, (i - 1) / 2 * 3 + 1, (i - 1) / 2 * 3 + 3)
   local ends = now + ttl
-  local free_in
+  local free_in, ahead
   if not redis.call('SET', key, holder .. ':' .. string.format('%.0f', ends) .. ';', 'NX', 'PX', ttl) then
     local lease, queue = load(key)
     local waiting, mine = {}, nil
@@ -123,21 +123,26 @@ for i = 1, #KEYS, 2 do
       free_in = waiting[1].ends - now
     end
     if free_in then
-      mine = mine or {name = holder}
-      if not mine.ends then waiting[#waiting + 1] = mine end
+      if not mine then
+        mine = {name = holder}
+        waiting[#waiting + 1] = mine
+      end
       mine.ends = now + again
+      for place = 1, #waiting do
+        if waiting[place] == mine then ahead = place - 1 end
+      end
       save(key, lease, waiting)
     else
       save(key, {name = holder, ends = ends}, without(waiting, holder))
     end
   end
-  outcomes[#outcomes + 1] = free_in or redis.pcall('GET', KEYS[i])
+  outcomes[#outcomes + 1] = free_in and {free_in, ahead} or redis.pcall('GET', KEYS[i])
 end
 return outcomes
 """,
     keys=2,
 )
-"""Takes leases and reads: what is stored, or, as a number, in how many milliseconds the lease may be free.
+"""Takes leases and reads: what is stored, or in how many milliseconds the lease may be free and how many wait longer.
 
 Keys: the session, its lease. Arguments: the holder; for how many milliseconds; within how many it asks again.
 """
