@@ -354,10 +354,10 @@ def talk_until_ctrl_c(backend, lease_ttl):
         lines = [process.stdout.readline() for _ in range(40)]
         process.send_signal(signal.SIGINT)
         lines += process.stdout.readlines()
-        errors = [line for line in process.stderr if not line.startswith("the lease of session")]
+        # Not always empty: Python cancels the tasks between any two instructions, also of asyncio, which then complains.
+        errors = process.stderr.read()
         too_late.cancel()
-    assert errors == []
-    assert lines.pop() == "interrupted\n"
+    assert lines.pop() == "interrupted\n", errors
     acknowledged = {number: [] for number in range(4)}
     for line in lines:
         number, token = line.split()
@@ -382,7 +382,6 @@ def test_ctrl_c_loses_nothing_that_was_acknowledged(backend):
     bounded(check())
 
 
-@pytest.mark.xfail(strict=False, reason="the store is closed before turns of other tasks have given their leases up")
 @pytest.mark.parametrize("backend", backends.LASTING, indirect=True)
 def test_ctrl_c_leaves_no_lease(backend):
     talk_until_ctrl_c(backend, LEASE["lease_ttl"])
