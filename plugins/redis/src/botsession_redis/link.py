@@ -174,12 +174,12 @@ class Link:
                 if client is not self._client:
                     raise StoreError("the redis store was closed meanwhile")
                 try:
-                    return await call(client)
+                    return await _called(call, client)
                 except exceptions.ConnectionError as error:
                     # Its subclasses are refusals; and what was closed must not connect again.
                     if not again or type(error) is not exceptions.ConnectionError or client is not self._client:
                         raise
-                    return await call(client)
+                    return await _called(call, client)
         except CLIENT_ERRORS as error:
             raise self.explain(error) from error
 
@@ -188,6 +188,16 @@ class Link:
         if callable(self._source):
             with contextlib.suppress(*[RuntimeError] if ended else []):
                 await client.aclose()
+
+
+async def _called(call: Callable[[Any], Awaitable[T]], client: Client | None) -> T:
+    """Calls a client; that of a cluster closes, once it hears of moved slots, what others of its tasks are opening."""
+    try:
+        return await call(client)
+    except AttributeError as error:
+        if not isinstance(client, RedisCluster):
+            raise
+        raise exceptions.ConnectionError("the client closed the connection while it was being opened") from error
 
 
 async def _exchange(pool: ConnectionPool, commands: Sequence[Call]) -> list[Any]:
