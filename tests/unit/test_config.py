@@ -196,3 +196,10 @@ def test_a_url_in_the_place_of_a_driver_is_refused_without_showing_its_password(
     with pytest.raises(ConfigError, match="driver is a name; give the URL as url") as refused:
         open_store({"driver": "redis://user:hunter2@localhost"})
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("driver", ["redis:/ada:hunter2@host", "redis//ada:hunter2@host", "ada:hunter2@host"])
+def test_what_looks_like_a_url_gone_wrong_is_not_repeated(driver):
+    with pytest.raises(ConfigError, match="may hold a password") as caught:
+        open_store(driver)
+    assert "hunter2" not in str(caught.value)

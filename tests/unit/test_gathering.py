@@ -208,8 +208,8 @@ def test_round_trips_of_a_turn(lock, changed, unchanged):
 @pytest.mark.parametrize(
     ("lock", "calls"),
     [
-        ("auto", {"lease_many": 2, "replace_many": 3}),
-        ("local", {"read": 1, "read_many": 1, "replace": 2, "replace_many": 1}),
+        ("auto", {"lease_many": 3, "replace_many": 4}),
+        ("local", {"read": 1, "read_many": 2, "replace": 2, "replace_many": 2}),
     ],
 )
 def test_round_trips_of_64_concurrent_turns(lock, calls):

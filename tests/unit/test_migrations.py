@@ -109,7 +109,9 @@ def test_a_rehearsal_over_a_whole_store_changes_nothing():
         found = await rehearse(current, "telegram:")
         assert (found.sessions, found.migrated, list(found.failed)) == (3, 1, ["telegram:43"])
         assert "split_name" in str(found.failed["telegram:43"])
-        typed = await rehearse(Sessions(store, migrations=[split_name, count_visits], state_type=Person, initial_state=Person("", "", 0)))
+        typed = await rehearse(
+            Sessions(store, migrations=[split_name, count_visits], state_type=Person, initial_state=Person("", "", 0))
+        )
         assert (typed.sessions, typed.migrated, list(typed.failed)) == (3, 2, ["telegram:43"])
         assert (await rehearse(current, "whatsapp:")).sessions == 0
         assert [await store.read(f"telegram:{number}") for number in (42, 43, 44)] == before

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botsession import ConfigError, Sessions, StateError, states
+from botsession import ConfigError, CorruptSessionError, Session, Sessions, StateError, records, states
 
 JSON = st.recursive(
     st.none()
@@ -193,3 +193,12 @@ def test_the_initial_state_is_copied_for_each_session():
 
     asyncio.run(scenario())
     assert initial == {"cart": []}
+
+
+@pytest.mark.parametrize("length", ["0", "-1", "1e300", "0.00000001"])
+def test_a_stored_lifetime_that_is_none_is_unreadable(length):
+    raw = records.encode(Session("telegram:1", version="a")).replace(
+        b'"state":{}', b'"state":{},"expires_in":' + length.encode()
+    )
+    with pytest.raises(CorruptSessionError, match="expires_in"):
+        records.decode(raw, "telegram:1", store="here")

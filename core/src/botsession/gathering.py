@@ -14,7 +14,7 @@ from typing import Final, Generic, TypeVar
 EntryT = TypeVar("EntryT")
 OutcomeT = TypeVar("OutcomeT")
 
-LARGEST: Final = 128
+LARGEST: Final = 32
 """How many entries go together at most."""
 
 

@@ -106,6 +106,11 @@ def open_from(settings: Settings, *, clock: Clock = utc_now, **options: object) 
             given[key] = value
     if "://" in driver:
         raise ConfigError(f"{settings.origins.get('driver', 'driver')}: driver is a name; give the URL as url")
+    if "/" in driver or "@" in driver:
+        raise ConfigError(
+            f"{settings.origins.get('driver', 'driver')}: driver is a name such as redis, or module:Class; a URL has :// in "
+            "it; what was given is neither, and is not repeated here since it may hold a password"
+        )
     if ":" in driver:
         return _open_class(driver, {**settings.stores.get(driver, {}), **given, **options}, clock)
     return drivers.open_store(driver, {**_section(settings, driver), **given, **options}, clock, settings)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -27,6 +27,10 @@ from botsession.session import Session, SessionInfo
 
 if TYPE_CHECKING:
     from botsession.protocol import StoredSession
+
+
+LENGTH = msgspec.Meta(ge=1 / 60_000, le=525_600_000)
+"""A lifetime in minutes: what `check_minutes` takes, from a millisecond to a thousand years."""
 
 
 class _Header(msgspec.Struct):
@@ -40,7 +44,7 @@ class _Header(msgspec.Struct):
 class _Record(_Header):
     user: dict[str, Any] | None
     state: dict[str, Any]
-    expires_in: float | msgspec.UnsetType | None = msgspec.UNSET
+    expires_in: Annotated[float, LENGTH] | msgspec.UnsetType | None = msgspec.UNSET
     shape: int = 0
 
 

@@ -20,7 +20,7 @@ from bson.errors import BSONError
 from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
 
-from botsession import CorruptSessionError, Session, SessionInfo, SessionTooLargeError, StoredSession, states
+from botsession import CorruptSessionError, Session, SessionInfo, SessionTooLargeError, StoredSession, records, states
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 """The largest document that MongoDB takes."""
@@ -50,7 +50,7 @@ class _Listed(_Header):
 class _Document(_Header):
     user: dict[str, Any] | str | None
     state: dict[str, Any] | str
-    expires_in: float | msgspec.UnsetType | None = msgspec.UNSET
+    expires_in: Annotated[float, records.LENGTH] | msgspec.UnsetType | None = msgspec.UNSET
     shape: int = 0
 
 

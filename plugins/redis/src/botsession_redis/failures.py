@@ -37,6 +37,7 @@ _ADVICE: Final = {
     "NOREPLICAS": "refuses writes because too few replicas are connected",
     "CLUSTERDOWN": "is a cluster that is down",
     "MASTERDOWN": "has lost its primary",
+    "TTL exhausted": "is a cluster that moves keys between nodes all the time; try again shortly",
     "TRYAGAIN": "is moving the key between nodes; try again shortly",
     "BUSY": "is busy with a script of somebody else",
     "connections": "was not asked, since all connections of the client are in use; raise its max_connections",
