@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import difflib
 import inspect
 import typing
 from typing import TYPE_CHECKING, Any
@@ -58,6 +57,8 @@ def construct(store_type: Callable[..., StoreT], options: Mapping[str, object], 
 
 def suggestion(word: str, words: Iterable[str]) -> str:
     """Returns `, did you mean 'x'?` where one of the words is close, else an empty text."""
+    import difflib
+
     close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""
 

@@ -83,6 +83,7 @@ class Turn(Generic[StateT]):
                 await self._keeper.abandon(self._beginning)
         finally:
             self.running = False
+            del self._beginning  # its session knows this turn: without a cycle both are freed at once
             self._line.leave(self)
             if self._ended is not None:
                 self._ended.set_result(None)
@@ -110,7 +111,7 @@ class Turn(Generic[StateT]):
     @property
     def lease_lost(self) -> bool:
         """Whether the turn has lost the session's lease, so that it cannot save."""
-        hold = self._beginning.hold
+        hold = self._beginning.hold if self.running else None
         return hold is not None and hold.lost
 
     def check_running(self) -> None:
