@@ -336,3 +336,24 @@ def test_an_unreadable_session_keeps_no_lease():
         assert store._leases == {}
 
     with_store(scenario)
+
+
+@pytest.mark.parametrize("call", ["lease_many", "replace_many"])
+def test_a_backend_that_is_lost_is_not_waited_for_a_second_time(call):
+    async def scenario(store):
+        sessions = Sessions(store, lease_ttl=LONG)
+        store.failing[call] = StoreUnavailableError("away")
+        reached, go = store.hold_up("release_leases", "before")
+        for _ in range(2):  # nor does the next turn wait for it
+            with pytest.raises(StoreUnavailableError):
+                await count(sessions)
+            await reached.wait()
+            store.failing["lease_many"] = store.failing[call]
+        store.failing.clear()
+        go.set()
+        await sessions.close()
+        assert store._leases == {}
+        await count(sessions)
+        assert (await sessions.read(ID)).state == {"count": 1}
+
+    with_store(scenario)

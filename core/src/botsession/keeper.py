@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, cast
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple
 
-import msgspec
-
-from botsession import states
-from botsession.errors import ConfigError, SessionConflictError, SessionTooLargeError, StateError
+from botsession.errors import SessionConflictError, SessionTooLargeError
 from botsession.gathering import Gathering
 from botsession.protocol import (
     Replacement,
@@ -24,12 +21,10 @@ from botsession.session import Session, StateT
 if TYPE_CHECKING:
     from botsession.leasing import Hold, Leasing
     from botsession.lifetime import Lifetime
+    from botsession.shapes import Shape, Snapshot
 
 Reading = Callable[[str], Awaitable[StoredSession | None]]
 Replacing = Callable[[Replacement], Awaitable[None]]
-
-Migration = Callable[[dict[str, Any]], dict[str, Any]]
-"""Takes a state of an older shape and returns it in the next one."""
 
 RENEW_AFTER: Final = 0.05
 """The part of a session's lifetime that must have passed before an unchanged turn renews its deadline."""
@@ -39,9 +34,6 @@ RENEW_BEFORE: Final = 0.5
 
 MAX_SESSION_SIZE: Final = 1_048_576
 """How large a session may be, unless `Sessions` is told otherwise: bytes of JSON of state and user."""
-
-_encode: Final = msgspec.json.Encoder().encode
-_NO_USER: Final = b"null"
 
 
 class Beginning(NamedTuple, Generic[StateT]):
@@ -60,39 +52,23 @@ class Beginning(NamedTuple, Generic[StateT]):
     hold: Hold | None
 
 
-class Snapshot(NamedTuple):
-    """What a turn can change, as it was at one moment: JSON of state and user, and the session's own lifetime."""
-
-    state: bytes
-    user: bytes
-    expires_in: object
-
-
 class Keeper(Generic[StateT]):
     """Keeps the sessions of a bot in a store.
 
     Args:
         store: The store.
         lifetime: The store's, or the one that holds for a store which has none.
-        initial_state: The state of a new session; `None` for the default of the type.
-        state_type: What a state is; `None` for a plain JSON object.
-        migrations: What takes a stored state from each older shape to the next.
+        shape: What a state is for the bot.
         max_session_size: How many bytes of JSON a session may have.
         leasing: The leases that turns hold, where they do.
-
-    Raises:
-        ConfigError: The type has no default, and no initial state was given.
-        StateError: The initial state is no JSON object, or does not fit the type.
     """
 
     def __init__(
         self,
         store: SessionStore,
         lifetime: Lifetime,
-        initial_state: StateT | Mapping[str, Any] | None,
-        state_type: type[StateT] | None,
+        shape: Shape[StateT],
         *,
-        migrations: Sequence[Migration],
         max_session_size: int,
         leasing: Leasing | None,
     ) -> None:
@@ -108,25 +84,23 @@ class Keeper(Generic[StateT]):
                 alone = self._replacing if leasing is None else _alone(store)
                 self._replacing = Gathering(alone, store.replace_many)
         self._touching = store if isinstance(store, SupportsTouch) else None
-        self._state_type = state_type
-        self._migrations = tuple(migrations)
-        self._initial = _initial_json(initial_state, state_type)
+        self._shape = shape
         self._max_session_size = max_session_size
         self._leasing = leasing
 
     def initial_state(self) -> StateT:
         """Returns a fresh copy of the initial state."""
-        return states.from_json(msgspec.json.decode(self._initial), self._state_type)
+        return self._shape.initial_state()
 
     async def read(self, session_id: str) -> Session[StateT] | None:
         """Returns the session as the bot wants it; `None` where it is absent or expired."""
         stored = self._live(await self._reading(session_id))
-        return None if stored is None else self._for_bot(stored)
+        return None if stored is None else self._shape.for_bot(stored)
 
     def rehearse(self, stored: StoredSession) -> bool:
         """Makes of a stored session what a turn would begin with; returns whether it has an older shape."""
-        is_older = stored.shape != len(self._migrations)
-        self._for_bot(stored)
+        is_older = self._shape.is_older(stored)
+        self._shape.for_bot(stored)
         return is_older
 
     async def destroy(self, session_id: str) -> None:
@@ -140,15 +114,15 @@ class Keeper(Generic[StateT]):
         stored, hold = await self._leasing.take(session_id)
         try:
             return await self._begin(session_id, stored, hold)
-        except BaseException:
-            await hold.abandon()
+        except BaseException as error:
+            await hold.abandon(error)
             raise
 
     async def end(self, beginning: Beginning[StateT]) -> None:
         """Saves what a turn has changed, or renews the deadline of what it has not, and gives up the lease."""
         session, expected, before, hold = beginning
         try:
-            after = self._snapshot(session)
+            after = self._shape.snapshot(session)
             if after != before:
                 await self._save(session, expected, after, None if hold is None else hold.holder)
                 if hold is not None:
@@ -156,8 +130,8 @@ class Keeper(Generic[StateT]):
                 return
             if expected is not None and self._is_due(session, 1 - RENEW_AFTER):
                 await self._renew(session)
-        except BaseException:
-            await self.abandon(beginning)
+        except BaseException as error:
+            await self.abandon(beginning, error)
             raise
         if hold is not None:
             hold.leave()
@@ -169,23 +143,21 @@ class Keeper(Generic[StateT]):
             if whole:
                 await self._leasing.give_up()
 
-    async def abandon(self, beginning: Beginning[StateT]) -> None:
-        """Gives up the lease of a turn that saves nothing."""
+    async def abandon(self, beginning: Beginning[StateT], error: BaseException | None) -> None:
+        """Gives up the lease of a turn that saves nothing, because of an error or because it was destroyed."""
         if beginning.hold is not None:
-            await beginning.hold.abandon()
+            await beginning.hold.abandon(error)
 
     async def _begin(self, session_id: str, stored: StoredSession | None, hold: Hold | None) -> Beginning[StateT]:
         stored = self._live(stored)
         if stored is not None and self._is_due(stored, RENEW_BEFORE) and not await self._renew(stored):
             stored = self._live(await self._reading(session_id))
         if stored is None:
-            now = self._lifetime.now()
-            session = Session(
-                session_id, self.initial_state(), created_at=now, last_activity=now, shape=len(self._migrations)
-            )
-            return Beginning(session, None, self._snapshot(session), hold)
-        session = self._for_bot(stored)
-        return Beginning(session, stored.version, self._snapshot(session), hold)
+            session = self._shape.new(session_id)
+            session.created_at = session.last_activity = self._lifetime.now()
+            return Beginning(session, None, self._shape.snapshot(session), hold)
+        session = self._shape.for_bot(stored)
+        return Beginning(session, stored.version, self._shape.snapshot(session), hold)
 
     def _live(self, stored: StoredSession | None) -> StoredSession | None:
         if stored is None or (not self._stamps and self._lifetime.expired(stored.expires_at)):
@@ -195,7 +167,7 @@ class Keeper(Generic[StateT]):
     async def _save(
         self, session: Session[Any], expected: str | None, snapshot: Snapshot, holder: str | None = None
     ) -> None:
-        stored, state = self._for_store(session, snapshot)
+        stored, state = self._shape.for_store(session, snapshot)
         if len(state) + len(snapshot.user) > self._max_session_size:
             raise SessionTooLargeError(
                 f"session {session.id!r} has {len(state) + len(snapshot.user):,} bytes of JSON, and {self._max_session_size:,} "
@@ -236,82 +208,10 @@ class Keeper(Generic[StateT]):
             session.expires_at, session.last_activity = deadline, now
             return True
         try:
-            await self._save(session, session.version, self._snapshot(session))
+            await self._save(session, session.version, self._shape.snapshot(session))
         except SessionConflictError:
             return False
         return True
-
-    def _snapshot(self, session: Session[Any]) -> Snapshot:
-        try:
-            return Snapshot(
-                _encode(session.state), _NO_USER if session.user is None else _encode(session.user), session.expires_in
-            )
-        except (TypeError, ValueError, RecursionError):
-            states.encode(states.to_json(session.state))
-            states.encode(session.user, "$.user")
-            raise
-
-    def _for_bot(self, stored: StoredSession) -> Session[StateT]:
-        """Returns a stored session with its state as the bot wants it."""
-        if stored.shape != len(self._migrations):
-            stored.state = _migrated(stored, self._migrations)
-            stored.shape = len(self._migrations)
-        if self._state_type is None:
-            return cast("Session[StateT]", stored)
-        return _with_state(stored, states.from_json(stored.state, self._state_type))
-
-    def _for_store(self, session: Session[Any], snapshot: Snapshot) -> tuple[StoredSession, bytes]:
-        """Returns a session with its state as a store wants it, and the JSON of the state, all checked."""
-        if session.user is not None:
-            states.check(session.user, snapshot.user, "$.user")
-        if type(session.state) is dict:
-            states.check(session.state, snapshot.state)
-            if self._state_type is not None:
-                states.from_json(session.state, self._state_type)
-            return session, snapshot.state
-        state = states.to_json(session.state)
-        if self._state_type is not None:
-            states.from_json(state, self._state_type)
-        return _with_state(session, state), states.encode(state)
-
-
-def _with_state(session: Session[Any], state: Any) -> Session[Any]:
-    return Session(
-        session.id,
-        state,
-        session.user,
-        session.created_at,
-        session.last_activity,
-        session.expires_at,
-        session.expires_in,
-        session.version,
-        session.shape,
-    )
-
-
-def _migrated(session: StoredSession, migrations: tuple[Migration, ...]) -> dict[str, Any]:
-    """Returns the state in today's shape.
-
-    Raises:
-        StateError: A migration failed, or the state was stored by a bot with more migrations.
-    """
-    if session.shape > len(migrations):
-        raise StateError(
-            "$.state",
-            f"session {session.id!r} has been through {session.shape} migrations and this bot has {len(migrations)}; "
-            "it was stored by a newer one",
-        )
-    state = session.state
-    for migration in migrations[session.shape :]:
-        name = getattr(migration, "__name__", repr(migration))
-        try:
-            state = migration(state)
-        except Exception as error:
-            reason = f"the migration {name} of session {session.id!r} failed: {type(error).__name__}: {error}"
-            raise StateError("$.state", reason) from error
-        if type(state) is not dict:
-            raise StateError("$.state", f"the migration {name} returned {type(state).__name__}, and not the new state")
-    return state
 
 
 def _one_by_one(store: SupportsReplace) -> Replacing:
@@ -327,16 +227,3 @@ def _alone(store: SupportsBulk) -> Replacing:
             raise error
 
     return replace
-
-
-def _initial_json(initial_state: object, state_type: type | None) -> bytes:
-    """Returns the initial state as JSON, checked."""
-    if initial_state is None:
-        try:
-            initial_state = {} if state_type is None else state_type()
-        except TypeError as error:
-            raise ConfigError(f"{state_type} has fields without a default: give an initial_state") from error
-    state = states.to_json(dict(initial_state) if isinstance(initial_state, Mapping) else initial_state)
-    encoded = states.encode(state, "initial_state")
-    states.from_json(state, state_type)
-    return encoded

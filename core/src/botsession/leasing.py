@@ -69,9 +69,17 @@ class Hold:
         """Whether the lease has ended before the turn, so that another may have begun."""
         return time.monotonic() >= self.until
 
-    async def abandon(self) -> None:
-        """Gives up the lease, or the place in the queue; if that fails, it ends by itself."""
-        if self in self._leasing.holds:
+    async def abandon(self, error: BaseException | None) -> None:
+        """Gives up the lease, or the place in the queue, after a failure; if that fails too, it ends by itself.
+
+        Args:
+            error: What failed; after a `StoreUnavailableError`, nobody waits for the backend once more.
+        """
+        if self not in self._leasing.holds:
+            return
+        if isinstance(error, StoreUnavailableError):
+            self._leasing.drop(self)
+        else:
             await asyncio.wait([self._leasing.leave(self)])
 
     def leave(self) -> None:
@@ -160,21 +168,21 @@ class Leasing:
         self.holds.add(hold)
         try:
             return await self._take(hold), hold
-        except StoreUnavailableError:  # perhaps only the answer was lost; who called need not wait for that
-            hold.forget()
-            self._begin(self._give_up(hold))
-            raise
-        except BaseException:
-            await hold.abandon()
+        except BaseException as error:
+            await hold.abandon(error)
             raise
 
     def leave(self, hold: Hold) -> asyncio.Task[None]:
         """Begins to give a lease up; returns the task that does it."""
-        hold.forget()
-        task = self._begin(self._give_up(hold))
+        task = self.drop(hold)
         self._leaving[hold.session_id] = task
         task.add_done_callback(lambda _: self._leaving.pop(hold.session_id, None))
         return task
+
+    def drop(self, hold: Hold) -> asyncio.Task[None]:
+        """Begins to give a lease up, and lets the next turn of its session not wait for that."""
+        hold.forget()
+        return self._begin(self._give_up(hold))
 
     async def settle(self) -> None:
         """Waits until every lease that a turn has left is given up."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, cast, get_
 from botsession.config import UNSET, Unset
 from botsession.errors import ConfigError, NestedTurnError, SessionConflictError
 from botsession.ids import check_session_id
-from botsession.keeper import MAX_SESSION_SIZE, Keeper, Migration
+from botsession.keeper import MAX_SESSION_SIZE, Keeper
 from botsession.leasing import Leasing, LeasingStore, is_leasing
 from botsession.lifetime import Clock, Lifetime, Minutes, utc_now
 from botsession.opening import Source, find_settings, open_from
@@ -25,6 +25,7 @@ from botsession.protocol import (
     SupportsQuarantine,
 )
 from botsession.session import Session, StateT
+from botsession.shapes import Migration, Shape
 from botsession.turns import Line, Turn
 from botsession.unsupported import unsupported
 
@@ -152,9 +153,7 @@ class Sessions(Generic[StateT]):
         self._keeper = Keeper(
             store,
             lifetime,
-            initial_state,
-            state_type,
-            migrations=migrations,
+            Shape(initial_state, state_type, migrations),
             max_session_size=_above_zero("max_session_size", max_session_size, "a number of bytes"),
             leasing=_leasing(store, lock, lease_ttl, lease_wait),
         )

@@ -80,7 +80,7 @@ class Turn(Generic[StateT]):
             if kind is None and not self._destroyed:
                 await self._keeper.end(self._beginning)
             else:
-                await self._keeper.abandon(self._beginning)
+                await self._keeper.abandon(self._beginning, error)
         finally:
             self.running = False
             del self._beginning  # its session knows this turn: without a cycle both are freed at once
@@ -92,8 +92,8 @@ class Turn(Generic[StateT]):
         try:
             async with destroying:
                 pass
-        except BaseException:
-            await self._keeper.abandon(self._beginning)
+        except BaseException as error:
+            await self._keeper.abandon(self._beginning, error)
             raise
 
     async def destroy(self) -> bool:
