@@ -13,6 +13,9 @@ PACKAGES = ["core", *sorted(str(path.parent.relative_to(ROOT)) for path in ROOT.
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
 
+PARALLEL = ("-n", "auto", "--dist", "worksteal")
+"""A worker for each core, with servers of its own."""
+
 NO_MUTANTS = "--ignore=tests/conformance/test_mutants.py"
 """The kit is tested once by each Python; where drivers are, its own test may stay away."""
 
@@ -37,7 +40,7 @@ def install_project(session: nox.Session, *groups: str) -> None:
 def tests(session: nox.Session) -> None:
     """The whole test suite on real servers; a missing interpreter is reported by nox as skipped."""
     install_project(session, "test")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])
@@ -74,7 +77,7 @@ def minimums(session: nox.Session) -> None:
     }
     session.install(*sorted(lowest))
     suites = ("unit", "conformance", "drivers", "console")
-    session.run("pytest", NO_MUTANTS, *(session.posargs or [f"tests/{suite}" for suite in suites]))
+    session.run("pytest", *PARALLEL, NO_MUTANTS, *(session.posargs or [f"tests/{suite}" for suite in suites]))
 
 
 @nox.session(python=PYTHONS[0])

@@ -122,7 +122,8 @@ def folder(tmp_path: pathlib.Path) -> pathlib.Path:
 
 @pytest.fixture
 def environment(folder: pathlib.Path) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("BOTSESSION_", "PYTHON"))}
+    ours = ("BOTSESSION_", "PYTHON", "COLUMNS", "LINES")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
     return {**kept, "HOME": str(folder), "TERM": "dumb", "INPUTRC": os.devnull}
 
 

@@ -181,7 +181,7 @@ def types(value):
         ("state", "no JSON"),
         ("state", "[1]"),
         ("state", {"at": dt.datetime(2026, 11, 23, tzinfo=dt.UTC)}),
-        ("state", {"id": bson.ObjectId()}),
+        ("state", {"id": bson.ObjectId("6b0497ef94e3c17a6891d10d")}),
         ("user", 5),
         ("user", ...),
         ("expires_in", "10"),

@@ -70,7 +70,7 @@ def run(test, database, api, *listeners):
 @pytest.mark.parametrize(
     "damage",
     [
-        {"$set": {"state": bson.ObjectId()}},
+        {"$set": {"state": bson.ObjectId("6b0497ef94e3c17a6891d10d")}},
         {"$set": {"version": 5}},
         {"$set": {"version": ["a", {"b": 1}], "expires_at": {"a": 1}}},
         {"$unset": {"version": "", "last_activity": ""}},

@@ -53,7 +53,7 @@ class Colour(Enum):
         object(),
         msgspec.UNSET,
     ],
-    ids=repr,
+    ids=lambda value: "object" if type(value) is object else repr(value),
 )
 def test_everything_else_is_refused_with_its_path(value):
     with pytest.raises(StateError) as error:

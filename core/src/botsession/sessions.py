@@ -41,7 +41,7 @@ Lock = Literal["auto", "local", "none"]
 UPDATE_ATTEMPTS: Final = 32
 """How often `update` tries."""
 
-LEASE_TTL: Final = 30.0
+LEASE_TTL: Final = 5.0
 """Seconds after which the lease of a process that was killed is free."""
 
 LEASE_WAIT: Final = 60.0
