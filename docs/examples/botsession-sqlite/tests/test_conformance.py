@@ -1,6 +1,7 @@
 """The conformance suite of botsession."""
 
 import contextlib
+import re
 import sqlite3
 from pathlib import Path
 
@@ -26,6 +27,15 @@ class TestSqlite(StoreContract):
         assert isinstance(store, SqliteSessionStore)
         with contextlib.closing(sqlite3.connect(store.path)) as db, db:
             db.execute("UPDATE sessions SET record = substr(record, 1, 40) WHERE id = ?", (session_id,))
+
+    async def quarantined(self, store: SessionStore, where: str) -> bytes:
+        assert isinstance(store, SqliteSessionStore)
+        number = re.match(r"row (\d+) of the table quarantine ", where)
+        assert number is not None
+        with contextlib.closing(sqlite3.connect(store.path)) as db:
+            query = "SELECT CAST(record AS BLOB) FROM quarantine WHERE number = ?"
+            [(raw,)] = db.execute(query, (number[1],)).fetchall()
+        return bytes(raw)
 
     def unreachable(self, secret: str) -> dict[str, str]:
         return {"path": str(self.folder / "absent" / "sessions.sqlite3")}

@@ -114,8 +114,7 @@ def test_a_full_disk_leaves_what_is_stored(path: Path) -> None:
     async def main() -> None:
         async with opened(path) as store:
             await store.write("a", Session("a", {"n": 1}))
-            assert store._database is not None
-            await store._database.change("PRAGMA max_page_count = 10", {})
+            await store._link.change("PRAGMA max_page_count = 10")
             with pytest.raises(StoreUnavailableError, match="no room"):
                 await store.write("a", Session("a", {"n": "x" * 100_000}))
             with pytest.raises(StoreUnavailableError, match="no room"):
@@ -133,9 +132,8 @@ def test_a_session_that_sqlite_does_not_take_is_too_large(path: Path) -> None:
     async def main() -> None:
         async with opened(path) as store:
             await store.write("a", Session("a", {"n": 1}))
-            assert store._database is not None
-            writer: Any = store._database._writer
-            await writer._execute(writer._conn.setlimit, sqlite3.SQLITE_LIMIT_LENGTH, 10_000)
+            writer = store._link.opened()._writer
+            await writer.run(lambda db: db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10_000))
             large = Session("a", {"n": "x" * 20_000})
             with pytest.raises(SessionTooLargeError):
                 await store.write("a", large)

@@ -96,9 +96,8 @@ def test_a_touch_leaves_the_record_alone(path: Path, sql: Sql) -> None:
 def test_a_write_is_on_the_disk_before_it_returns(path: Path) -> None:
     async def main() -> None:
         store = await SqliteSessionStore(path).init()
-        assert store._database is not None
         settings = "SELECT journal_mode, synchronous FROM pragma_journal_mode, pragma_synchronous"
-        assert await store._database.change(settings, {}) == [("wal", 2)]
+        assert await store._link.change(settings) == [("wal", 2)]
         await store.close()
 
     asyncio.run(main())
@@ -187,8 +186,8 @@ for statement in ("BEGIN IMMEDIATE", "ROLLBACK"):
 """
 
 
-def test_naming_the_driver_does_not_load_aiosqlite() -> None:
-    naming = "import botsession_sqlite, sys; sys.exit('aiosqlite' in sys.modules)"
+def test_naming_the_driver_does_not_load_sqlite() -> None:
+    naming = "import botsession_sqlite, sys; sys.exit('sqlite3' in sys.modules)"
     subprocess.run([sys.executable, "-c", naming], check=True)
 
 

@@ -5,13 +5,15 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, Self
-
-import aiosqlite
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Final, Self, TypeVar
 
 from botsession import StoreError, StoreUnavailableError
-from botsession_sqlite import failures, statements
+from botsession_sqlite import failures, schema
+from botsession_sqlite.connection import Connection, fetch
+
+T = TypeVar("T")
 
 _creating: Final = threading.Lock()
 _RETRY_AFTER: Final = 0.05
@@ -27,7 +29,7 @@ class Database:
         reader: Runs everything else.
     """
 
-    def __init__(self, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
+    def __init__(self, writer: Connection, reader: Connection) -> None:
         self._writer = writer
         self._reader = reader
 
@@ -46,31 +48,30 @@ class Database:
         """
         await asyncio.to_thread(_create, path)
         async with contextlib.AsyncExitStack() as opened:
-            writer = await opened.enter_async_context(_connection(path, timeout))
-            await _prepare(writer, path, timeout)
-            reader = await opened.enter_async_context(_connection(path, timeout))
+            writer, reader = Connection(path, timeout), Connection(path, timeout)
             for connection in (writer, reader):
-                connection.text_factory = _text
-            await reader.execute_fetchall("PRAGMA query_only = ON")
+                opened.push_async_callback(connection.close)
+            await _prepare(writer, path, timeout)
+            await reader.run(lambda db: db.execute("PRAGMA query_only = ON").close())
             opened.pop_all()
         return cls(writer, reader)
 
     async def read(self, statement: str, parameters: Mapping[str, object]) -> list[Any]:
         """Runs a statement that changes nothing; returns its rows."""
-        return await _rows(self._reader, statement, parameters)
+        return await self._reader.run(partial(fetch, statement=statement, parameters=parameters))
 
     async def change(self, statement: str, parameters: Mapping[str, object]) -> list[Any]:
-        """Runs a statement that changes something; returns its rows when they are safely on the disk.
+        """Runs a statement that changes something; returns its rows when they are safely on the disk."""
+        return await self._writer.complete(partial(fetch, statement=statement, parameters=parameters))
 
-        Whoever is cancelled meanwhile goes on only when the statement has ended, so that it never takes effect later,
-        behind the back of the next one.
+    async def transact(self, work: Callable[[sqlite3.Connection], T], *, durable: bool) -> T:
+        """Runs several statements under the write lock: all of them take effect, or none.
+
+        Args:
+            work: What runs them, in the thread.
+            durable: Whether to wait until they are safely on the disk; otherwise a machine that crashes may lose them.
         """
-        try:
-            return await _rows(self._writer, statement, parameters)
-        except asyncio.CancelledError:
-            with contextlib.suppress(sqlite3.Error, ValueError):
-                await self._writer.execute_fetchall("SELECT 'the thread works in order: all before this has ended'")
-            raise
+        return await self._writer.complete(partial(_transaction if durable else _unsynced, work=work))
 
     async def close(self) -> None:
         """Ends both connections, after what they have been given to do."""
@@ -80,17 +81,23 @@ class Database:
             await self._writer.close()
 
 
-def _text(raw: bytes) -> str:
-    """Returns a text of SQLite, also one that somebody damaged, so that it can be told from a file that is."""
-    return raw.decode(errors="surrogateescape")
-
-
-async def _rows(connection: aiosqlite.Connection, statement: str, parameters: Mapping[str, object]) -> list[Any]:
+def _transaction(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    db.execute("BEGIN IMMEDIATE")
     try:
-        return list(await connection.execute_fetchall(statement, parameters))
-    except UnicodeEncodeError:
-        # A text that is no Unicode, such as an invented version, is equal to nothing that is stored.
-        return []
+        result = work(db)
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+    return result
+
+
+def _unsynced(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    db.execute("PRAGMA synchronous = NORMAL")
+    try:
+        return _transaction(db, work)
+    finally:
+        db.execute("PRAGMA synchronous = FULL")
 
 
 def _create(path: str) -> None:
@@ -102,21 +109,13 @@ def _create(path: str) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
-def _connection(path: str, timeout: float) -> aiosqlite.Connection:
-    """Returns a connection without implicit transactions, whose thread does not keep a process from ending."""
-    connection = aiosqlite.connect(path, timeout=timeout, isolation_level=None)
-    thread: Any = getattr(connection, "_thread", connection)
-    thread.daemon = True
-    return connection
-
-
-async def _prepare(connection: aiosqlite.Connection, path: str, patience: float) -> None:
+async def _prepare(connection: Connection, path: str, patience: float) -> None:
     """Sets the connection up, again while several do so at once: SQLite does not wait by itself when it goes to WAL."""
     loop = asyncio.get_running_loop()
     until = loop.time() + patience
     while True:
         try:
-            await _prepare_once(connection, path)
+            await connection.run(partial(_prepare_once, path=path))
         except sqlite3.Error as error:
             if not failures.is_busy(error) or loop.time() >= until:
                 raise
@@ -125,24 +124,25 @@ async def _prepare(connection: aiosqlite.Connection, path: str, patience: float)
             return
 
 
-async def _prepare_once(connection: aiosqlite.Connection, path: str) -> None:
-    new = _is_new(await connection.execute_fetchall(statements.IDENTITY), path)
-    ((mode,),) = await connection.execute_fetchall("PRAGMA journal_mode = WAL")
+def _prepare_once(db: sqlite3.Connection, path: str) -> None:
+    new = _is_new(db.execute(schema.IDENTITY).fetchall(), path)
+    ((mode,),) = db.execute("PRAGMA journal_mode = WAL").fetchall()
     if mode != "wal":
         raise StoreUnavailableError(f"{path!r} cannot be written in WAL mode: is it writable, and on a local disk?")
-    await connection.executescript("PRAGMA synchronous = FULL; PRAGMA fullfsync = ON;")
-    await connection.executescript(statements.CREATE if new else statements.PROBE)
+    db.executescript("PRAGMA synchronous = FULL; PRAGMA fullfsync = ON;")
+    db.executescript(schema.CREATE if new else schema.PROBE)
+    db.executescript(schema.BESIDE)
 
 
 def _is_new(identity: Iterable[Any], path: str) -> bool:
-    ((application, schema, objects),) = identity
-    if (application, schema, objects) == (0, 0, 0):
+    ((application, number, objects),) = identity
+    if (application, number, objects) == (0, 0, 0):
         return True
-    if application != statements.APPLICATION_ID:
+    if application != schema.APPLICATION_ID:
         raise StoreError(f"{path!r} is the database of another program; give the sessions a file of their own")
-    if schema > statements.SCHEMA:
+    if number > schema.SCHEMA:
         raise StoreError(
-            f"{path!r} has the schema {schema} of a later version of botsession-sqlite; this one knows "
-            f"{statements.SCHEMA}: upgrade it with pip install --upgrade botsession-sqlite"
+            f"{path!r} has the schema {number} of a later version of botsession-sqlite; this one knows "
+            f"{schema.SCHEMA}: upgrade it with pip install --upgrade botsession-sqlite"
         )
     return False

@@ -10,18 +10,19 @@ _ROOM: Final = 2**30
 _LEAST: Final = 0.05
 
 
-def diagnose(path: str, *, damage: str, expired: int) -> list[Finding]:
+def diagnose(path: str, *, damage: str, expired: int, quarantined: int) -> list[Finding]:
     """Returns the findings for a file that is open. It asks the file system, and so blocks.
 
     Args:
         path: The file.
         damage: What SQLite says of its pages; `ok` where all is well.
         expired: How many expired sessions it holds.
+        quarantined: How many unreadable ones were put aside.
 
     Raises:
         OSError: The file is gone.
     """
-    return [_damage(damage), _privacy(path), _expiry(expired), _space(path)]
+    return [_damage(damage), _privacy(path), _expiry(expired), _quarantine(quarantined), _space(path)]
 
 
 def _damage(damage: str) -> Finding:
@@ -39,6 +40,13 @@ def _privacy(path: str) -> Finding:
 
 def _expiry(expired: int) -> Finding:
     return Finding("ok", "expiry", f"{expired:,} expired sessions, absent for the bot, wait to be purged")
+
+
+def _quarantine(quarantined: int) -> Finding:
+    if not quarantined:
+        return Finding("ok", "quarantine", "no session was unreadable and put aside")
+    message = f"{quarantined:,} unreadable sessions lie in the table quarantine"
+    return Finding("warning", "quarantine", message, "repair them by hand, or DELETE FROM quarantine")
 
 
 def _space(path: str) -> Finding:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from botsession import CorruptSessionError, InvalidSessionIdError, SessionInfo, StoredSession, records
+from botsession import CorruptSessionError, InvalidSessionIdError, SessionInfo, StoredSession, StoreError, records
 from botsession.ids import check_session_id
 
 Row = dict[str, Any]
@@ -83,6 +83,23 @@ def to_info(columns: Sequence[Any], store: str, *, size: int | None = None, raw:
     except (InvalidSessionIdError, OverflowError, TypeError, ValueError) as error:
         shown = repr(tuple(columns)).encode() if raw is None else raw
         raise CorruptSessionError(str(session_id), store=store, raw=shown, reason=str(error)) from error
+
+
+def outcome(row: Sequence[Any] | None, store: str) -> StoredSession | StoreError | None:
+    """Returns the session of a row, where there is one, or why it cannot be read."""
+    try:
+        return None if row is None else to_session(row, store)
+    except CorruptSessionError as error:
+        return error
+
+
+def listed(row: Sequence[Any], store: str) -> SessionInfo | CorruptSessionError:
+    """Returns what a row tells whose last column is the size of the record, or why it cannot be read."""
+    *columns, size = row
+    try:
+        return to_info(columns, store, size=size)
+    except CorruptSessionError as error:
+        return error
 
 
 def _version(value: str) -> str:

@@ -1,43 +1,12 @@
-"""The SQL: the schema, and one statement for each thing that a store does.
+"""The SQL: one statement for each thing that a store does.
 
-Every statement is a transaction of its own. Nothing is ever left open between two of them, so that a task may be
-cancelled at any `await`, and compare-and-set is one step under SQLite's write lock.
+A statement is a transaction of its own, except where leases or the quarantine are part of the step (`transactions`). So
+compare-and-set is one step under SQLite's write lock.
 
 A batch is one parameter, a JSON array, so that it may be of any length.
 """
 
 from typing import Final
-
-APPLICATION_ID: Final = 0x62_6F_74_73
-"""Marks a file as ours ("bots"); the command `file` shows it."""
-
-SCHEMA: Final = 1
-"""The number of the schema below, kept in the file's `user_version`."""
-
-IDENTITY: Final = """
-SELECT (SELECT application_id FROM pragma_application_id),
-       (SELECT user_version FROM pragma_user_version),
-       (SELECT count(*) FROM sqlite_schema)
-"""
-
-CREATE: Final = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE IF NOT EXISTS sessions (
-    id TEXT NOT NULL PRIMARY KEY,
-    version TEXT NOT NULL,
-    expires_at INTEGER,             -- milliseconds since 1970 in UTC; NULL means never
-    last_activity INTEGER NOT NULL,
-    created_at INTEGER NOT NULL,
-    record TEXT NOT NULL            -- JSON; the columns go before what it says of version and times
-) STRICT;
-CREATE INDEX IF NOT EXISTS sessions_by_deadline ON sessions (expires_at) WHERE expires_at IS NOT NULL;
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {SCHEMA};
-COMMIT;
-"""
-
-PROBE: Final = f"BEGIN IMMEDIATE; PRAGMA user_version = {SCHEMA}; ROLLBACK;"
-"""Fails where the file cannot be written, which `BEGIN IMMEDIATE` alone does not; changes nothing."""
 
 READ: Final = """
 SELECT id, version, expires_at, last_activity, created_at, CAST(record AS BLOB)
@@ -87,9 +56,12 @@ WITH new (id, version, expires_at, last_activity, created_at, record, expected, 
            json_extract(value, '$.record'), json_extract(value, '$.expected'), json_extract(value, '$.active')
     FROM json_each(:entries)
 )
-{_INTO} {_EXPECTED} {_OVER} RETURNING id
+{_INTO} {_EXPECTED} AND new.id NOT IN (SELECT value FROM json_each(:refused)) {_OVER} RETURNING id
 """  # noqa: S608 - it is made of constants
-"""No id may come twice: what is expected is compared with what was there before the statement."""
+"""Stores what is as expected, but for the ids that are `refused`.
+
+No id may come twice: what is expected is compared with what was there before the statement.
+"""
 
 TOUCH: Final = """
 UPDATE sessions SET expires_at = :expires_at, last_activity = :now
@@ -105,8 +77,28 @@ DELETE FROM sessions
 WHERE id IN (SELECT id FROM sessions WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit) RETURNING 1
 """
 
+PUT_ASIDE: Final = """
+INSERT INTO quarantine (put_aside_at, id, version, expires_at, last_activity, created_at, record)
+SELECT :now, id, version, expires_at, last_activity, created_at, record FROM sessions WHERE id = :id
+RETURNING number
+"""
+
+LEASE: Final = "SELECT CAST(lease AS BLOB) FROM leases WHERE id = :id AND changed_at <= :now"
+
+KEEP_LEASE: Final = """
+INSERT INTO leases (id, lease, changed_at, ends_at) VALUES (:id, :lease, :now, :ends_at)
+ON CONFLICT (id) DO UPDATE SET
+    lease = excluded.lease, changed_at = excluded.changed_at, ends_at = excluded.ends_at
+"""
+
+DROP_LEASE: Final = "DELETE FROM leases WHERE id = :id"
+
+PURGE_LEASES: Final = "DELETE FROM leases WHERE changed_at > :now OR ends_at <= :now"
+
 CHECK: Final = "PRAGMA quick_check(1)"
 
 COUNT_EXPIRED: Final = "SELECT count(*) FROM sessions WHERE expires_at <= :now"
+
+COUNT_QUARANTINED: Final = "SELECT count(*) FROM quarantine"
 
 PING: Final = "SELECT 1 FROM sessions LIMIT 1"

@@ -2,18 +2,20 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self
 
 from botsession import (
     ONE_YEAR,
+    Claim,
     Clock,
     ConfigError,
-    CorruptSessionError,
     DriverLoadError,
     Finding,
+    Held,
     InvalidSessionIdError,
     Lifetime,
     Minutes,
@@ -21,7 +23,6 @@ from botsession import (
     Restoration,
     ScanPage,
     SessionConflictError,
-    SessionInfo,
     SessionTooLargeError,
     StoredSession,
     StoreError,
@@ -29,11 +30,9 @@ from botsession import (
     utc_now,
 )
 from botsession.ids import MAX_BYTES, check_session_id
-from botsession_sqlite import diagnosis, failures, rows, statements
+from botsession_sqlite import diagnosis, rows, statements, transactions
 from botsession_sqlite.batches import as_parameter, batches
-from botsession_sqlite.database import Database
-
-T = TypeVar("T")
+from botsession_sqlite.link import Link
 
 _OLDEST_SQLITE: Final = (3, 37)
 _LONGEST_TIMEOUT: Final = 86_400
@@ -82,46 +81,39 @@ class SqliteSessionStore:
             raise ConfigError(f"timeout is a number of seconds from 0 to {_LONGEST_TIMEOUT}; got {timeout!r}")
         self.path: Final = str(Path(path).absolute())
         self.lifetime: Final = Lifetime(expires_in, max_lifetime=max_lifetime, clock=clock)
-        self._timeout = timeout
-        self._database: Database | None = None
-        self._opening = asyncio.Lock()
+        self._link: Final = Link(self.path, timeout, repr(self))
 
     def __repr__(self) -> str:
         return f"SqliteSessionStore({self.path!r})"
 
     async def init(self) -> Self:
-        async with self._opening:
-            if self._database is None:
-                self._database = await self._answer(Database.open(self.path, timeout=self._timeout))
+        await self._link.open()
         return self
 
     async def close(self) -> None:
-        async with self._opening:
-            database, self._database = self._database, None
-            if database is not None:
-                await self._answer(database.close())
+        await self._link.close()
 
     async def read(self, session_id: str) -> StoredSession | None:
         check_session_id(session_id)
-        found = await self._read(statements.READ, id=session_id, now=self._now())
+        found = await self._link.read(statements.READ, id=session_id, now=self._now())
         return rows.to_session(found[0], repr(self)) if found else None
 
     async def write(self, session_id: str, session: StoredSession) -> None:
-        await self._change(statements.WRITE, **self._stamped(session_id, session))
+        await self._link.change(statements.WRITE, **self._stamped(session_id, session))
 
     async def replace(self, session_id: str, session: StoredSession, *, expected: str | None) -> None:
         row = self._stamped(session_id, session)
-        if not await self._change(statements.REPLACE, **row, expected=expected, now=self._now()):
+        if not await self._link.change(statements.REPLACE, **row, expected=expected, now=self._now()):
             raise SessionConflictError(session_id)
 
     async def destroy(self, session_id: str) -> None:
         check_session_id(session_id)
-        await self._change(statements.DESTROY, id=session_id)
+        await self._link.change(statements.DESTROY, id=session_id)
 
     async def touch(self, session_id: str, expires_at: datetime | None) -> bool:
         check_session_id(session_id)
         deadline = None if expires_at is None else rows.milliseconds(expires_at)
-        return bool(await self._change(statements.TOUCH, id=session_id, expires_at=deadline, now=self._now()))
+        return bool(await self._link.change(statements.TOUCH, id=session_id, expires_at=deadline, now=self._now()))
 
     async def scan(self, prefix: str = "", *, after: str | None = None, limit: int | None = None) -> ScanPage:
         """Lists sessions in the order of their ids, compared as UTF-8; a page holds 500 where no limit is given."""
@@ -131,58 +123,100 @@ class SqliteSessionStore:
             except InvalidSessionIdError as error:
                 raise StoreError(f"{after!r} is no cursor of {self!r}") from error
         size = min(max(_PAGE if limit is None else limit, 1), _LARGEST_PAGE)
-        found = await self._read(
+        found = await self._link.read(
             statements.SCAN, first=prefix, last=prefix + _LAST, after=after or "", now=self._now(), limit=size + 1
         )
-        outcomes = (self._info(row) for row in found[:size])
+        outcomes = (rows.listed(row, repr(self)) for row in found[:size])
         return ScanPage.of(outcomes, str(found[size - 1][0]) if len(found) > size else None)
 
     async def read_many(self, session_ids: Sequence[str]) -> list[StoredSession | StoreError | None]:
         for session_id in session_ids:
             check_session_id(session_id)
-        found = await self._read(statements.READ_MANY, ids=as_parameter(session_ids), now=self._now())
+        found = await self._link.read(statements.READ_MANY, ids=as_parameter(session_ids), now=self._now())
         by_id = {row[0]: row for row in found}
-        return [self._outcome(by_id.get(session_id)) for session_id in session_ids]
+        return [rows.outcome(by_id.get(session_id), repr(self)) for session_id in session_ids]
 
     async def replace_many(self, replacements: Sequence[Replacement]) -> list[SessionConflictError | StoreError | None]:
         """Replaces many sessions in one transaction, or one for each 32 million characters or id that comes again."""
         entries = [
             {**self._stamped(entry.session.id, entry.session), "expected": entry.expected} for entry in replacements
         ]
-        return await self._replace_rows(entries)
+        holders = {entry.session.id: entry.holder for entry in replacements if entry.holder is not None}
+        return await self._replace_rows(entries, holders)
+
+    async def lease_many(self, claims: Sequence[Claim]) -> list[StoredSession | Held | StoreError | None]:
+        """Takes leases, which hold among the processes of this machine and end when it starts anew."""
+        for claim in claims:
+            check_session_id(claim.session_id)
+        claiming = partial(transactions.claim_and_read, claims=claims, now=self._now())
+        found = await self._link.transact(claiming, durable=False)
+        return [each if isinstance(each, Held) else rows.outcome(each, repr(self)) for each in found]
+
+    async def renew_lease(self, session_id: str, holder: str, ttl: float) -> bool:
+        check_session_id(session_id)
+        renewing = partial(transactions.renew, session_id=session_id, holder=holder, ttl=ttl)
+        return await self._link.transact(renewing, durable=False)
+
+    async def release_leases(self, holders: Mapping[str, str]) -> None:
+        for session_id in holders:
+            check_session_id(session_id)
+        await self._link.transact(partial(transactions.release, holders=holders), durable=False)
 
     async def restore_many(self, restorations: Sequence[Restoration]) -> list[SessionConflictError | StoreError | None]:
-        self._opened()
+        self._link.opened()
         for restoration in restorations:
             records.check_restored(restoration.session)
         return await self._replace_rows(
-            [{**rows.from_session(entry.session), **rows.condition(entry.over)} for entry in restorations]
+            [{**rows.from_session(entry.session), **rows.condition(entry.over)} for entry in restorations], {}
         )
 
     async def destroy_many(self, session_ids: Sequence[str]) -> None:
         for session_id in session_ids:
             check_session_id(session_id)
-        await self._change(statements.DESTROY_MANY, ids=as_parameter(session_ids))
+        await self._link.change(statements.DESTROY_MANY, ids=as_parameter(session_ids))
 
     async def purge(self) -> int:
-        """Removes all expired sessions, a thousand in a transaction, so that others get their turn in between."""
+        """Removes leases that are over, and all expired sessions, a thousand in a transaction; others go in between."""
+        await self._link.transact(transactions.purge_leases, durable=False)
         now = self._now()
         removed = 0
         while True:
-            done = await self._change(statements.PURGE, now=now, limit=_PURGED_AT_ONCE)
+            done = await self._link.change(statements.PURGE, now=now, limit=_PURGED_AT_ONCE)
             removed += len(done)
             if len(done) < _PURGED_AT_ONCE:
                 return removed
 
-    async def ping(self) -> None:
-        await self._read(statements.PING)
+    async def quarantine(self, session_id: str) -> str | None:
+        """Moves the row into the table `quarantine`."""
+        check_session_id(session_id)
+        moving = partial(transactions.put_aside, session_id=session_id, now=self._now())
+        number = await self._link.transact(moving, durable=True)
+        return None if number is None else f"row {number} of the table quarantine in {self.path!r}"
 
-    async def _replace_rows(self, entries: Sequence[rows.Row]) -> list[SessionConflictError | StoreError | None]:
+    async def ping(self) -> None:
+        await self._link.read(statements.PING)
+
+    async def diagnose(self) -> list[Finding]:
+        [(damage,)] = await self._link.read(statements.CHECK)
+        [(expired,)] = await self._link.read(statements.COUNT_EXPIRED, now=self._now())
+        [(quarantined,)] = await self._link.read(statements.COUNT_QUARANTINED)
+        looking = asyncio.to_thread(
+            diagnosis.diagnose, self.path, damage=str(damage), expired=expired, quarantined=quarantined
+        )
+        return await self._link.answer(looking)
+
+    async def _replace_rows(
+        self, entries: Sequence[rows.Row], holders: Mapping[str, str]
+    ) -> list[SessionConflictError | StoreError | None]:
         outcomes: list[SessionConflictError | StoreError | None] = []
         for batch in batches(entries):
             chosen = entries[batch.start : batch.stop]
+            givers = {entry["id"]: holders[entry["id"]] for entry in chosen if entry["id"] in holders}
+            storing = partial(
+                transactions.replace_and_release, entries=as_parameter(chosen), holders=givers, now=self._now()
+            )
             try:
-                done = await self._change(statements.REPLACE_MANY, entries=as_parameter(chosen), now=self._now())
+                done = await self._link.transact(storing, durable=True)
             except SessionTooLargeError as error:
                 if len(chosen) > 1:
                     raise
@@ -192,47 +226,11 @@ class SqliteSessionStore:
             outcomes += [None if entry["id"] in stored else SessionConflictError(entry["id"]) for entry in chosen]
         return outcomes
 
-    async def diagnose(self) -> list[Finding]:
-        [(damage,)] = await self._read(statements.CHECK)
-        [(expired,)] = await self._read(statements.COUNT_EXPIRED, now=self._now())
-        looking = asyncio.to_thread(diagnosis.diagnose, self.path, damage=str(damage), expired=expired)
-        return await self._answer(looking)
-
     def _stamped(self, session_id: str, session: StoredSession) -> rows.Row:
         records.check_pair(session_id, session)
-        self._opened()
+        self._link.opened()
         self.lifetime.stamp(session)
         return rows.from_session(session)
 
-    def _outcome(self, row: Sequence[Any] | None) -> StoredSession | StoreError | None:
-        try:
-            return None if row is None else rows.to_session(row, repr(self))
-        except CorruptSessionError as error:
-            return error
-
-    def _info(self, row: Sequence[Any]) -> SessionInfo | CorruptSessionError:
-        *columns, size = row
-        try:
-            return rows.to_info(columns, repr(self), size=size)
-        except CorruptSessionError as error:
-            return error
-
     def _now(self) -> int:
         return rows.milliseconds(self.lifetime.now())
-
-    def _opened(self) -> Database:
-        if self._database is None:
-            raise StoreError(f"{self!r} is not open; call `await store.init()` first")
-        return self._database
-
-    async def _read(self, statement: str, **parameters: object) -> list[Any]:
-        return await self._answer(self._opened().read(statement, parameters))
-
-    async def _change(self, statement: str, **parameters: object) -> list[Any]:
-        return await self._answer(self._opened().change(statement, parameters))
-
-    async def _answer(self, asked: Awaitable[T]) -> T:
-        try:
-            return await asked
-        except (sqlite3.Error, OSError, OverflowError) as error:
-            raise failures.translated(error, repr(self)) from error

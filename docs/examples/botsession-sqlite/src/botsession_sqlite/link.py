@@ -1,0 +1,75 @@
+"""The database from `init` to `close`, and its failures as the errors of botsession."""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from botsession import StoreError
+from botsession_sqlite import failures
+from botsession_sqlite.database import Database
+
+T = TypeVar("T")
+
+
+class Link:
+    """Opens and closes the database of one store, and asks it.
+
+    Args:
+        path: The absolute path of the file.
+        timeout: How many seconds to wait for a lock.
+        store: A description of the store, for errors.
+    """
+
+    def __init__(self, path: str, timeout: float, store: str) -> None:
+        self._path = path
+        self._timeout = timeout
+        self._store = store
+        self._database: Database | None = None
+        self._opening = asyncio.Lock()
+
+    def opened(self) -> Database:
+        """Returns the open database.
+
+        Raises:
+            StoreError: It is not open.
+        """
+        if self._database is None:
+            raise StoreError(f"{self._store} is not open; call `await store.init()` first")
+        return self._database
+
+    async def open(self) -> None:
+        """Opens the database unless it is open."""
+        async with self._opening:
+            if self._database is None:
+                self._database = await self.answer(Database.open(self._path, timeout=self._timeout))
+
+    async def close(self) -> None:
+        """Closes the database where it is open."""
+        async with self._opening:
+            database, self._database = self._database, None
+            if database is not None:
+                await self.answer(database.close())
+
+    async def read(self, statement: str, **parameters: object) -> list[Any]:
+        """See `Database.read`."""
+        return await self.answer(self.opened().read(statement, parameters))
+
+    async def change(self, statement: str, **parameters: object) -> list[Any]:
+        """See `Database.change`."""
+        return await self.answer(self.opened().change(statement, parameters))
+
+    async def transact(self, work: Callable[[sqlite3.Connection], T], *, durable: bool) -> T:
+        """See `Database.transact`."""
+        return await self.answer(self.opened().transact(work, durable=durable))
+
+    async def answer(self, asked: Awaitable[T]) -> T:
+        """Returns the answer.
+
+        Raises:
+            StoreError: What an error of SQLite or of the file system means.
+        """
+        try:
+            return await asked
+        except (sqlite3.Error, OSError, OverflowError) as error:
+            raise failures.translated(error, self._store) from error
