@@ -33,9 +33,11 @@ from botsession.session import Session, SessionInfo
 from botsession.testing.clock import ManualClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
+    from botsession.errors import CorruptSessionError
     from botsession.lifetime import Clock
+    from botsession.protocol import ScanPage
     from botsession.testing.hooks import Hooks
 
     HooksT = TypeVar("HooksT", bound=Hooks)
@@ -120,14 +122,22 @@ class Bench:
 
     async def scan(self, prefix: str = "", *, limit: int | None = None) -> dict[str, SessionInfo]:
         """Returns what a scan of all pages finds, by id."""
-        found: dict[str, SessionInfo] = {}
+        pages = [page async for page in self._pages(prefix, limit)]
+        return {info.id: info for page in pages for info in page.sessions}
+
+    async def unreadable(self) -> dict[str, CorruptSessionError]:
+        """Returns what a scan of all pages could not read, by id."""
+        pages = [page async for page in self._pages("", None)]
+        return {error.session_id: error for page in pages for error in page.unreadable}
+
+    async def _pages(self, prefix: str, limit: int | None) -> AsyncIterator[ScanPage]:
         after = None
         for _ in range(10_000):
             page = await self.store.scan(prefix, after=after, limit=limit)
-            found |= {info.id: info for info in page.sessions}
+            yield page
             after = page.next
             if after is None:
-                return found
+                return
         pytest.fail("the scan does not end: 10,000 pages, each with a `next`")
 
 
