@@ -128,12 +128,19 @@ def test_a_full_disk_leaves_what_is_stored(path: Path) -> None:
     asyncio.run(main())
 
 
-def test_a_session_that_sqlite_does_not_take_is_too_large(path: Path) -> None:
+def test_a_session_that_sqlite_does_not_take_is_too_large(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = sqlite3.connect
+
+    def limited(*args: Any, **options: Any) -> sqlite3.Connection:
+        db = connect(*args, **options)
+        db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10_000)
+        return db
+
+    monkeypatch.setattr(sqlite3, "connect", limited)
+
     async def main() -> None:
         async with opened(path) as store:
             await store.write("a", Session("a", {"n": 1}))
-            writer = store._link.opened()._writer
-            await writer.run(lambda db: db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10_000))
             large = Session("a", {"n": "x" * 20_000})
             with pytest.raises(SessionTooLargeError):
                 await store.write("a", large)

@@ -186,8 +186,8 @@ for statement in ("BEGIN IMMEDIATE", "ROLLBACK"):
 """
 
 
-def test_naming_the_driver_does_not_load_sqlite() -> None:
-    naming = "import botsession_sqlite, sys; sys.exit('sqlite3' in sys.modules)"
+def test_naming_the_driver_does_not_load_aiosqlite() -> None:
+    naming = "import botsession_sqlite, sys; sys.exit('aiosqlite' in sys.modules)"
     subprocess.run([sys.executable, "-c", naming], check=True)
 
 

@@ -1,78 +1,75 @@
-"""One connection to SQLite, in a thread of its own."""
+"""One connection of aiosqlite: opened, asked and closed."""
 
 import asyncio
-import sqlite3
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import contextlib
+import threading
+from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
+
+import aiosqlite
 
 T = TypeVar("T")
 
 
-class Connection:
-    """Runs jobs one after the other, each in one trip to the thread; the first one connects.
-
-    There are no implicit transactions: a statement is a transaction of its own, unless a job begins one.
+async def connect(path: str, timeout: float) -> aiosqlite.Connection:  # noqa: ASYNC109 - it is that of SQLite's locks
+    """Returns a connection without implicit transactions: a statement is one of its own, unless one has been begun.
 
     Args:
         path: The absolute path of the file.
         timeout: How many seconds to wait for a lock.
     """
-
-    def __init__(self, path: str, timeout: float) -> None:
-        self._path = path
-        self._timeout = timeout
-        self._thread = ThreadPoolExecutor(1, "botsession-sqlite")
-        self._sqlite: sqlite3.Connection | None = None
-
-    async def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
-        """Returns what a job returns."""
-        return await self._begun(lambda: job(self._connected()))
-
-    async def complete(self, job: Callable[[sqlite3.Connection], T]) -> T:
-        """Returns what a job returns.
-
-        Whoever is cancelled meanwhile goes on only when the job has ended, so that it never takes effect later, behind
-        the back of the next one.
-        """
-        return await _ended(self._begun(lambda: job(self._connected())))
-
-    async def close(self) -> None:
-        """Ends the connection after the jobs that it has been given."""
-        try:
-            await _ended(self._begun(self._disconnect))
-        finally:
-            self._thread.shutdown(wait=False)
-
-    def _begun(self, job: Callable[[], T]) -> "asyncio.Future[T]":
-        return asyncio.get_running_loop().run_in_executor(self._thread, job)
-
-    def _connected(self) -> sqlite3.Connection:
-        if self._sqlite is None:
-            self._sqlite = sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None)
-            self._sqlite.text_factory = _text
-        return self._sqlite
-
-    def _disconnect(self) -> None:
-        if self._sqlite is not None:
-            self._sqlite.close()
+    connection = _unstarted(path, timeout)
+    try:
+        await finished(connection)
+    except asyncio.CancelledError:
+        with contextlib.suppress(ValueError):  # it did not come to be
+            await disconnect(connection)
+        raise
+    connection.text_factory = _text
+    return connection
 
 
-def fetch(db: sqlite3.Connection, statement: str, parameters: Mapping[str, object]) -> list[Any]:
+async def fetch(db: aiosqlite.Connection, statement: str, parameters: Mapping[str, object]) -> list[Any]:
     """Runs a statement to its end; returns its rows."""
     try:
-        return db.execute(statement, parameters).fetchall()
+        return list(await db.execute_fetchall(statement, parameters))
     except UnicodeEncodeError:
         # A text that is no Unicode, such as an invented version, is equal to nothing that is stored.
         return []
 
 
-async def _ended(job: "asyncio.Future[T]") -> T:
+async def disconnect(connection: aiosqlite.Connection) -> None:
+    """Ends a connection after what it has been given to do."""
+    await finished(connection.close())
+
+
+async def finished(work: Awaitable[T]) -> T:
+    """Returns what some work returns.
+
+    Whoever is cancelled meanwhile goes on only when the work has ended, so that it never takes effect later, behind the
+    back of the next one.
+    """
+    job = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(job)
     except asyncio.CancelledError:
-        await asyncio.wait([job])
+        while not job.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([job])
         raise
+
+
+def _unstarted(path: str, timeout: float) -> aiosqlite.Connection:
+    """Returns a connection whose thread does not keep a process from ending: it inherits that from who makes it."""
+    made: list[aiosqlite.Connection] = []
+
+    def make() -> None:
+        made.append(aiosqlite.connect(path, timeout=timeout, isolation_level=None))
+
+    maker = threading.Thread(target=make, name="botsession-sqlite", daemon=True)
+    maker.start()
+    maker.join()
+    return made[0]
 
 
 def _text(raw: bytes) -> str:

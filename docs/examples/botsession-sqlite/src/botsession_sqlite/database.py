@@ -5,13 +5,15 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Self, TypeVar
+
+import aiosqlite
 
 from botsession import StoreError, StoreUnavailableError
 from botsession_sqlite import failures, schema
-from botsession_sqlite.connection import Connection, fetch
+from botsession_sqlite.connection import connect, disconnect, fetch
+from botsession_sqlite.writer import Work, Writer
 
 T = TypeVar("T")
 
@@ -29,7 +31,7 @@ class Database:
         reader: Runs everything else.
     """
 
-    def __init__(self, writer: Connection, reader: Connection) -> None:
+    def __init__(self, writer: Writer, reader: aiosqlite.Connection) -> None:
         self._writer = writer
         self._reader = reader
 
@@ -48,56 +50,34 @@ class Database:
         """
         await asyncio.to_thread(_create, path)
         async with contextlib.AsyncExitStack() as opened:
-            writer, reader = Connection(path, timeout), Connection(path, timeout)
-            for connection in (writer, reader):
-                opened.push_async_callback(connection.close)
-            await _prepare(writer, path, timeout)
-            await reader.run(lambda db: db.execute("PRAGMA query_only = ON").close())
+            connection = await connect(path, timeout)
+            writer = Writer(connection)
+            opened.push_async_callback(writer.close)
+            await _prepare(connection, path, timeout)
+            reader = await connect(path, timeout)
+            opened.push_async_callback(disconnect, reader)
+            await fetch(reader, "PRAGMA query_only = ON", {})
             opened.pop_all()
         return cls(writer, reader)
 
     async def read(self, statement: str, parameters: Mapping[str, object]) -> list[Any]:
         """Runs a statement that changes nothing; returns its rows."""
-        return await self._reader.run(partial(fetch, statement=statement, parameters=parameters))
+        return await fetch(self._reader, statement, parameters)
 
     async def change(self, statement: str, parameters: Mapping[str, object]) -> list[Any]:
         """Runs a statement that changes something; returns its rows when they are safely on the disk."""
-        return await self._writer.complete(partial(fetch, statement=statement, parameters=parameters))
+        return await self._writer.change(statement, parameters)
 
-    async def transact(self, work: Callable[[sqlite3.Connection], T], *, durable: bool) -> T:
-        """Runs several statements under the write lock: all of them take effect, or none.
-
-        Args:
-            work: What runs them, in the thread.
-            durable: Whether to wait until they are safely on the disk; otherwise a machine that crashes may lose them.
-        """
-        return await self._writer.complete(partial(_transaction if durable else _unsynced, work=work))
+    async def transact(self, work: Work[T], *, durable: bool) -> T:
+        """Runs several statements under the write lock: all of them take effect, or none. See `Writer.transact`."""
+        return await self._writer.transact(work, durable=durable)
 
     async def close(self) -> None:
         """Ends both connections, after what they have been given to do."""
         try:
-            await self._reader.close()
+            await disconnect(self._reader)
         finally:
             await self._writer.close()
-
-
-def _transaction(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        result = work(db)
-        db.execute("COMMIT")
-    finally:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-    return result
-
-
-def _unsynced(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
-    db.execute("PRAGMA synchronous = NORMAL")
-    try:
-        return _transaction(db, work)
-    finally:
-        db.execute("PRAGMA synchronous = FULL")
 
 
 def _create(path: str) -> None:
@@ -109,13 +89,13 @@ def _create(path: str) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
-async def _prepare(connection: Connection, path: str, patience: float) -> None:
+async def _prepare(connection: aiosqlite.Connection, path: str, patience: float) -> None:
     """Sets the connection up, again while several do so at once: SQLite does not wait by itself when it goes to WAL."""
     loop = asyncio.get_running_loop()
     until = loop.time() + patience
     while True:
         try:
-            await connection.run(partial(_prepare_once, path=path))
+            await _prepare_once(connection, path)
         except sqlite3.Error as error:
             if not failures.is_busy(error) or loop.time() >= until:
                 raise
@@ -124,14 +104,14 @@ async def _prepare(connection: Connection, path: str, patience: float) -> None:
             return
 
 
-def _prepare_once(db: sqlite3.Connection, path: str) -> None:
-    new = _is_new(db.execute(schema.IDENTITY).fetchall(), path)
-    ((mode,),) = db.execute("PRAGMA journal_mode = WAL").fetchall()
+async def _prepare_once(connection: aiosqlite.Connection, path: str) -> None:
+    new = _is_new(await connection.execute_fetchall(schema.IDENTITY), path)
+    ((mode,),) = await connection.execute_fetchall("PRAGMA journal_mode = WAL")
     if mode != "wal":
         raise StoreUnavailableError(f"{path!r} cannot be written in WAL mode: is it writable, and on a local disk?")
-    db.executescript("PRAGMA synchronous = FULL; PRAGMA fullfsync = ON;")
-    db.executescript(schema.CREATE if new else schema.PROBE)
-    db.executescript(schema.BESIDE)
+    await connection.executescript("PRAGMA synchronous = FULL; PRAGMA fullfsync = ON;")
+    await connection.executescript(schema.CREATE if new else schema.PROBE)
+    await connection.executescript(schema.BESIDE)
 
 
 def _is_new(identity: Iterable[Any], path: str) -> bool:

@@ -5,15 +5,16 @@ was changed later than now was changed before that, and is over. A lease that ca
 order, and the version keeps sessions whole.
 """
 
-import sqlite3
 import time
 from typing import Final
 
+import aiosqlite
 import msgspec
 
 from botsession import Claim, Held
 from botsession.leases import Lease
 from botsession_sqlite import statements
+from botsession_sqlite.connection import fetch
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Lease).decode
@@ -23,53 +24,53 @@ class Leases:
     """The leases, for who has begun a transaction.
 
     Args:
-        db: The connection, in whose thread this is; it holds the write lock, so that no later moment is in the table.
+        db: The connection, which holds the write lock, so that no later moment is in the table.
     """
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: aiosqlite.Connection) -> None:
         self._db = db
         self._now = time.monotonic()
 
-    def claim(self, claim: Claim) -> Held | None:
+    async def claim(self, claim: Claim) -> Held | None:
         """Takes a lease, or a place in its queue."""
-        lease = self._load(claim.session_id)
+        lease = await self._load(claim.session_id)
         seconds = lease.claim(claim.holder, self._now, ttl=claim.ttl, again=claim.again)
-        self._save(claim.session_id, lease)
+        await self._save(claim.session_id, lease)
         return None if seconds is None else Held(seconds, lease.ahead(claim.holder))
 
-    def renew(self, session_id: str, holder: str, ttl: float) -> bool:
+    async def renew(self, session_id: str, holder: str, ttl: float) -> bool:
         """Holds a lease longer; returns whether it had not ended yet."""
-        lease = self._load(session_id)
+        lease = await self._load(session_id)
         renewed = lease.renew(holder, self._now, ttl=ttl)
         if renewed:
-            self._save(session_id, lease)
+            await self._save(session_id, lease)
         return renewed
 
-    def release(self, session_id: str, holder: str) -> None:
+    async def release(self, session_id: str, holder: str) -> None:
         """Gives up a lease or a place in its queue."""
-        lease = self._load(session_id)
+        lease = await self._load(session_id)
         lease.release(holder, self._now)
-        self._save(session_id, lease)
+        await self._save(session_id, lease)
 
-    def is_held_by_another(self, session_id: str, holder: str) -> bool:
+    async def is_held_by_another(self, session_id: str, holder: str) -> bool:
         """Tells whether somebody else holds a lease."""
-        return self._load(session_id).is_held_by_another(holder, self._now)
+        return (await self._load(session_id)).is_held_by_another(holder, self._now)
 
-    def purge(self) -> None:
+    async def purge(self) -> None:
         """Removes all that are over."""
-        self._db.execute(statements.PURGE_LEASES, {"now": self._now})
+        await fetch(self._db, statements.PURGE_LEASES, {"now": self._now})
 
-    def _load(self, session_id: str) -> Lease:
-        found = self._db.execute(statements.LEASE, {"id": session_id, "now": self._now}).fetchall()
+    async def _load(self, session_id: str) -> Lease:
+        found = await fetch(self._db, statements.LEASE, {"id": session_id, "now": self._now})
         try:
             return _decode(found[0][0]) if found else Lease()
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return Lease()
 
-    def _save(self, session_id: str, lease: Lease) -> None:
+    async def _save(self, session_id: str, lease: Lease) -> None:
         if lease.is_over(self._now):
-            self._db.execute(statements.DROP_LEASE, {"id": session_id})
+            await fetch(self._db, statements.DROP_LEASE, {"id": session_id})
             return
         ends_at = max(lease.until if lease.holder else self._now, *(place.until for place in lease.queue), self._now)
         row = {"id": session_id, "lease": _encode(lease).decode(), "now": self._now, "ends_at": ends_at}
-        self._db.execute(statements.KEEP_LEASE, row)
+        await fetch(self._db, statements.KEEP_LEASE, row)

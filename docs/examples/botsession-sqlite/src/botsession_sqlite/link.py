@@ -2,12 +2,13 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 from botsession import StoreError
 from botsession_sqlite import failures
 from botsession_sqlite.database import Database
+from botsession_sqlite.writer import Work
 
 T = TypeVar("T")
 
@@ -59,7 +60,7 @@ class Link:
         """See `Database.change`."""
         return await self.answer(self.opened().change(statement, parameters))
 
-    async def transact(self, work: Callable[[sqlite3.Connection], T], *, durable: bool) -> T:
+    async def transact(self, work: Work[T], *, durable: bool) -> T:
         """See `Database.transact`."""
         return await self.answer(self.opened().transact(work, durable=durable))
 

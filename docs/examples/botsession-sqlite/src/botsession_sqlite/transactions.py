@@ -1,11 +1,12 @@
-"""What takes more than one statement, as jobs for one transaction.
+"""What takes more than one statement, as the work of one transaction.
 
 A lease is changed in the transaction that reads or stores its session, so that both are one step.
 """
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import aiosqlite
 
 from botsession import Claim, CorruptSessionError, Held
 from botsession_sqlite import rows, statements
@@ -14,13 +15,17 @@ from botsession_sqlite.connection import fetch
 from botsession_sqlite.leases import Leases
 
 
-def claim_and_read(db: sqlite3.Connection, claims: Sequence[Claim], now: int) -> list[Held | Sequence[Any] | None]:
+async def claim_and_read(
+    db: aiosqlite.Connection, claims: Sequence[Claim], now: int
+) -> list[Held | Sequence[Any] | None]:
     """Takes leases; returns for each the row of its session, `None` where that is absent, or that it is held."""
     leases = Leases(db)
-    return [leases.claim(claim) or _row(db, claim.session_id, now) for claim in claims]
+    return [await leases.claim(claim) or await _row(db, claim.session_id, now) for claim in claims]
 
 
-def replace_and_release(db: sqlite3.Connection, entries: str, holders: Mapping[str, str], now: int) -> list[Any]:
+async def replace_and_release(
+    db: aiosqlite.Connection, entries: str, holders: Mapping[str, str], now: int
+) -> list[Any]:
     """Stores sessions whose leases nobody else holds, and gives up the leases of those that were stored.
 
     Args:
@@ -33,45 +38,49 @@ def replace_and_release(db: sqlite3.Connection, entries: str, holders: Mapping[s
         The rows of `REPLACE_MANY`.
     """
     leases = Leases(db)
-    refused = [session_id for session_id, holder in holders.items() if leases.is_held_by_another(session_id, holder)]
-    stored = fetch(db, statements.REPLACE_MANY, {"entries": entries, "refused": as_parameter(refused), "now": now})
+    refused = [
+        session_id for session_id, holder in holders.items() if await leases.is_held_by_another(session_id, holder)
+    ]
+    stored = await fetch(
+        db, statements.REPLACE_MANY, {"entries": entries, "refused": as_parameter(refused), "now": now}
+    )
     for (session_id,) in stored:
         if session_id in holders:
-            leases.release(session_id, holders[session_id])
+            await leases.release(session_id, holders[session_id])
     return stored
 
 
-def renew(db: sqlite3.Connection, session_id: str, holder: str, ttl: float) -> bool:
+async def renew(db: aiosqlite.Connection, session_id: str, holder: str, ttl: float) -> bool:
     """Holds a lease longer; returns whether the holder had it still."""
-    return Leases(db).renew(session_id, holder, ttl)
+    return await Leases(db).renew(session_id, holder, ttl)
 
 
-def release(db: sqlite3.Connection, holders: Mapping[str, str]) -> None:
+async def release(db: aiosqlite.Connection, holders: Mapping[str, str]) -> None:
     """Gives up leases, or places in their queues."""
     leases = Leases(db)
     for session_id, holder in holders.items():
-        leases.release(session_id, holder)
+        await leases.release(session_id, holder)
 
 
-def purge_leases(db: sqlite3.Connection) -> None:
+async def purge_leases(db: aiosqlite.Connection) -> None:
     """Removes the leases that are over."""
-    Leases(db).purge()
+    await Leases(db).purge()
 
 
-def put_aside(db: sqlite3.Connection, session_id: str, now: int) -> int | None:
+async def put_aside(db: aiosqlite.Connection, session_id: str, now: int) -> int | None:
     """Moves an unreadable session into the quarantine; returns its number there, `None` where it is not unreadable."""
-    row = _row(db, session_id, now)
+    row = await _row(db, session_id, now)
     if row is None:
         return None
     try:
         rows.to_session(row, "")
     except CorruptSessionError:
-        [(number,)] = fetch(db, statements.PUT_ASIDE, {"id": session_id, "now": now})
-        db.execute(statements.DESTROY, {"id": session_id})
+        [(number,)] = await fetch(db, statements.PUT_ASIDE, {"id": session_id, "now": now})
+        await fetch(db, statements.DESTROY, {"id": session_id})
         return int(number)
     return None
 
 
-def _row(db: sqlite3.Connection, session_id: str, now: int) -> Sequence[Any] | None:
-    found = fetch(db, statements.READ, {"id": session_id, "now": now})
+async def _row(db: aiosqlite.Connection, session_id: str, now: int) -> Sequence[Any] | None:
+    found = await fetch(db, statements.READ, {"id": session_id, "now": now})
     return found[0] if found else None
