@@ -132,7 +132,7 @@ def test_a_session_that_sqlite_does_not_take_is_too_large(path: Path, monkeypatc
     connect = sqlite3.connect
 
     def limited(*args: Any, **options: Any) -> sqlite3.Connection:
-        db = connect(*args, **options)
+        db: sqlite3.Connection = connect(*args, **options)
         db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10_000)
         return db
 

@@ -129,21 +129,6 @@ def test_texts_that_are_no_unicode_find_nothing(path: Path) -> None:
     asyncio.run(main())
 
 
-def test_who_is_cancelled_waits_for_the_outcome(path: Path, sql: Sql) -> None:
-    async def main() -> None:
-        store = await SqliteSessionStore(path).init()
-        for number in range(50):
-            writing = asyncio.create_task(store.write("a", Session("a", {"n": number})))
-            await asyncio.sleep(0)
-            writing.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await writing
-            assert sql("SELECT json_extract(record, '$.state.n') FROM sessions") == [(number,)]
-        await store.close()
-
-    asyncio.run(main())
-
-
 def test_reads_do_not_wait_for_a_locked_writer(path: Path) -> None:
     asyncio.run(_opened_and_closed(path))
     holder = subprocess.Popen(
