@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
@@ -27,6 +28,10 @@ from botsession.session import Session, SessionInfo
 
 ATTEMPTS: Final = 32
 """How often a step is tried that others undo meanwhile."""
+
+_FIRST_PAUSE: Final = 0.001
+_LONGEST_PAUSE: Final = 0.1
+"""Seconds, at random up to which one rests whom others have forestalled."""
 
 _REST: Final = 5.0
 """Seconds for which a new store that did not answer is left alone."""
@@ -103,10 +108,11 @@ class Copying:
             Whether the new store leads it still; `False` where the old one holds a session that is no copy.
 
         Raises:
-            StoreError: One of the stores failed.
+            StoreError: One of the stores failed, or others changed the copy all the time. It is never a
+                `SessionConflictError`: what is to be copied was stored.
         """
         created = False
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             copy = await self._old.read(session_id)
             if copy is not None and not is_copy(copy):
                 return False
@@ -125,7 +131,10 @@ class Copying:
                 created = True
             elif not isinstance(outcome, SessionConflictError):
                 raise outcome
-        raise SessionConflictError(session_id)
+            await asyncio.sleep(random.uniform(0, min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)))  # noqa: S311 - no secret
+        raise StoreError(
+            f"session {session_id!r} was stored, but others changed its copy in the old store all the time"
+        )
 
     async def settle(self, session_id: str) -> bool:
         """Ends a copy in the new store: it becomes the session that it is, or goes where it is nobody's.
