@@ -30,11 +30,11 @@ _AS_BYTES: Final[dict[str, Any]] = {"NEVER_DECODE": True}
 class Link:
     """The way to the server, for one event loop at a time.
 
-    Attributes:
-        is_cluster: Whether the keys of one script must lie together.
-
     Not more than `limit` operations talk to the server at once; the others wait for their turn. Waiting, connecting,
     sending and receiving take at most `timeout` seconds together.
+
+    Attributes:
+        is_cluster: Whether the keys of one script must lie together.
     """
 
     def __init__(self, source: PoolMaker | Client, server: str, *, store: str, timeout: float, limit: int) -> None:
