@@ -8,14 +8,15 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from redis.asyncio import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from botsession import ConfigError
 from botsession_redis.packing import PACKING
+from botsession_redis.pool import Pool
 
-PoolMaker = Callable[[], ConnectionPool]
+PoolMaker = Callable[[], Pool]
 
 _SCHEMES: Final = ("redis", "rediss", "unix")
 _KEEPALIVE: Final[dict[str, Any]] = {"socket_keepalive": True}
@@ -52,17 +53,17 @@ def pool_maker(url: str | None, where: dict[str, Any], *, timeout: float, max_co
             raise ConfigError(f"a redis URL says where the server is; leave out {', '.join(given)}")
         _check_url(url)
         keepalive = {} if url.startswith("unix:") else _KEEPALIVE
-        return _checked(partial(ConnectionPool.from_url, url, **common, **keepalive))
+        return _checked(partial(Pool.from_url, url, **common, **keepalive))
     path = given.pop("unix_socket_path", None)
     kind = SSLConnection if given.pop("tls", False) else Connection
     if path is None:
-        return _checked(partial(ConnectionPool, connection_class=kind, **common, **_KEEPALIVE, **given))
+        return _checked(partial(Pool, connection_class=kind, **common, **_KEEPALIVE, **given))
     if "host" in given or "port" in given or kind is SSLConnection:
         raise ConfigError("redis is reached by unix_socket_path, or by host and port, perhaps with TLS; not by both")
-    return _checked(partial(ConnectionPool, connection_class=UnixDomainSocketConnection, path=path, **common, **given))
+    return _checked(partial(Pool, connection_class=UnixDomainSocketConnection, path=path, **common, **given))
 
 
-def address(pool: ConnectionPool) -> str:
+def address(pool: Pool) -> str:
     """Returns where a pool connects to, without user and password."""
     options = pool.connection_kwargs
     place = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
@@ -88,7 +89,7 @@ def _check_url(url: str) -> None:
 
 
 def _checked(make: PoolMaker) -> PoolMaker:
-    def maker() -> ConnectionPool:
+    def maker() -> Pool:
         pool = make()
         pool.connection_class = PACKING[pool.connection_class]
         return pool

@@ -24,6 +24,14 @@ class Leases:
 
     async def take(self, claims: Sequence[Claim]) -> list[StoredSession | Held | StoreError | None]:
         """Takes leases and reads the sessions; see `SupportsLease.lease_many`."""
+        if len(claims) == 1 and not self._link.is_cluster:
+            [claim] = claims
+            key, lease = self._keys.both(claim.session_id)
+            taken, found = await self._link.send_all(
+                [("SET", lease, claim.holder, "NX", "PX", _milliseconds(claim.ttl)), ("GET", key)]
+            )
+            if taken is not None:
+                return [self._outcome(claim.session_id, taken if isinstance(taken, Exception) else found)]
         calls = [
             (*self._keys.both(claim.session_id), claim.holder, _milliseconds(claim.ttl), _milliseconds(claim.again))
             for claim in claims

@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from redis import exceptions
-from redis.asyncio import ConnectionPool, Redis, RedisCluster
+from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.connection import AbstractConnection
 
 from botsession import CorruptSessionError, StoreError
 from botsession_redis.connecting import PoolMaker
 from botsession_redis.failures import CLIENT_ERRORS, explain, is_no_string
+from botsession_redis.pool import Pool
 from botsession_redis.scripts import Argument, Call, Script
 
 T = TypeVar("T")
@@ -200,9 +201,9 @@ async def _called(call: Callable[[Any], Awaitable[T]], client: Client | None) ->
         raise exceptions.ConnectionError("the client closed the connection while it was being opened") from error
 
 
-async def _exchange(pool: ConnectionPool, commands: Sequence[Call]) -> list[Any]:
+async def _exchange(pool: Pool, commands: Sequence[Call]) -> list[Any]:
     """Sends commands over one connection and reads the replies, without what a client does around each command."""
-    connection: AbstractConnection = await pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py
+    connection = await pool.get_connection()
     try:
         packed = [each for command in commands for each in connection.pack_command(*command)]
         await connection.send_packed_command(packed)

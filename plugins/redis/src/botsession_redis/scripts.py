@@ -51,12 +51,19 @@ return found
 """Reads; unlike MGET it does not take a key that holds no string for an absent one. No arguments."""
 
 _LEASES: Final = """
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
 
-local function load(key)
+local function load(key, now)
+  local text = redis.call('GET', key) or ''
+  if text ~= '' and not string.find(text, ';', 1, true) then
+    local left = redis.call('PTTL', key)
+    return {name = text, ends = now + left, held = left > 0}, {}
+  end
   local places = {}
-  for name, ends in string.gmatch(redis.call('GET', key) or '', '([^:;]*):(%d+);') do
+  for name, ends in string.gmatch(text, '([^:;]*):(%d+);') do
     places[#places + 1] = {name = name, ends = tonumber(ends)}
   end
   local lease = table.remove(places, 1) or {name = '', ends = 0}
@@ -64,20 +71,20 @@ local function load(key)
   return lease, places
 end
 
-local function save(key, lease, queue)
+local function save(key, lease, queue, now)
   local text, last = lease.name .. ':' .. string.format('%.0f', lease.ends) .. ';', lease.ends
   for _, place in ipairs(queue) do
     text = text .. place.name .. ':' .. string.format('%.0f', place.ends) .. ';'
     last = math.max(last, place.ends)
   end
   if last > now then
-    redis.call('SET', key, text, 'PX', string.format('%.0f', last - now))
+    redis.call('SET', key, #queue > 0 and text or lease.name, 'PX', string.format('%.0f', last - now))
   else
     redis.call('UNLINK', key)
   end
 end
 
-local function without(queue, holder)
+local function without(queue, holder, now)
   local others = {}
   for _, place in ipairs(queue) do
     if place.name ~= holder and place.ends > now then others[#others + 1] = place end
@@ -85,22 +92,21 @@ local function without(queue, holder)
   return others
 end
 
-local function is_alone(text, holder)
-  return string.sub(text, 1, #holder + 1) == holder .. ':' and string.find(text, ';', 1, true) == #text
-end
-
 local function is_held_by_another(key, holder)
-  local lease = load(key)
+  local lease = load(key, now())
   return lease.held and lease.name ~= holder
 end
 
 local function release(key, holder)
-  local lease, queue = load(key)
+  local now = now()
+  local lease, queue = load(key, now)
   if lease.name == holder then lease = {name = '', ends = 0} end
-  save(key, lease, without(queue, holder))
+  save(key, lease, without(queue, holder, now), now)
 end
 """
-"""The lease of a session is a text, `holder:until;` and then for each who waits `holder:until;`, in milliseconds."""
+"""The lease of a session is a text: the holder, for as long as the key lives; or, where others wait, `holder:until;` and then
+for each who waits `holder:until;`, in milliseconds. The holder is empty while nobody holds it.
+"""
 
 LEASE: Final = Script(
     _LEASES
@@ -108,10 +114,10 @@ LEASE: Final = Script(
 local outcomes = {}
 for i = 1, #KEYS, 2 do
   local key, holder, ttl, again = KEYS[i + 1], unpack(ARGV, (i - 1) / 2 * 3 + 1, (i - 1) / 2 * 3 + 3)
-  local ends = now + ttl
   local free_in, ahead
-  if not redis.call('SET', key, holder .. ':' .. string.format('%.0f', ends) .. ';', 'NX', 'PX', ttl) then
-    local lease, queue = load(key)
+  if not redis.call('SET', key, holder, 'NX', 'PX', ttl) then
+    local now = now()
+    local lease, queue = load(key, now)
     local waiting, mine = {}, nil
     for _, place in ipairs(queue) do
       if place.name == holder then mine = place end
@@ -131,9 +137,9 @@ for i = 1, #KEYS, 2 do
       for place = 1, #waiting do
         if waiting[place] == mine then ahead = place - 1 end
       end
-      save(key, lease, waiting)
+      save(key, lease, waiting, now)
     else
-      save(key, {name = holder, ends = ends}, without(waiting, holder))
+      save(key, {name = holder, ends = now + ttl}, without(waiting, holder, now), now)
     end
   end
   outcomes[#outcomes + 1] = free_in and {free_in, ahead} or redis.pcall('GET', KEYS[i])
@@ -150,10 +156,11 @@ Keys: the session, its lease. Arguments: the holder; for how many milliseconds; 
 RENEW: Final = Script(
     _LEASES
     + """
-local lease, queue = load(KEYS[1])
+local now = now()
+local lease, queue = load(KEYS[1], now)
 if not lease.held or lease.name ~= ARGV[1] then return {0} end
 lease.ends = now + ARGV[2]
-save(KEYS[1], lease, queue)
+save(KEYS[1], lease, queue, now)
 return {1}
 """
 )
@@ -165,7 +172,7 @@ RELEASE: Final = Script(
 local outcomes = {}
 for i, key in ipairs(KEYS) do
   local text = redis.call('GET', key)
-  if text and is_alone(text, ARGV[i]) then
+  if text == ARGV[i] then
     redis.call('UNLINK', key)
   elseif text then
     release(key, ARGV[i])
@@ -198,11 +205,10 @@ for i = 1, #KEYS, 2 do
     end
     local last = active ~= '' and select(3, string.match(stored or '', header .. activity))
     local lease = holder ~= '' and redis.call('GET', lease_key)
-    local alone = lease and is_alone(lease, holder)
     if (version ~= '' and found == version) or stored == record then
       outcome = 1
     elseif (expected == '' and stored) or (expected ~= '' and (found and '=' .. found) ~= expected)
-      or (active ~= '' and last ~= active) or (lease and not alone and is_held_by_another(lease_key, holder)) then
+      or (active ~= '' and last ~= active) or (lease and lease ~= holder and is_held_by_another(lease_key, holder)) then
       outcome = 0
     else
       if deadline == '' then
@@ -212,7 +218,7 @@ for i = 1, #KEYS, 2 do
       end
       outcome = outcome.err and outcome or 1
     end
-    if outcome == 1 and alone then
+    if outcome == 1 and lease == holder then
       redis.call('UNLINK', lease_key)
     elseif outcome == 1 and lease then
       release(lease_key, holder)
