@@ -54,7 +54,10 @@ class Gathering(Generic[EntryT, OutcomeT]):
                 try:
                     return await self._one(entry)
                 finally:
-                    self._come_back(loop)
+                    if self._waiting:
+                        self._come_back(loop)
+                    else:
+                        self._under_way = False
             loop.call_soon(self._come_back, loop)
         waiter: _Waiter[EntryT, OutcomeT] = _Waiter(entry, loop.create_future())
         self._waiting.append(waiter)

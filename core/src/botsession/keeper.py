@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Generic
+
+import msgspec
 
 from botsession.errors import SessionConflictError, SessionTooLargeError
 from botsession.gathering import Gathering
@@ -36,7 +38,7 @@ MAX_SESSION_SIZE: Final = 1_048_576
 """How large a session may be, unless `Sessions` is told otherwise: bytes of JSON of state and user."""
 
 
-class Beginning(NamedTuple, Generic[StateT]):
+class Beginning(msgspec.Struct, Generic[StateT], frozen=True):
     """What a turn begins with.
 
     Attributes:
@@ -95,7 +97,10 @@ class Keeper(Generic[StateT]):
     async def read(self, session_id: str) -> Session[StateT] | None:
         """Returns the session as the bot wants it; `None` where it is absent or expired."""
         stored = self._live(await self._reading(session_id))
-        return None if stored is None else self._shape.for_bot(stored)
+        if stored is None:
+            return None
+        stored._read = None
+        return self._shape.for_bot(stored)
 
     def rehearse(self, stored: StoredSession) -> bool:
         """Makes of a stored session what a turn would begin with; returns whether it has an older shape."""
@@ -109,21 +114,27 @@ class Keeper(Generic[StateT]):
 
     async def begin(self, session_id: str) -> Beginning[StateT]:
         """Waits for the session's lease, where there are leases, and returns what a turn begins with."""
+        hold: Hold | None = None
         if self._leasing is None:
-            return await self._begin(session_id, await self._reading(session_id), None)
-        stored, hold = await self._leasing.take(session_id)
+            stored = await self._reading(session_id)
+        else:
+            stored, hold = await self._leasing.take(session_id)
         try:
-            return await self._begin(session_id, stored, hold)
+            stored = self._live(stored)
+            if stored is not None and self._is_due(stored, RENEW_BEFORE) and not await self._renew(stored):
+                stored = self._live(await self._reading(session_id))
+            return self._beginning(session_id, stored, hold)
         except BaseException as error:
-            await hold.abandon(error)
+            if hold is not None:
+                await hold.abandon(error)
             raise
 
     async def end(self, beginning: Beginning[StateT]) -> None:
         """Saves what a turn has changed, or renews the deadline of what it has not, and gives up the lease."""
-        session, expected, before, hold = beginning
+        session, expected, hold = beginning.session, beginning.expected, beginning.hold
         try:
             after = self._shape.snapshot(session)
-            if after != before:
+            if after != beginning.before:
                 await self._save(session, expected, after, None if hold is None else hold.holder)
                 if hold is not None:
                     hold.forget()
@@ -148,10 +159,7 @@ class Keeper(Generic[StateT]):
         if beginning.hold is not None:
             await beginning.hold.abandon(error)
 
-    async def _begin(self, session_id: str, stored: StoredSession | None, hold: Hold | None) -> Beginning[StateT]:
-        stored = self._live(stored)
-        if stored is not None and self._is_due(stored, RENEW_BEFORE) and not await self._renew(stored):
-            stored = self._live(await self._reading(session_id))
+    def _beginning(self, session_id: str, stored: StoredSession | None, hold: Hold | None) -> Beginning[StateT]:
         if stored is None:
             session = self._shape.new(session_id)
             session.created_at = session.last_activity = self._lifetime.now()

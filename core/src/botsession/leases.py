@@ -46,7 +46,8 @@ class Lease(msgspec.Struct):
         Returns:
             `None` where it holds the lease now, otherwise in how many seconds it may be free.
         """
-        self.queue = [place for place in self.queue if place.until > now or place.holder == holder]
+        if self.queue:
+            self.queue = [place for place in self.queue if place.until > now or place.holder == holder]
         first = self.queue[0] if self.queue else None
         if self.renew(holder, now, ttl=ttl):
             return None
@@ -78,7 +79,8 @@ class Lease(msgspec.Struct):
 
     def release(self, holder: str, now: float) -> None:
         """Gives up the lease, or the place in the queue, where the holder has one."""
-        self.queue = [place for place in self.queue if place.until > now and place.holder != holder]
+        if self.queue:
+            self.queue = [place for place in self.queue if place.until > now and place.holder != holder]
         if self.holder == holder:
             self.holder = ""
 
@@ -88,4 +90,6 @@ class Lease(msgspec.Struct):
 
     def is_over(self, now: float) -> bool:
         """Tells whether nobody holds it and nobody waits, so that nothing is to be kept."""
-        return (not self.holder or self.until <= now) and not any(place.until > now for place in self.queue)
+        if self.holder and self.until > now:
+            return False
+        return not self.queue or all(place.until <= now for place in self.queue)

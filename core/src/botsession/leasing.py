@@ -166,11 +166,19 @@ class Leasing:
             await asyncio.wait([self._leaving[session_id]])
         hold = Hold(self, session_id)
         self.holds.add(hold)
+        claim = Claim(session_id, hold.holder, self._ttl, LONGEST_PAUSE + _PLACE_SECONDS)
+        asked = time.monotonic()
         try:
-            return await self._take(hold), hold
+            outcome = await self._claim(claim)
+            if isinstance(outcome, Held):
+                outcome, asked = await self._wait_for(claim, outcome, asked)
         except BaseException as error:
             await hold.abandon(error)
             raise
+        hold.until = asked + self._ttl
+        if self._renewal is None:
+            self._keep_renewing(loop)
+        return outcome, hold
 
     def leave(self, hold: Hold) -> asyncio.Task[None]:
         """Begins to give a lease up; returns the task that does it."""
@@ -196,22 +204,23 @@ class Leasing:
             hold.until = -math.inf
         await asyncio.gather(*map(self._give_up, holds))
 
-    async def _take(self, hold: Hold) -> StoredSession | None:
-        claim = Claim(hold.session_id, hold.holder, self._ttl, LONGEST_PAUSE + _PLACE_SECONDS)
-        started = asked = time.monotonic()
+    async def _wait_for(
+        self, claim: Claim, outcome: StoredSession | Held | None, started: float
+    ) -> tuple[StoredSession | None, float]:
+        """Asks again for a lease that somebody else holds; returns the session, and when it was asked for."""
+        asked = started
         pauses = _Pauses()
-        while isinstance(outcome := await self._claim(claim), Held):
+        while isinstance(outcome, Held):
             waited = time.monotonic() - started
             if waited >= self._wait:
                 raise LeaseTimeoutError(
-                    f"session {hold.session_id!r} was in a turn elsewhere for all of {self._wait:g} s; "
+                    f"session {claim.session_id!r} was in a turn elsewhere for all of {self._wait:g} s; "
                     "try again later, or raise lease_wait"
                 )
             await asyncio.sleep(min(pauses.next(outcome, waited), self._wait - waited))
             asked = time.monotonic()
-        hold.until = asked + self._ttl
-        self._keep_renewing()
-        return outcome
+            outcome = await self._claim(claim)
+        return outcome, asked
 
     async def _claim_one(self, claim: Claim) -> StoredSession | Held | None:
         [outcome] = await self._store.lease_many([claim])
@@ -238,12 +247,10 @@ class Leasing:
         except StoreError as error:
             _logger.warning("the lease of session %r could not be given up: %s", hold.session_id, error)
 
-    def _keep_renewing(self) -> None:
-        if self._renewal is None:
-            loop = asyncio.get_running_loop()
-            self._renewal = loop.call_later(self._ttl / 3, self._renew_all)
+    def _keep_renewing(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._renewal = loop.call_later(self._ttl / 3, self._renew_all, loop)
 
-    def _renew_all(self) -> None:
+    def _renew_all(self, loop: asyncio.AbstractEventLoop) -> None:
         """Renews the leases that were taken or renewed a while ago, and comes back as long as there are any."""
         due = time.monotonic() + self._ttl * 3 / 4
         for hold in self.holds:
@@ -251,7 +258,7 @@ class Leasing:
                 self._begin(self._renew(hold))
         self._renewal = None
         if self.holds:
-            self._keep_renewing()
+            self._keep_renewing(loop)
 
     async def _renew(self, hold: Hold) -> None:
         asked = time.monotonic()

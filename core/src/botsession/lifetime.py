@@ -79,11 +79,16 @@ class Lifetime:
         max_lifetime: Minutes since its creation after which a session ends however active it is; `None` means never.
         clock: Tells the present moment.
 
+    Attributes:
+        expires_in: The length of time since the last write or touch; `None` for never.
+        max_lifetime: The length of time since the creation; `None` for never.
+        now: Returns the present moment in UTC, cut to milliseconds.
+
     Raises:
         ConfigError: A length of time is not above zero.
     """
 
-    __slots__ = ("_clock", "expires_in", "max_lifetime")
+    __slots__ = ("expires_in", "max_lifetime", "now")
 
     def __init__(
         self,
@@ -94,12 +99,7 @@ class Lifetime:
     ) -> None:
         self.expires_in: Final = check_minutes(expires_in)
         self.max_lifetime: Final = check_minutes(max_lifetime, "max_lifetime")
-        self._clock = clock
-
-    def now(self) -> datetime:
-        """Returns the present moment in UTC, cut to milliseconds."""
-        moment = self._clock()
-        return _milliseconds(moment) if moment.microsecond % 1000 else moment
+        self.now: Final[Clock] = clock if clock is utc_now else lambda: _milliseconds(clock())
 
     def deadline(self, session: Session, now: datetime) -> datetime | None:
         """Returns the moment at which the session ends if it is renewed at `now`; `None` means never.

@@ -136,7 +136,7 @@ def decode(raw: bytes, session_id: str, *, store: str) -> StoredSession:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptSessionError(session_id, store=store, raw=raw, reason=str(error)) from error
     _check_stored(record, raw, session_id, store)
-    return Session(
+    session = Session(
         record.id,
         record.state,
         record.user,
@@ -147,6 +147,9 @@ def decode(raw: bytes, session_id: str, *, store: str) -> StoredSession:
         record.version,
         record.shape,
     )
+    if record.user is None and not _tail(session):
+        session._read = raw.partition(b',"user":null,"state":')[2].rstrip()[:-1]
+    return session
 
 
 def decode_info(raw: bytes, session_id: str, *, store: str, size: int | None = None) -> SessionInfo:

@@ -69,6 +69,8 @@ class Session(Generic[StateT]):
     _turn: _RunningTurn[StateT] | None = field(default=None, repr=False, compare=False, kw_only=True)
     _json: tuple[bytes, bytes] | None = field(default=None, repr=False, compare=False, kw_only=True)
     """JSON of state and user, checked, while the session is being saved."""
+    _read: bytes | None = field(default=None, repr=False, compare=False, kw_only=True)
+    """JSON of the state as it was read, where the driver has it at hand."""
 
     @property
     def lease_lost(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, cast
 
 import msgspec
 
@@ -21,7 +21,7 @@ _encode: Final = msgspec.json.Encoder().encode
 _NO_USER: Final = b"null"
 
 
-class Snapshot(NamedTuple):
+class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """What a turn can change, as it was at one moment: JSON of state and user, and the session's own lifetime."""
 
     state: bytes
@@ -70,9 +70,12 @@ class Shape(Generic[StateT]):
         Raises:
             StateError: Something in it cannot be encoded as JSON.
         """
+        state, session._read = session._read, None
         try:
             return Snapshot(
-                _encode(session.state), _NO_USER if session.user is None else _encode(session.user), session.expires_in
+                state or _encode(session.state),
+                _NO_USER if session.user is None else _encode(session.user),
+                session.expires_in,
             )
         except (TypeError, ValueError, RecursionError):
             states.encode(states.to_json(session.state))
@@ -82,6 +85,7 @@ class Shape(Generic[StateT]):
     def for_bot(self, stored: StoredSession) -> Session[StateT]:
         """Returns a stored session with its state as the bot wants it."""
         if self.is_older(stored):
+            stored._read = None
             stored.state = _migrated(stored, self._migrations)
             stored.shape = len(self._migrations)
         if self._state_type is None:

@@ -30,6 +30,7 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
 _DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _AS_LONG_AS_MAX_INTEGER = b"0" * 19
+_LIMITED = (dict, list, int)
 
 
 def encode(value: object, path: str = "$.state") -> bytes:
@@ -67,16 +68,30 @@ def check(value: object, encoded: bytes, path: str = "$.state") -> None:
         StateError: As `encode` raises it.
     """
     try:
-        if (
-            _decoder.decode(encoded) == value
-            and encoded.count(b"[") + encoded.count(b"{") <= MAX_DEPTH
-            and _AS_LONG_AS_MAX_INTEGER not in encoded.translate(_DIGITS_AS_ZERO)
+        if _decoder.decode(encoded) == value and (
+            (
+                encoded.count(b"[") + encoded.count(b"{") <= MAX_DEPTH
+                and _AS_LONG_AS_MAX_INTEGER not in encoded.translate(_DIGITS_AS_ZERO)
+            )
+            or _is_within_limits(value)
         ):
             return
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         _find(value, path, 1)
         raise StateError(path, f"cannot be stored as JSON: {error}") from error
     _find(value, path, 1)
+
+
+def _is_within_limits(value: object, depth: int = 1) -> bool:
+    """Tells whether a JSON value nests no deeper, and holds no larger integer, than is allowed."""
+    if not isinstance(value, dict | list):
+        return not isinstance(value, int) or MIN_INTEGER <= value <= MAX_INTEGER
+    if depth > MAX_DEPTH:
+        return False
+    for item in value.values() if isinstance(value, dict) else value:
+        if isinstance(item, _LIMITED) and not _is_within_limits(item, depth + 1):
+            return False
+    return True
 
 
 def _find(value: object, path: str, depth: int) -> None:

@@ -34,12 +34,14 @@ class Turn(Generic[StateT]):
         "_line",
         "_outer",
         "_saving",
+        "key",
         "running",
         "session_id",
     )
 
     def __init__(self, keeper: Keeper[StateT], line: Line[StateT], session_id: str) -> None:
         self.session_id = session_id
+        self.key: Hashable = session_id if line.exclusive else object()
         self.running = False
         self._keeper = keeper
         self._line = line
@@ -138,7 +140,7 @@ class Line(Generic[StateT]):
     """
 
     def __init__(self, *, exclusive: bool) -> None:
-        self._exclusive = exclusive
+        self.exclusive = exclusive
         self._running: dict[Hashable, Turn[StateT]] = {}
         self._waiting: dict[Hashable, deque[tuple[Turn[StateT], asyncio.Future[None]]]] = {}
         self._emptied: asyncio.Future[None] | None = None
@@ -148,7 +150,7 @@ class Line(Generic[StateT]):
 
     def check_outside(self, turn: Turn[StateT], outer: tuple[Turn[Any], ...]) -> None:
         """Raises `NestedTurnError` for a turn that would wait for one of those that are running around it."""
-        if self._exclusive and any(each.session_id == turn.session_id and each._line is self for each in outer):
+        if self.exclusive and any(each.session_id == turn.session_id and each._line is self for each in outer):
             raise NestedTurnError(
                 f"a turn of session {turn.session_id!r} is running already and would wait for itself; "
                 "use its session, or begin the turn after it has ended"
@@ -156,16 +158,15 @@ class Line(Generic[StateT]):
 
     def enter_at_once(self, turn: Turn[StateT]) -> bool:
         """Lets the turn in if nobody is in one; returns whether it is."""
-        key = self._key(turn)
-        if key in self._running:
+        if turn.key in self._running:
             return False
-        self._running[key] = turn
+        self._running[turn.key] = turn
         return True
 
     async def wait(self, turn: Turn[StateT]) -> None:
         """Waits until it is the turn's turn."""
         let_in: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(self._key(turn), deque()).append((turn, let_in))
+        self._waiting.setdefault(turn.key, deque()).append((turn, let_in))
         try:
             await let_in
         except BaseException:
@@ -175,7 +176,7 @@ class Line(Generic[StateT]):
 
     def leave(self, turn: Turn[StateT]) -> None:
         """Lets the next one in."""
-        key = self._key(turn)
+        key = turn.key
         waiting = self._waiting.get(key)
         while waiting:
             following, let_in = waiting.popleft()
@@ -203,6 +204,3 @@ class Line(Generic[StateT]):
         while self._running:
             self._emptied = self._emptied or asyncio.get_running_loop().create_future()
             await asyncio.shield(self._emptied)
-
-    def _key(self, turn: Turn[StateT]) -> Hashable:
-        return turn.session_id if self._exclusive else turn

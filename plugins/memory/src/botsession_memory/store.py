@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from cachetools import Cache, TLRUCache
 
@@ -32,18 +32,17 @@ from botsession.lifetime import new_version
 from botsession_memory.diagnosis import diagnose
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from botsession import Claim, Replacement, Restoration, SessionInfo, StoredSession
 
 _PAGE: Final = 1000
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _logger = logging.getLogger("botsession.memory")
 
 
-class _Entry(NamedTuple):
-    raw: bytes
-    deadline: float
+_Entry = tuple[bytes, datetime]
+"""The bytes of a session, and its deadline."""
 
 
 class MemorySessionStore:
@@ -134,11 +133,11 @@ class MemorySessionStore:
 
     async def touch(self, session_id: str, expires_at: datetime | None) -> bool:
         self._check(session_id)
-        entry = self._entries.find(session_id)
-        if entry is None:
+        stored = self._entries.find(session_id)
+        if stored is None:
             return False
-        raw = records.renew(entry.raw, expires_at=expires_at, last_activity=self.lifetime.now())
-        self._entries.put(session_id, _Entry(raw, _deadline(expires_at)))
+        raw = records.renew(stored, expires_at=expires_at, last_activity=self.lifetime.now())
+        self._entries.put(session_id, (raw, expires_at or _NEVER))
         return True
 
     async def scan(self, prefix: str = "", *, after: str | None = None, limit: int | None = None) -> ScanPage:
@@ -220,15 +219,15 @@ class MemorySessionStore:
         check_session_id(session_id)
 
     def _info(self, session_id: str) -> SessionInfo | CorruptSessionError | None:
-        entry = self._entries.peek(session_id)
+        raw = self._entries.peek(session_id)
         try:
-            return entry and records.decode_info(entry.raw, session_id, store=self._name, size=len(entry.raw))
+            return None if raw is None else records.decode_info(raw, session_id, store=self._name, size=len(raw))
         except CorruptSessionError as error:
             return error
 
     def _read(self, session_id: str) -> StoredSession | None:
-        entry = self._entries.find(session_id)
-        return None if entry is None else records.decode(entry.raw, session_id, store=self._name)
+        raw = self._entries.find(session_id)
+        return None if raw is None else records.decode(raw, session_id, store=self._name)
 
     def _replace(self, session_id: str, entry: _Entry, expected: str | StoredSession | SessionInfo | None) -> None:
         with self._entries.timer:  # one moment for all of it
@@ -236,9 +235,9 @@ class MemorySessionStore:
             if stored is None:
                 unchanged = expected is None
             elif expected is None or isinstance(expected, str):
-                unchanged = expected is not None and records.has_version(stored.raw, expected)
+                unchanged = expected is not None and records.has_version(stored, expected)
             else:
-                unchanged = records.is_untouched(stored.raw, expected)
+                unchanged = records.is_untouched(stored, expected)
             if not unchanged:
                 raise SessionConflictError(session_id)
             self._entries.put(session_id, entry)
@@ -287,46 +286,43 @@ class MemorySessionStore:
 
 
 def _encoded(session: StoredSession) -> _Entry:
-    return _Entry(records.encode(session), _deadline(session.expires_at))
+    return records.encode(session), session.expires_at or _NEVER
 
 
-def _deadline(expires_at: datetime | None) -> float:
-    return math.inf if expires_at is None else expires_at.timestamp()
-
-
-class _Entries(TLRUCache[str, _Entry]):
-    """The entries by id; counts what it drops for lack of room, and says so once."""
+class _Entries(TLRUCache[str, bytes]):
+    """The bytes of sessions by id; counts what it drops for lack of room, and says so once."""
 
     def __init__(self, max_size: int, lifetime: Lifetime) -> None:
-        super().__init__(
-            max_size, ttu=lambda _id, entry, _now: entry.deadline, timer=lambda: lifetime.now().timestamp()
-        )
+        self._deadline: Any = _NEVER  # a moment, where the stubs of cachetools know none but float
+        now: Callable[[], Any] = lifetime.now
+        super().__init__(max_size, ttu=lambda _id, _raw, _now: self._deadline, timer=now)
         self.evictions = 0
 
-    def find(self, session_id: str) -> _Entry | None:
-        """Returns an entry, which is the most recently used then; `None` where it is absent or expired."""
+    def find(self, session_id: str) -> bytes | None:
+        """Returns a session, which is the most recently used then; `None` where it is absent or expired."""
         try:
             return self[session_id]
         except KeyError:
             return None
 
     def put(self, session_id: str, entry: _Entry) -> None:
-        """Stores an entry in the place of another; where its deadline has passed, none of them stays."""
+        """Stores a session in the place of another; where its deadline has passed, none of them stays."""
+        raw, self._deadline = entry
         with self.timer as now:
-            if entry.deadline > now:
-                self[session_id] = entry
+            if self._deadline > now:
+                self[session_id] = raw
             else:  # before its version 8, cachetools would keep the old one
                 self.pop(session_id, None)
 
     def all_ids(self) -> Iterator[str]:
-        """Returns the ids of all entries, expired ones too; asks no clock for each of them."""
+        """Returns the ids of all sessions, expired ones too; asks no clock for each of them."""
         return Cache.__iter__(self)
 
-    def peek(self, session_id: str) -> _Entry | None:
-        """Returns an entry without making it the most recently used; `None` where it is absent or expired."""
+    def peek(self, session_id: str) -> bytes | None:
+        """Returns a session without making it the most recently used; `None` where it is absent or expired."""
         return Cache.__getitem__(self, session_id) if session_id in self else None
 
-    def popitem(self) -> tuple[str, _Entry]:
+    def popitem(self) -> tuple[str, bytes]:
         if not self.evictions:
             _logger.warning(
                 "more than max_size=%d sessions: the least recently used are dropped although they have not expired",
