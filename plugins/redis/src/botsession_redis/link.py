@@ -16,6 +16,7 @@ from botsession_redis.connecting import PoolMaker
 from botsession_redis.failures import CLIENT_ERRORS, explain, is_no_string
 from botsession_redis.pool import Pool
 from botsession_redis.scripts import Argument, Call, Script
+from botsession_redis.time_limit import TimeLimit
 
 T = TypeVar("T")
 
@@ -47,7 +48,8 @@ class Link:
         self._limit = limit
         self._client: Client | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._turns = asyncio.Semaphore(limit)
+        self._turns: asyncio.Semaphore
+        self._time_limit: TimeLimit
         self._open = False
 
     async def open(self) -> None:
@@ -56,7 +58,8 @@ class Link:
         if self._client is None or self._loop is not loop:
             stale = self._client
             self._client = Redis.from_pool(self._source()) if callable(self._source) else self._source
-            self._loop, self._turns, self._open = loop, asyncio.Semaphore(self._limit), False
+            self._loop, self._open = loop, False
+            self._turns, self._time_limit = asyncio.Semaphore(self._limit), TimeLimit(self._timeout, loop)
             if stale is not None:
                 await self._release(stale, ended=True)
         client = self._client
@@ -171,16 +174,17 @@ class Link:
     async def _ask(self, call: Callable[[Any], Awaitable[T]], *, again: bool = True) -> T:
         client = self._client
         try:
-            async with asyncio.timeout(self._timeout), self._turns:
-                if client is not self._client:
-                    raise StoreError("the redis store was closed meanwhile")
-                try:
-                    return await _called(call, client)
-                except exceptions.ConnectionError as error:
-                    # Its subclasses are refusals; and what was closed must not connect again.
-                    if not again or type(error) is not exceptions.ConnectionError or client is not self._client:
-                        raise
-                    return await _called(call, client)
+            with self._time_limit.operation():
+                async with self._turns:
+                    if client is not self._client:
+                        raise StoreError("the redis store was closed meanwhile")
+                    try:
+                        return await _called(call, client)
+                    except exceptions.ConnectionError as error:
+                        # Its subclasses are refusals; and what was closed must not connect again.
+                        if not again or type(error) is not exceptions.ConnectionError or client is not self._client:
+                            raise
+                        return await _called(call, client)
         except CLIENT_ERRORS as error:
             raise self.explain(error) from error
 

@@ -38,7 +38,8 @@ class Script:
 
     def _flat(self, calls: Sequence[Call]) -> list[Argument]:
         keys = [key for call in calls for key in call[: self._keys]]
-        return [len(keys), *keys, *(argument for call in calls for argument in call[self._keys :])]
+        arguments = [argument for call in calls for argument in call[self._keys :]]
+        return [len(keys), *keys, *arguments]
 
 
 READ: Final = Script("""
