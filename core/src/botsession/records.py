@@ -87,8 +87,8 @@ def moment(value: datetime) -> str:
 
 @lru_cache(1024)
 def _quoted(value: datetime) -> bytes:
-    text = _encode(value if value.tzinfo is UTC else value.astimezone(UTC))
-    return b'%b.%bZ"' % (text[:20], text[21:24] if value.microsecond else b"000")
+    utc = value if value.tzinfo is UTC else value.astimezone(UTC)
+    return b'"%bZ"' % utc.isoformat(timespec="milliseconds")[:23].encode()
 
 
 def encode(session: StoredSession) -> bytes:
@@ -147,7 +147,7 @@ def decode(raw: bytes, session_id: str, *, store: str) -> StoredSession:
         record.version,
         record.shape,
     )
-    if record.user is None and not _tail(session):
+    if record.user is None and record.expires_in is msgspec.UNSET and not record.shape:
         session._read = raw.partition(b',"user":null,"state":')[2].rstrip()[:-1]
     return session
 

@@ -258,29 +258,33 @@ class RedisSessionStore:
     def _replacement(self, replacement: Replacement) -> scripts.Call:
         session, expected = replacement.session, replacement.expected
         self.lifetime.stamp(session)
+        key, lease = self._keys.both(session.id)
+        expires_at = session.expires_at
         return (
-            *self._keys.both(session.id),
+            key,
+            lease,
             "" if expected is None else f"={expected}",
             session.version,
             "",
-            *self._told(session, session.last_activity, replacement.holder or ""),
+            records.moment(session.last_activity),
+            "" if expires_at is None else _milliseconds(expires_at),
+            replacement.holder or "",
+            records.encode(session),
         )
 
     def _restoration(self, restoration: Restoration) -> scripts.Call:
-        over = restoration.over
+        session, over = restoration.session, restoration.over
+        key, lease = self._keys.both(session.id)
+        expires_at = session.expires_at
         return (
-            *self._keys.both(restoration.session.id),
+            key,
+            lease,
             "" if over is None else f"={over.version}",
             "",
             "" if over is None else records.moment(over.last_activity),
-            *self._told(restoration.session, self.lifetime.now(), ""),
-        )
-
-    def _told(self, session: StoredSession, now: datetime, holder: str) -> scripts.Call:
-        return (
-            records.moment(now),
-            "" if session.expires_at is None else _milliseconds(session.expires_at),
-            holder,
+            records.moment(self.lifetime.now()),
+            "" if expires_at is None else _milliseconds(expires_at),
+            "",
             records.encode(session),
         )
 
