@@ -73,6 +73,30 @@ def nested(levels):
     return value
 
 
+@pytest.mark.parametrize("identifier", [1234567890123456789, -1234567890123456789])
+def test_a_large_state_is_stored_as_it_is(identifier):
+    state = {"history": [{"user": identifier, "said": [number, str(identifier)]} for number in range(200)]}
+    assert msgspec.json.decode(states.encode(state)) == state
+
+
+@pytest.mark.parametrize(
+    ("found", "path"),
+    [
+        (2**63, "$.state.history[150].said"),
+        (nested(64), "$.state.history[150].said"),
+        ((1,), "$.state.history[150].said"),
+        ({1: 1}, "$.state.history[150].said"),
+    ],
+    ids=["too great", "too deep", "a tuple", "a number as key"],
+)
+def test_what_a_large_state_must_not_hold_is_found_in_it(found, path):
+    state = {"history": [{"said": "hello"} for _ in range(200)]}
+    state["history"][150]["said"] = found
+    with pytest.raises(StateError) as caught:
+        states.encode(state)
+    assert caught.value.path.startswith(path)
+
+
 def test_nesting_is_bounded():
     assert states.encode(nested(64))
     assert states.encode([[] for _ in range(1000)])
