@@ -16,7 +16,7 @@ from redis.asyncio.sentinel import Sentinel
 
 import servers
 from botsession import CorruptSessionError, Session, SessionConflictError, StoreError, StoreUnavailableError
-from botsession.protocol import Replacement
+from botsession.protocol import Claim, Held, Replacement
 from botsession_redis import RedisSessionStore
 
 ID = "telegram:42"
@@ -91,13 +91,19 @@ def test_passwords():
 
 
 def test_an_acl_user_with_few_rights():
-    rights = "+get +getrange +set +unlink +evalsha +eval +time +type +rename +persist +scan +ping"
+    rights = "+get +getrange +set +unlink +evalsha +eval +time +pttl +type +rename +persist +scan +ping"
 
     async def main(port):
         async with Redis(port=port) as admin:
             await admin.execute_command("ACL", "SETUSER", "bot", "on", ">hunter2", "~botsession:*", *rights.split())
             store = RedisSessionStore(f"redis://bot:hunter2@localhost:{port}")
             await exercise(store)
+            assert await store.lease_many([Claim(ID, "a", ttl=5, again=2)]) == [None]
+            [held] = await store.lease_many([Claim(ID, "b", ttl=5, again=2)])
+            assert isinstance(held, Held)
+            assert await store.renew_lease(ID, "a", 5)
+            await store.release_leases({ID: "a"})
+            assert await store.lease_many([Claim(ID, "b", ttl=5, again=2)]) == [None]
             await store.close()
             store = RedisSessionStore(f"redis://bot:hunter2@localhost:{port}", key_prefix="other:")
             await store.init()
