@@ -104,6 +104,9 @@ def test_an_acl_user_with_few_rights():
             assert await store.renew_lease(ID, "a", 5)
             await store.release_leases({ID: "a"})
             assert await store.lease_many([Claim(ID, "b", ttl=5, again=2)]) == [None]
+            await admin.execute_command("ACL", "SETUSER", "bot", "-pttl")
+            with pytest.raises(StoreUnavailableError, match="ACL user"):
+                await store.lease_many([Claim(ID, "c", ttl=5, again=2)])
             await store.close()
             store = RedisSessionStore(f"redis://bot:hunter2@localhost:{port}", key_prefix="other:")
             await store.init()

@@ -26,10 +26,13 @@ _CODES: Final[dict[type[Exception], str]] = {
     exceptions.MaxConnectionsError: "connections",
 }
 
+_RIGHTS: Final = "refused a command or a key; give the ACL user the commands and the key pattern that the store needs"
+
 _ADVICE: Final = {
     "WRONGPASS": "refused the credentials; check username and password",
     "NOAUTH": "refused the credentials; check username and password",
-    "NOPERM": "refused a command or a key; give the ACL user the commands and the key pattern that the store needs",
+    "NOPERM": _RIGHTS,
+    "ACL failure in script": _RIGHTS,
     "OOM": "is out of memory; raise its maxmemory, or shorten expires_in",
     "READONLY": "is a replica and takes no writes; use the address of the primary",
     "LOADING": "is still loading its data; try again shortly",
