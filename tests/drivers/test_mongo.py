@@ -426,7 +426,7 @@ def test_a_wrong_password(collection, api):
         ({"url": "redis://localhost"}, "begins with mongodb://"),
         ({"url": "mongodb://ann:s3/cret@localhost"}, "percent-encode"),
         ({"url": "mongodb://ann:s3@cret@localhost"}, "percent-encode"),
-        ({"url": "mongodb://localhost/?nonsense=1"}, "Unknown option: nonsense"),
+        ({"url": "mongodb://localhost/?nonsense=1"}, r"Unknown option.*nonsense"),
         ({"url": "mongodb://localhost/?w=0"}, "w=0"),
         ({"api": "sync"}, "'api'"),
         ({"timeout": 0}, "timeout"),

@@ -69,7 +69,9 @@ def parse(url: str) -> Address:
     except (PyMongoError, ValueError) as error:
         if "@" in rest:
             raise ConfigError(_ESCAPE) from None
-        raise ConfigError(f"the url of the MongoSessionStore is no MongoDB URL: {error}") from error
+        names = ", ".join(re.findall(r"[?&;]([^=&;]*)", rest))
+        named = f" (its options: {names})" if names else ""
+        raise ConfigError(f"the url of the MongoSessionStore is no MongoDB URL: {error}{named}") from error
     options = dict(parsed["options"])
     if options.get("w") == 0:
         raise ConfigError("w=0 in the url: the server would not tell whether a session was stored; leave it out")
