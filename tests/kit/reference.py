@@ -181,7 +181,7 @@ class Reference:
 
     def check_state(self, session):
         states.encode(states.to_json(session.state))
-        states.encode(session.user, "$.user")
+        states.encode_user(session.user)
 
     def check_restored(self, session):
         records.check_restored(session)

@@ -131,6 +131,18 @@ def test_the_user_is_saved_too():
     assert asyncio.run(scenario()).user == {"name": "Ada"}
 
 
+@pytest.mark.parametrize("user", [["Ada"], "Ada", 42, ("Ada",), False])
+def test_a_user_that_is_no_object_is_refused_and_the_session_stays_readable(user):
+    async def scenario():
+        async with Sessions("memory") as sessions:
+            await sessions.update("telegram:42", lambda session: session.set_state({"count": 1}))
+            with pytest.raises(StateError, match=r"\$\.user: a user is a JSON object or None"):
+                await sessions.update("telegram:42", lambda session: setattr(session, "user", user))
+            return await sessions.read("telegram:42")
+
+    assert asyncio.run(scenario()).state == {"count": 1}
+
+
 @pytest.mark.parametrize("known", [False, True])
 def test_a_session_destroyed_by_its_own_turn_stays_destroyed(known):
     async def scenario():

@@ -99,7 +99,7 @@ def encode(session: StoredSession) -> bytes:
     """
     if session._json is None:
         state = states.encode(states.to_json(session.state))
-        user = b"null" if session.user is None else states.encode(session.user, "$.user")
+        user = b"null" if session.user is None else states.encode_user(session.user)
     else:
         state, user = session._json
     return b'{"version":"%b","expires_at":%b,"last_activity":%b,"created_at":%b,"id":%b,"user":%b,"state":%b%b}' % (

@@ -79,7 +79,7 @@ class Shape(Generic[StateT]):
             )
         except (TypeError, ValueError, RecursionError):
             states.encode(states.to_json(session.state))
-            states.encode(session.user, "$.user")
+            states.encode_user(session.user)
             raise
 
     def for_bot(self, stored: StoredSession) -> Session[StateT]:
@@ -95,6 +95,7 @@ class Shape(Generic[StateT]):
     def for_store(self, session: Session[Any], snapshot: Snapshot) -> tuple[StoredSession, bytes]:
         """Returns a session with its state as a store wants it, and the JSON of the state, all checked."""
         if session.user is not None:
+            states.check_user(session.user)
             states.check(session.user, snapshot.user, "$.user")
         if type(session.state) is dict:
             states.check(session.state, snapshot.state)

@@ -56,6 +56,26 @@ def encode(value: object, path: str = "$.state") -> bytes:
     return encoded
 
 
+def encode_user(user: object) -> bytes:
+    """Encodes what a bot knows of a person: a JSON object, or `None`.
+
+    Raises:
+        StateError: It is something else, or holds what `encode` refuses.
+    """
+    check_user(user)
+    return encode(user, "$.user")
+
+
+def check_user(user: object) -> None:
+    """Refuses a `user` that could not be read again as one.
+
+    Raises:
+        StateError: It is neither a JSON object nor `None`.
+    """
+    if user is not None and not isinstance(user, dict):
+        raise StateError("$.user", f"a user is a JSON object or None, not {_kind(user)}")
+
+
 def check(value: object, encoded: bytes, path: str = "$.state") -> None:
     """Refuses what would not come back the same from the JSON that msgspec made of it.
 

@@ -41,7 +41,7 @@ async def save_edited(store: SessionStore, session: StoredSession) -> None:
     expected = session.version
     if not isinstance(store, SupportsExpiry):
         states.encode(states.to_json(session.state))
-        states.encode(session.user, "$.user")
+        states.encode_user(session.user)
         deadline = session.expires_at
         Lifetime(None).stamp(session)
         session.expires_at = deadline

@@ -56,7 +56,7 @@ class Draft:
         if not isinstance(state, dict) or not (user is None or isinstance(user, dict)):
             raise DraftError('"state" must be an object, and "user" an object or null')
         states.encode(state)
-        states.encode(user, "$.user")
+        states.encode_user(user)
         before = self._session
         if _encoded(state, user) == _encoded(before.state, before.user):
             return None

@@ -77,6 +77,7 @@ def encode(session: StoredSession) -> RawBSONDocument:
         StateError: The state or the user holds what JSON cannot hold.
         SessionTooLargeError: The document is larger than MongoDB takes.
     """
+    states.check_user(session.user)
     document: dict[str, object] = {
         "_id": session.id,
         "version": session.version,

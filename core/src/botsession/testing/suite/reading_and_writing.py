@@ -116,6 +116,9 @@ class ReadingAndWriting(Hooks):
             await bench.store.write("kit:refused", bench.session("kit:refused", nested(65)))
         with pytest.raises(StateError, match=r"\$\.user\.name"):
             await bench.store.write("kit:refused", bench.session("kit:refused", user={"name": object()}))
+        user: Any = ["Ann"]
+        with pytest.raises(StateError, match=r"\$\.user"):
+            await bench.store.write("kit:refused", bench.session("kit:refused", user=user))
         assert await bench.store.read("kit:refused") is None
 
     @scenario(SupportsExpiry)
