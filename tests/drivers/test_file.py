@@ -270,6 +270,13 @@ def test_wrong_options(source: str, options: dict[str, Any]) -> None:
         open_store(source, **options)
 
 
+def test_a_url_of_another_backend_makes_no_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="a URL of the driver 'file'") as refused:
+        open_store({"driver": "file", "url": "redis://ada:hunter2@localhost:6379/0"})
+    assert "hunter2" not in str(refused.value)
+
+
 def test_it_says_so_on_windows() -> None:
     program = (
         "import sys, asyncio, botsession, aiofiles.os\n"

@@ -31,7 +31,9 @@ def open_store(options: Mapping[str, object], clock: Clock) -> SessionStore:
 
 
 def _dirname(url: str) -> str:
-    path = url.partition("://")[2]
+    scheme, _, path = url.partition("://")
+    if scheme != "file":
+        raise ConfigError("a URL of the driver 'file' is file:///an/absolute/directory or file://a/relative/one")
     if "?" in path or "#" in path:
         raise ConfigError("a file URL holds a directory and nothing more; write ? as %3F and # as %23 in it")
     return unquote(path)
