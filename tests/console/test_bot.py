@@ -204,12 +204,17 @@ def test_a_bot_that_is_not_open_says_so():
         asyncio.run(counting().handle("a"))
 
 
+async def yielding(context):
+    yield context.event.text
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: ConsoleBot(Sessions("memory"), initial_state={}), "give initial_state to the Sessions"),
         (lambda: ConsoleBot().on_event(5), "a function, not int"),
         (lambda: ConsoleBot().on_event(lambda: None), "takes one argument, the context"),
+        (lambda: ConsoleBot().on_event(yielding), "answers by `await context.send_text.*yielding yields"),
         (lambda: counting().on_event(print), "has a handler already, .*answer"),
         (lambda: asyncio.run(ConsoleBot("memory").handle("a")), "has no handler: write @bot.on_event"),
     ],

@@ -108,7 +108,7 @@ class ConsoleBot(Generic[StateT]):
             The function itself.
 
         Raises:
-            ConfigError: It does not take one argument, or the bot has a handler already.
+            ConfigError: It yields, it does not take one argument, or the bot has a handler already.
         """
         check_handler(handler)
         if self.handler is not None:
@@ -190,10 +190,14 @@ def check_handler(handler: object) -> None:
     """Refuses what cannot be called with a context.
 
     Raises:
-        ConfigError: It is no function, or does not take one argument.
+        ConfigError: It is no function, yields, or does not take one argument.
     """
     if not callable(handler):
         raise ConfigError(f"a handler is a function, not {type(handler).__name__}")
+    if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
+        raise ConfigError(
+            f"a handler answers by `await context.send_text(...)`; {_name(handler)} yields, and would not run"
+        )
     try:
         inspect.signature(handler).bind(None)
     except TypeError as error:

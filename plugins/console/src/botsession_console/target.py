@@ -25,6 +25,10 @@ def load_bot(target: str) -> ConsoleBot[Any]:
     module_name, _, attribute = target.partition(":")
     if "://" in target:
         raise ConfigError("a bot is named as module:bot, not by a URL; choose the backend with --url")
+    if "/" in module_name or module_name.startswith("."):
+        raise ConfigError(
+            f"a bot is named as module:bot, such as mybot:bot, and not by the path of a file; got {target!r}"
+        )
     if not module_name or not attribute:
         raise ConfigError(f"a bot is named as module:bot, such as mybot:bot; got {target!r}")
     found: Any = _import(module_name)
@@ -51,8 +55,9 @@ def _import(module_name: str) -> object:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and (module_name + ".").startswith(error.name + "."):
+            hint = "; a module is named without .py" if module_name.endswith(".py") else ""
             raise ConfigError(
-                f"there is no module {error.name!r} in the working directory or on the import path"
+                f"there is no module {error.name!r} in the working directory or on the import path{hint}"
             ) from error
         raise ConfigError(f"module {module_name!r} needs the module {error.name!r}, which is not installed") from error
     except BotSessionError:
