@@ -4,8 +4,16 @@ import asyncio
 
 import pytest
 
-from botsession import ConfigError, DriverNotFoundError, Sessions, load_settings, open_store
+from botsession import (
+    ConfigError,
+    DriverNotFoundError,
+    Sessions,
+    SessionTooLargeError,
+    load_settings,
+    open_store,
+)
 from botsession.opening import find_settings
+from botsession_memory import MemorySessionStore
 
 EXAMPLE = """
 driver = "memory"
@@ -141,6 +149,20 @@ def test_a_mapping_takes_the_place_of_file_and_environment(tmp_path, monkeypatch
         ("[stores.memory]\nmax_sise = 3", "has no option 'max_sise' .did you mean 'max_size'"),
         ("[stores.memory]\nmax_size = '3'", "option 'max_size' of MemorySessionStore: expected int, got str"),
         ("[stores.memory]\nmax_size = 0", "max_size is a number of sessions above zero"),
+        ("driver = ''", r"botsession\.toml: driver is empty"),
+        ("url = ''", r"botsession\.toml: url is empty"),
+        ("url = '://localhost'", "a URL begins with a driver's name and ://"),
+        (
+            "[stores.memory]\nexpires_in = 'soon'",
+            r"botsession\.toml: stores\.memory\.expires_in is a number of minutes",
+        ),
+        ("[stores.memory]\nmax_lifetime = 0", r"botsession\.toml: stores\.memory\.max_lifetime is a number of minutes"),
+        ("lock = 'never'", r"botsession\.toml: lock is one of auto, local, none; got 'never'"),
+        ("lock = ['auto']", "lock is one of auto, local, none"),
+        ("lease_ttl = 0", r"botsession\.toml: lease_ttl is a number of seconds above zero; got 0"),
+        ("lease_wait = true", "lease_wait is a number of seconds above zero; got True"),
+        ("lease_wait = inf", "lease_wait is a number of seconds above zero; got inf"),
+        ("max_session_size = '1 MB'", "max_session_size is a number of bytes above zero; got '1 MB'"),
     ],
 )
 def test_mistakes_in_the_file_are_told(tmp_path, text, message):
@@ -159,6 +181,88 @@ def test_an_unreadable_file_is_told(tmp_path):
     (tmp_path / "botsession.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="cannot be read"):
         open_store()
+
+
+def test_a_directory_in_the_place_of_the_file_is_told(tmp_path):
+    (tmp_path / "botsession.toml").mkdir()  # as Docker makes one for a missing file that is to be mounted
+    with pytest.raises(ConfigError, match=r"botsession\.toml cannot be read: .*directory"):
+        open_store()
+
+
+def test_a_link_that_leads_nowhere_is_told(tmp_path):
+    (tmp_path / "botsession.toml").symlink_to("missing.toml")
+    with pytest.raises(ConfigError, match=r"no configuration file .*botsession\.toml"):
+        open_store()
+
+
+def test_a_folder_that_cannot_be_looked_into_is_told(monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.lstat", refuse)
+    with pytest.raises(ConfigError, match=r"cannot be told whether there is .*botsession\.toml: .*Permission denied"):
+        open_store()
+
+
+def test_a_working_directory_that_is_gone_is_told(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(ConfigError, match="working directory, which is gone"):
+        open_store()
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path):
+    (tmp_path / "botsession.toml").write_text("[stores.memory]\nmax_size = 7\n", encoding="utf-8-sig")
+    assert repr(open_store()) == "MemorySessionStore(max_size=7)"
+
+
+def test_a_section_may_say_never(tmp_path):
+    (tmp_path / "botsession.toml").write_text('[stores.memory]\nexpires_in = "never"\nmax_lifetime = 30\n')
+    lifetime = open_store().lifetime
+    assert lifetime.expires_in is None
+    assert lifetime.max_lifetime.total_seconds() == 1800
+
+
+def test_limits_of_turns_come_from_the_file_and_arguments_go_before(tmp_path):
+    (tmp_path / "botsession.toml").write_text(
+        'lock = "local"\nlease_ttl = 2\nlease_wait = 3.5\nmax_session_size = 40\n'
+    )
+
+    async def save(sessions):
+        async with sessions, sessions.turn("telegram:42") as session:
+            session.state["text"] = "x" * 50
+
+    configured = Sessions()
+    assert configured._keeper._leasing is None
+    with pytest.raises(SessionTooLargeError, match="and 40 are allowed"):
+        asyncio.run(save(configured))
+    asyncio.run(save(Sessions(max_session_size=100)))
+    leasing = Sessions(lock="auto", lease_ttl=7)._keeper._leasing
+    assert (leasing._ttl, leasing._wait) == (7, 3.5)
+    handed_in = Sessions(open_store())._keeper
+    assert (handed_in._leasing._ttl, handed_in._max_session_size) == (5, 1_048_576)
+
+
+def test_a_mapping_may_hold_the_limits_of_turns():
+    assert Sessions({"lock": "none", "max_session_size": 7})._keeper._max_session_size == 7
+
+
+@pytest.mark.parametrize("source", ["", {"driver": ""}, {"url": ""}])
+def test_an_empty_name_is_never_taken_for_memory(source):
+    with pytest.raises(ConfigError, match="is empty"):
+        Sessions(source)
+
+
+@pytest.mark.parametrize("source", [{1: 2}, {"stores": {"memory": {1: 2}}}])
+def test_a_key_that_is_no_text_is_told(source):
+    with pytest.raises(ConfigError, match=r"unknown setting 1;|no option 1;"):
+        Sessions(source)
+
+
+def test_a_class_in_the_place_of_a_store_is_told():
+    with pytest.raises(ConfigError, match="MemorySessionStore is a class; give an instance"):
+        Sessions(MemorySessionStore)
 
 
 @pytest.mark.parametrize("source", [42, object(), ["memory"]])

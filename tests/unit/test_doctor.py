@@ -10,7 +10,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from botsession import Lifetime, Settings, StoreError, StoreUnavailableError
+from botsession import Lifetime, Settings, StoreError, StoreUnavailableError, load_settings
 from botsession.findings import compare_clocks
 from botsession.operations.configured import describe_settings, read_settings, shown
 from botsession.operations.doctor import examine, examine_store, failure
@@ -116,6 +116,30 @@ def test_what_is_wrong_in_a_configuration_does_not_hide_the_rest(tmp_path, monke
     assert "did you mean 'driver'?" in errors[1].message
     assert all(finding.remedy for finding in errors)
     assert "room for 7" in of(found, "eviction")[0].message
+
+
+def test_what_a_setting_at_the_top_goes_before_is_not_listed(tmp_path):
+    file = tmp_path / "botsession.toml"
+    file.write_text(
+        'expires_in = 5\nlock = "local"\nlease_wait = 7\n[stores.memory]\nexpires_in = 3\nmax_lifetime = "never"\n'
+    )
+    assert messages(describe_settings(load_settings(file))) == [
+        'driver = "memory" (the default)',
+        f"expires_in = 5 minutes ({file})",
+        f'lock = "local" ({file})',
+        f"lease_wait = 7 ({file})",
+        f"max_lifetime = never ({file} [stores.memory])",
+    ]
+
+
+def test_a_section_whose_name_is_misspelt_is_a_warning():
+    (warning,) = (
+        finding
+        for finding in describe_settings(Settings(stores={"memry": {"max_size": 7}, "somedb": {}, "a.b:Memory": {}}))
+        if finding.level != "ok"
+    )
+    assert (warning.level, warning.topic) == ("warning", "configuration")
+    assert warning.message == "[stores.memry] is not read: no driver 'memry' is installed (did you mean 'memory'?)"
 
 
 def test_a_file_that_cannot_be_read_is_an_error_and_the_rest_goes_on(tmp_path):

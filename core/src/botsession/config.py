@@ -17,6 +17,7 @@ import msgspec
 from botsession import states
 from botsession.errors import ConfigError, StateError
 from botsession.lifetime import Minutes, check_minutes
+from botsession.limits import LIMITS, Lock, check_limit
 from botsession.options import listed, suggestion
 
 Unset = msgspec.UnsetType
@@ -25,7 +26,8 @@ UNSET = msgspec.UNSET
 IN_ENVIRONMENT = ("driver", "url", "expires_in")
 """The settings that the environment may hold, each in `BOTSESSION_` and its name."""
 
-_KEYS = ("driver", "url", "expires_in", "max_lifetime", "initial_state", "stores")
+_LENGTHS = ("expires_in", "max_lifetime")
+_KEYS = ("driver", "url", *_LENGTHS, "initial_state", *LIMITS, "stores")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +39,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         expires_in: Minutes since the last write after which a session ends; `None` means never.
         max_lifetime: Minutes since its creation after which a session ends; `None` means never.
         initial_state: The state of a new session.
+        lock: How turns of one session wait for each other.
+        lease_ttl: Seconds after which the lease of a process that was killed is free.
+        lease_wait: Seconds to wait for a lease that another process holds.
+        max_session_size: Bytes of JSON that state and user of a session may have.
         stores: Options by driver name.
         origins: Where each setting was found, by its name: a file, a variable of the environment, or an argument. The
             name of an option is `stores.DRIVER.OPTION`.
@@ -47,6 +53,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     expires_in: Minutes | Unset | None = UNSET
     max_lifetime: Minutes | Unset | None = UNSET
     initial_state: dict[str, Any] | Unset = UNSET
+    lock: Lock | Unset = UNSET
+    lease_ttl: float | Unset = UNSET
+    lease_wait: float | Unset = UNSET
+    max_session_size: int | Unset = UNSET
     stores: Mapping[str, Mapping[str, object]] = {}
     origins: Mapping[str, str] = {}
 
@@ -64,7 +74,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for name in lower.stores.keys() & self.stores.keys():
             for option in lower.stores[name].keys() - self.stores[name].keys():
                 origins.pop(f"stores.{name}.{option}", None)
-        for key in ("expires_in", "max_lifetime", "initial_state"):
+        for key in (*_LENGTHS, "initial_state", *LIMITS):
             value = getattr(self, key)
             merged[key] = getattr(lower, key) if value is UNSET else value
         return Settings(**merged, stores={**lower.stores, **self.stores}, origins=origins)
@@ -103,19 +113,17 @@ def parse_settings(table: Mapping[str, object], origin: str) -> Settings:
     for key in ("driver", "url"):
         if key in table:
             values[key] = _typed(table[key], str, "a text", key, origin)
-    for key in ("expires_in", "max_lifetime"):
+    for key in _LENGTHS:
         if key in table:
             values[key] = parse_minutes(table[key], key, origin)
     if "initial_state" in table:
-        state = dict(_typed(table["initial_state"], Mapping, "a table", "initial_state", origin))
-        try:
-            states.encode(state, "initial_state")
-        except StateError as error:
-            raise ConfigError(f"{origin}: {error}") from error
-        values["initial_state"] = state
+        values["initial_state"] = _parse_state(table["initial_state"], origin)
+    for key in table.keys() & LIMITS.keys():
+        values[key] = _parse_limit(table[key], key, origin)
     stores = _typed(table.get("stores", {}), Mapping, "a table", "stores", origin)
     values["stores"] = {
-        name: dict(_typed(options, Mapping, "a table", f"stores.{name}", origin)) for name, options in stores.items()
+        name: _parse_section(_typed(options, Mapping, "a table", f"stores.{name}", origin), f"stores.{name}", origin)
+        for name, options in stores.items()
     }
     origins = dict.fromkeys((key for key in table if key != "stores"), origin)
     above = "tool.botsession." if Path(origin).name == "pyproject.toml" else ""
@@ -136,6 +144,31 @@ def parse_minutes(value: object, key: str, origin: str) -> Minutes | None:
         return check_minutes(value, key)
     except ConfigError as error:
         raise ConfigError(f'{origin}: {error} (in a file or the environment: "never")') from None
+
+
+def _parse_state(value: object, origin: str) -> dict[str, Any]:
+    state = dict(_typed(value, Mapping, "a table", "initial_state", origin))
+    try:
+        states.encode(state, "initial_state")
+    except StateError as error:
+        raise ConfigError(f"{origin}: {error}") from error
+    return state
+
+
+def _parse_limit(value: object, key: str, origin: str) -> object:
+    try:
+        check_limit(value, key)
+    except ConfigError as error:
+        raise ConfigError(f"{origin}: {error}") from None
+    return value
+
+
+def _parse_section(options: Mapping[str, object], name: str, origin: str) -> dict[str, object]:
+    """Returns the options of a driver, which its store will check; a file has no other word for None than `never`."""
+    for key in _LENGTHS:
+        if key in options and parse_minutes(options[key], f"{name}.{key}", origin) is None:
+            options = {**options, key: None}
+    return dict(options)
 
 
 def from_environment(keys: Iterable[str] = IN_ENVIRONMENT) -> Settings:
@@ -172,7 +205,7 @@ def find_table(path: str | os.PathLike[str] | None = None) -> tuple[Mapping[str,
         path: See `load_settings`.
 
     Raises:
-        ConfigError: A named file is missing, or a file cannot be read.
+        ConfigError: A named file is missing, or a file cannot be read, or it cannot be told whether there is one.
     """
     named = os.fspath(path) if path is not None else os.environ.get("BOTSESSION_CONFIG", "")
     if named:
@@ -182,22 +215,38 @@ def find_table(path: str | os.PathLike[str] | None = None) -> tuple[Mapping[str,
         if table is None:
             raise ConfigError(f"{file} has no table [tool.botsession]")
         return table, str(file)
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except OSError as error:
+        raise ConfigError(
+            f"a configuration file is looked for in the working directory, which is gone: {error}"
+        ) from error
     for folder in (here, *here.parents):
         file = folder / "botsession.toml"
-        if file.is_file():
+        if _is_there(file):
             return _read_toml(file), str(file)
         file = folder / "pyproject.toml"
-        if file.is_file() and (table := _tool_table(_read_toml(file), file)) is not None:
+        if _is_there(file) and (table := _tool_table(_read_toml(file), file)) is not None:
             return table, str(file)
     return {}, ""
+
+
+def _is_there(file: Path) -> bool:
+    """Tells whether something has that name, be it a directory or a link that leads nowhere: reading it tells what."""
+    try:
+        file.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise ConfigError(f"it cannot be told whether there is a configuration file {file}: {error}") from error
+    return True
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
     import tomllib
 
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise ConfigError(f"there is no configuration file {file}") from error
     except (OSError, UnicodeDecodeError) as error:

@@ -82,6 +82,8 @@ def find_settings(
     }
     if isinstance(source, str):
         arguments["url" if "://" in source else "driver"] = source
+    elif inspect.isclass(source):
+        raise ConfigError(f"{source.__qualname__} is a class; give an instance of it, or its path as 'module:Class'")
     elif source is not None and not whole:
         raise ConfigError(
             "a store is chosen by a driver's name, a URL, a mapping, or is an object with init, read, write and "
@@ -93,11 +95,14 @@ def find_settings(
 
 def open_from(settings: Settings, *, clock: Clock = utc_now, **options: object) -> SessionStore:
     """Makes the store that settings describe; see `open_store`."""
+    for key in ("driver", "url"):
+        if getattr(settings, key) == "":
+            raise ConfigError(f"{settings.origins.get(key, key)}: {key} is empty; leave it out for the default")
     driver = settings.driver or DEFAULT_DRIVER
     given: dict[str, object] = {}
     if settings.url:
         scheme, separator, rest = settings.url.partition("://")
-        if not separator:
+        if not scheme or not separator:
             raise ConfigError(f"{settings.origins.get('url', 'url')}: a URL begins with a driver's name and ://")
         driver = settings.driver or scheme.lower()
         given["url"] = f"{scheme.lower()}://{rest}"

@@ -55,11 +55,11 @@ def construct(store_type: Callable[..., StoreT], options: Mapping[str, object], 
     return store_type(**arguments)
 
 
-def suggestion(word: str, words: Iterable[str]) -> str:
-    """Returns `, did you mean 'x'?` where one of the words is close, else an empty text."""
+def suggestion(word: object, words: Iterable[str]) -> str:
+    """Returns ` (did you mean 'x'?)` where one of the words is close, else an empty text."""
     import difflib
 
-    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(str(word), list(words), n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
@@ -94,7 +94,7 @@ def _converted(value: object, hint: Any, what: str) -> object:
         classes = tuple(choice for choice in choices if inspect.isclass(choice))
         if not classes or isinstance(value, classes):
             return value
-        wanted = " or ".join(choice.__name__ for choice in classes)
+        wanted = " or ".join(choice.__name__ for choice in classes if choice is not type(None))
         raise ConfigError(f"{what}: expected {wanted}, got {type(value).__name__}") from None
 
 

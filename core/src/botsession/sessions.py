@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import math
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, cast, get_args, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, cast, overload
 
-from botsession.config import UNSET, Unset
+from botsession.config import UNSET, Settings, Unset
 from botsession.errors import ConfigError, NestedTurnError, SessionConflictError
 from botsession.ids import check_session_id
-from botsession.keeper import MAX_SESSION_SIZE, Keeper
+from botsession.keeper import Keeper
 from botsession.leasing import Leasing, LeasingStore, is_leasing
 from botsession.lifetime import Clock, Lifetime, Minutes, utc_now
+from botsession.limits import LIMITS, Lock, check_limit
 from botsession.opening import Source, find_settings, open_from
-from botsession.options import listed
 from botsession.protocol import (
     SessionStore,
     StoredSession,
@@ -31,21 +30,9 @@ from botsession.unsupported import unsupported
 
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import TypeVar
-
-    T = TypeVar("T", int, float)
-
-Lock = Literal["auto", "local", "none"]
-"""How turns of one session wait for each other."""
 
 UPDATE_ATTEMPTS: Final = 32
 """How often `update` tries."""
-
-LEASE_TTL: Final = 5.0
-"""Seconds after which the lease of a process that was killed is free."""
-
-LEASE_WAIT: Final = 60.0
-"""Seconds to wait for a lease that another process holds."""
 
 _FIRST_PAUSE: Final = 0.002
 _LONGEST_PAUSE: Final = 0.25
@@ -55,7 +42,8 @@ class Sessions(Generic[StateT]):
     """The sessions of a bot, in one store.
 
     Use it as an asynchronous context manager, or call `init` and `close`. It closes the store only if it made it. A block
-    that ends by an exception, Ctrl-C included, does not wait for turns of other tasks.
+    that ends by an exception, Ctrl-C included, does not wait for turns of other tasks. It belongs to the event loop in which
+    it is used, and is not for several threads.
 
     Args:
         source: A store, a driver's name (`redis`), a URL (`redis://localhost:6379/0`), the path of a class
@@ -72,10 +60,12 @@ class Sessions(Generic[StateT]):
             session.
         lock: How turns of one session wait for each other: `auto`, across processes by a lease where the store has leases,
             otherwise within this process; `local`, within this process only; `none`, not at all. Whichever it is, a turn
-            that another one overtook does not save, but raises `SessionConflictError`.
+            that another one overtook does not save, but raises `SessionConflictError`. `auto` where nothing says otherwise.
         lease_ttl: Seconds after which the lease of a process that was killed is free. Those of living ones are renewed.
-        lease_wait: Seconds to wait for a lease that another process holds.
-        max_session_size: Bytes of JSON that state and user of a session may have.
+            5 where nothing says otherwise.
+        lease_wait: Seconds to wait for a lease that another process holds; 60 where nothing says otherwise.
+        max_session_size: Bytes of JSON that state and user of a session may have; 1,048,576 where nothing says
+            otherwise.
         clock: Tells the present moment in UTC.
         **options: Options of the driver; they go before those of the configuration.
 
@@ -95,10 +85,10 @@ class Sessions(Generic[StateT]):
         initial_state: Mapping[str, Any] | None = None,
         state_type: None = None,
         migrations: Sequence[Migration] = (),
-        lock: Lock = "auto",
-        lease_ttl: float = LEASE_TTL,
-        lease_wait: float = LEASE_WAIT,
-        max_session_size: int = MAX_SESSION_SIZE,
+        lock: Lock | Unset = UNSET,
+        lease_ttl: float | Unset = UNSET,
+        lease_wait: float | Unset = UNSET,
+        max_session_size: int | Unset = UNSET,
         clock: Clock | None = None,
         **options: object,
     ) -> None: ...
@@ -113,10 +103,10 @@ class Sessions(Generic[StateT]):
         initial_state: StateT | Mapping[str, Any] | None = None,
         state_type: type[StateT],
         migrations: Sequence[Migration] = (),
-        lock: Lock = "auto",
-        lease_ttl: float = LEASE_TTL,
-        lease_wait: float = LEASE_WAIT,
-        max_session_size: int = MAX_SESSION_SIZE,
+        lock: Lock | Unset = UNSET,
+        lease_ttl: float | Unset = UNSET,
+        lease_wait: float | Unset = UNSET,
+        max_session_size: int | Unset = UNSET,
         clock: Clock | None = None,
         **options: object,
     ) -> None: ...
@@ -130,16 +120,17 @@ class Sessions(Generic[StateT]):
         initial_state: StateT | Mapping[str, Any] | None = None,
         state_type: type[StateT] | None = None,
         migrations: Sequence[Migration] = (),
-        lock: Lock = "auto",
-        lease_ttl: float = LEASE_TTL,
-        lease_wait: float = LEASE_WAIT,
-        max_session_size: int = MAX_SESSION_SIZE,
+        lock: Lock | Unset = UNSET,
+        lease_ttl: float | Unset = UNSET,
+        lease_wait: float | Unset = UNSET,
+        max_session_size: int | Unset = UNSET,
         clock: Clock | None = None,
         **options: object,
     ) -> None:
         given = {"expires_in": expires_in, "max_lifetime": max_lifetime}
-        if isinstance(source, SessionStore):
-            store = source
+        settings = Settings()
+        if isinstance(source, SessionStore) and not inspect.isclass(source):
+            store: SessionStore = source
             _check_handed_in(source, {**given, "clock": UNSET if clock is None else clock, **options})
         else:
             settings = find_settings(source, expires_in=expires_in, max_lifetime=max_lifetime)
@@ -150,14 +141,17 @@ class Sessions(Generic[StateT]):
         self.store: Final[SessionStore] = store
         self._owns_store = store is not source
         lifetime = store.lifetime if isinstance(store, SupportsExpiry) else _lifetime(given, clock or utc_now)
+        limits = _limits(
+            settings, lock=lock, lease_ttl=lease_ttl, lease_wait=lease_wait, max_session_size=max_session_size
+        )
         self._keeper = Keeper(
             store,
             lifetime,
             Shape(initial_state, state_type, migrations),
-            max_session_size=_above_zero("max_session_size", max_session_size, "a number of bytes"),
-            leasing=_leasing(store, lock, lease_ttl, lease_wait),
+            max_session_size=limits["max_session_size"],
+            leasing=_leasing(store, limits),
         )
-        self._line: Line[StateT] = Line(exclusive=lock != "none")
+        self._line: Line[StateT] = Line(exclusive=limits["lock"] != "none")
 
     async def init(self) -> Self:
         """Connects the store; may be called again.
@@ -335,16 +329,20 @@ def _lifetime(given: Mapping[str, Minutes | Unset | None], clock: Clock) -> Life
     return Lifetime(**{key: value for key, value in given.items() if not isinstance(value, Unset)}, clock=clock)
 
 
-def _leasing(store: SessionStore, lock: str, ttl: float, wait: float) -> Leasing | None:
+def _limits(settings: Settings, **given: object) -> Mapping[str, Any]:
+    """Returns the limits that hold: what was given, else what is configured, else the defaults."""
+    limits = dict(LIMITS)
+    for key, argument in given.items():
+        if argument is not UNSET:
+            check_limit(argument, key)
+        value = getattr(settings, key) if argument is UNSET else argument
+        if value is not UNSET:
+            limits[key] = value
+    return limits
+
+
+def _leasing(store: SessionStore, limits: Mapping[str, Any]) -> Leasing | None:
     """Returns the leases that turns hold, where they do."""
-    if lock not in get_args(Lock):
-        raise ConfigError(f"lock is one of {listed(get_args(Lock))}; got {lock!r}")
-    _above_zero("lease_ttl", ttl, "a number of seconds")
-    _above_zero("lease_wait", wait, "a number of seconds")
-    return Leasing(cast("LeasingStore", store), ttl=ttl, wait=wait) if lock == "auto" and is_leasing(store) else None
-
-
-def _above_zero(name: str, value: T, kind: str) -> T:
-    if type(value) not in {int, float} or not 0 < value < math.inf:
-        raise ConfigError(f"{name} is {kind} above zero; got {value!r}")
-    return value
+    if limits["lock"] != "auto" or not is_leasing(store):
+        return None
+    return Leasing(cast("LeasingStore", store), ttl=limits["lease_ttl"], wait=limits["lease_wait"])

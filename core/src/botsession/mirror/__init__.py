@@ -54,7 +54,7 @@ def _mirror(
             expires_in=expires_in,
             max_lifetime=max_lifetime,
             stores=settings.stores,
-            origins={"url": f"stores.mirror.{key}"},
+            origins=dict.fromkeys(("driver", "url"), f"stores.mirror.{key}"),
         )
         return open_from(chosen, clock=clock)
 

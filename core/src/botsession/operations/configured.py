@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -15,11 +15,14 @@ from botsession.discovery import drivers
 from botsession.errors import ConfigError
 from botsession.findings import Finding
 from botsession.lifetime import ONE_YEAR, Minutes
+from botsession.limits import LIMITS
 from botsession.opening import DEFAULT_DRIVER
+from botsession.options import suggestion
 
 TOPIC: Final = "configuration"
 
-_SHOWN: Final = ("driver", "url", "expires_in", "max_lifetime", "initial_state")
+_OF_STORES: Final = ("url", "expires_in", "max_lifetime")
+_SHOWN: Final = ("driver", *_OF_STORES, "initial_state", *LIMITS)
 _HIDDEN: Final = "***"
 _SECRET_NAME: Final = re.compile(
     r"pass|pwd|secret|token|credential|auth(?!source|mechanism)|private|^client$|(^|_|access|account|api)key$",
@@ -78,13 +81,26 @@ def describe_settings(settings: Settings) -> list[Finding]:
     values = {key: value for key in _SHOWN if (value := getattr(settings, key)) is not UNSET}
     lines = {key: _line(key, value) for key, value in values.items()}
     for section, options in sections.items():
-        lines |= {f"stores.{section}.{name}": f"{name} = {shown(name, value)}" for name, value in options.items()}
+        lines |= {
+            f"stores.{section}.{name}": _line(name, value)
+            for name, value in options.items()
+            if name not in _OF_STORES or name not in values  # what stands at the top goes before
+        }
     found = [f"{line} ({settings.origins.get(name, 'an argument')})" for name, line in lines.items()]
     if not {"driver", "url"} & values.keys():
         found.insert(0, f"{_line('driver', DEFAULT_DRIVER)} (the default)")
     if not any("expires_in" in options for options in (values, *sections.values())):
         found.append(f"{_line('expires_in', ONE_YEAR)} (the default)")
-    return [Finding("ok", TOPIC, line) for line in found]
+    return [*(Finding("ok", TOPIC, line) for line in found), *_misspelt(settings.stores)]
+
+
+def _misspelt(sections: Iterable[str]) -> Iterator[Finding]:
+    """Finds sections that no installed driver reads, and whose name is nearly that of one."""
+    names = drivers.names()
+    for section in sections:
+        if section not in names and ":" not in section and (close := suggestion(section, names)):
+            message = f"[stores.{section}] is not read: no driver {section!r} is installed{close}"
+            yield Finding("warning", TOPIC, message, "correct the name, or remove the section")
 
 
 def shown(name: str, value: object) -> str:
@@ -128,7 +144,7 @@ def _pieces(table: Mapping[str, object]) -> Iterator[dict[str, Any]]:
 
 
 def _line(key: str, value: Any) -> str:
-    if key == "initial_state":
+    if key == "initial_state" and isinstance(value, Mapping):
         return f"initial_state with {len(value)} keys"
     return f"{key} = {_minutes(value) if key in ('expires_in', 'max_lifetime') else shown(key, value)}"
 

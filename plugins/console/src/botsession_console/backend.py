@@ -32,8 +32,10 @@ def given_settings(parsed: argparse.Namespace) -> Settings:
         ConfigError: The lifetime is none.
     """
     expires_in: float | Unset | None = UNSET if parsed.expires_in is None else _minutes(parsed.expires_in)
-    values = {"driver": parsed.driver or UNSET, "url": parsed.url or UNSET, "expires_in": expires_in}
-    given: dict[str, Any] = {key: value for key, value in values.items() if value is not UNSET}
+    values = {"driver": parsed.driver, "url": parsed.url}
+    given: dict[str, Any] = {key: value for key, value in values.items() if value is not None}
+    if expires_in is not UNSET:
+        given["expires_in"] = expires_in
     return Settings(**given, origins={key: "--" + key.replace("_", "-") for key in given})
 
 

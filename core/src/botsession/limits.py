@@ -1,0 +1,41 @@
+"""Limits of turns: how long they wait for each other, and how large a session may grow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final, Literal, get_args
+
+from botsession.errors import ConfigError
+from botsession.keeper import MAX_SESSION_SIZE
+from botsession.options import listed
+
+Lock = Literal["auto", "local", "none"]
+"""How turns of one session wait for each other."""
+
+LIMITS: Final[Mapping[str, Any]] = {
+    "lock": "auto",
+    "lease_ttl": 5.0,
+    "lease_wait": 60.0,
+    "max_session_size": MAX_SESSION_SIZE,
+}
+"""What holds where neither an argument nor the configuration says otherwise."""
+
+_UNITS: Final = {"lease_ttl": "seconds", "lease_wait": "seconds", "max_session_size": "bytes"}
+
+
+def check_limit(value: object, key: str) -> None:
+    """Refuses what cannot be a limit.
+
+    Args:
+        value: What was given.
+        key: Which limit it is to be: one of `LIMITS`.
+
+    Raises:
+        ConfigError: It is no way to wait, or no number above zero.
+    """
+    if key == "lock":
+        if value not in get_args(Lock):
+            raise ConfigError(f"lock is one of {listed(get_args(Lock))}; got {value!r}")
+    elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ConfigError(f"{key} is a number of {_UNITS[key]} above zero; got {value!r}")
