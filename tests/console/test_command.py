@@ -6,12 +6,14 @@ import datetime as dt
 import importlib.metadata
 import json
 import pathlib
+import re
 import sys
 
 import pytest
 
 import servers
 from botsession.protocol import POWERS
+from botsession_console.command import COMMANDS
 from botsession_console.exits import FAILED, MISCONFIGURED
 
 
@@ -126,6 +128,12 @@ def test_a_wrong_command_line(run, arguments, parts):
     done = run("console", *arguments, lines="hi\n")
     fails(done, MISCONFIGURED, *parts)
     assert "hunter2" not in done.stderr
+
+
+def test_the_readme_names_every_command():
+    readme = (pathlib.Path(__file__).parents[2] / "plugins/console/README.md").read_text(encoding="utf-8")
+    table = "".join(line for line in readme.splitlines() if line.startswith("|"))
+    assert [name for name in COMMANDS if not re.search(rf"`(botsession )?{name}\b", table)] == []
 
 
 def test_no_command(run):
