@@ -9,6 +9,7 @@ from botsession import (
     DriverNotFoundError,
     Sessions,
     SessionTooLargeError,
+    StateError,
     load_settings,
     open_store,
 )
@@ -246,6 +247,12 @@ def test_limits_of_turns_come_from_the_file_and_arguments_go_before(tmp_path):
 
 def test_a_mapping_may_hold_the_limits_of_turns():
     assert Sessions({"lock": "none", "max_session_size": 7})._keeper._max_session_size == 7
+
+
+@pytest.mark.parametrize("state", [["a"], "a", 3, ()])
+def test_an_initial_state_that_is_no_object_is_told(state):
+    with pytest.raises(StateError, match="initial_state: a state is a JSON object, not"):
+        Sessions("memory", initial_state=state)
 
 
 @pytest.mark.parametrize("source", ["", {"driver": ""}, {"url": ""}])

@@ -92,6 +92,12 @@ def test_what_is_no_length_of_time_is_refused(length):
         check_minutes(length)
 
 
+@pytest.mark.parametrize("length", [1e300, float("inf"), 1e-9, timedelta(days=10**6)])
+def test_the_bounds_of_a_length_are_told(length):
+    with pytest.raises(ConfigError, match="from a millisecond to a thousand years"):
+        check_minutes(length)
+
+
 def test_an_unchanged_turn_renews_the_deadline_once_5_percent_have_passed():
     async def scenario(sessions, clock):
         await remember(sessions)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Callable
@@ -57,14 +56,12 @@ def check_minutes(value: object, name: str = "expires_in") -> timedelta | None:
     advice = f"{name} is a number of minutes above zero, or None for never"
     if isinstance(value, timedelta):
         length = value
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        if math.isnan(value) or not 0 < value <= _LONGEST / timedelta(minutes=1):
-            raise ConfigError(f"{advice}; got {value!r}")
-        length = timedelta(minutes=value)
+    elif isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+        length = timedelta(minutes=min(value, 2 * _LONGEST / timedelta(minutes=1)))
     else:
         raise ConfigError(f"{advice}; got {value!r}")
     if not _SHORTEST <= length <= _LONGEST:
-        raise ConfigError(f"{advice}; got {value!r}")
+        raise ConfigError(f"{advice}, from a millisecond to a thousand years; got {value!r}")
     return length - length % _SHORTEST
 
 

@@ -26,7 +26,6 @@ from botsession.protocol import (
 from botsession.session import Session, StateT
 from botsession.shapes import Migration, Shape
 from botsession.turns import Line, Turn
-from botsession.unsupported import unsupported
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -290,6 +289,8 @@ class Sessions(Generic[StateT]):
         """
         check_session_id(session_id)
         if not isinstance(self.store, SupportsQuarantine):
+            from botsession.unsupported import unsupported
+
             raise unsupported(self.store, "quarantine", "put aside what is unreadable")
         return await self.store.quarantine(session_id)
 

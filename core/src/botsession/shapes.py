@@ -154,7 +154,8 @@ def _initial_json(initial_state: object, state_type: type | None) -> bytes:
             initial_state = {} if state_type is None else state_type()
         except TypeError as error:
             raise ConfigError(f"{state_type} has fields without a default: give an initial_state") from error
-    state = states.to_json(dict(initial_state) if isinstance(initial_state, Mapping) else initial_state)
+    given = dict(initial_state) if isinstance(initial_state, Mapping) else initial_state
+    state = states.to_json(given, "initial_state")
     encoded = states.encode(state, "initial_state")
     states.from_json(state, state_type)
     return encoded

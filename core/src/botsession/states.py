@@ -153,8 +153,12 @@ def _kind(value: object) -> str:
     return f"a value of type {type(value).__name__}"
 
 
-def to_json(state: object) -> dict[str, Any]:
+def to_json(state: object, path: str = "$.state") -> dict[str, Any]:
     """Returns the JSON object of a state, typed or not.
+
+    Args:
+        state: A JSON object, or an instance of a `state_type`.
+        path: What it is, for the error.
 
     Raises:
         StateError: The state is, or turns into, something else than a JSON object.
@@ -164,9 +168,9 @@ def to_json(state: object) -> dict[str, Any]:
     try:
         built = msgspec.to_builtins(state)
     except (TypeError, ValueError, RecursionError) as error:
-        raise StateError("$.state", f"cannot be stored as JSON: {error}") from error
+        raise StateError(path, f"cannot be stored as JSON: {error}") from error
     if not isinstance(built, dict):
-        raise StateError("$.state", f"a state is a JSON object, not {_kind(state)}")
+        raise StateError(path, f"a state is a JSON object, not {_kind(state)}")
     return built
 
 
