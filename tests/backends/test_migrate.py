@@ -11,7 +11,7 @@ import backends
 import pytest
 
 from botsession import Session, Sessions, open_store
-from botsession.operations import Migrated, migrate
+from botsession.operations import Migrated, migrate, save_edited
 
 
 def settings(name, folder):
@@ -53,6 +53,20 @@ def test_all_sessions_arrive_as_they_were(source, target, tmp_path):
         finally:
             await out.close()
             await into.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_edit_by_hand_is_newer_than_what_was_copied_before_it():
+    async def scenario():
+        out, into = await open_store("memory").init(), await open_store("memory").init()
+        await out.write("telegram:1", Session("telegram:1", {"step": "payment"}))
+        assert (await migrated(out, into)).copied == 1
+        edited = await out.read("telegram:1")
+        edited.state["step"] = "delivery"
+        await save_edited(out, edited)
+        assert (await migrated(out, into)).copied == 1
+        assert await into.read("telegram:1") == edited
 
     asyncio.run(scenario())
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Final
+
 from botsession import states
 from botsession.errors import SessionConflictError
 from botsession.lifetime import Lifetime, new_version
@@ -16,12 +19,15 @@ from botsession.protocol import (
 from botsession.session import SessionInfo
 from botsession.unsupported import unsupported
 
+_A_LITTLE: Final = timedelta(milliseconds=1)
+
 
 async def save_edited(store: SessionStore, session: StoredSession) -> None:
     """Saves a session that was read and changed, unless somebody else has written or destroyed it meanwhile.
 
     That somebody looked after a session is no reason for it to live longer: where the store can restore sessions, its
-    deadline and its last activity stay. Elsewhere it is written as by a turn.
+    deadline stays, and its last activity is a millisecond later, so that migrations and imports see which is newer.
+    Elsewhere it is written as by a turn.
 
     Args:
         store: The store, open.
@@ -54,6 +60,7 @@ async def _restore(store: SessionStore, restoring: SupportsRestore, session: Sto
     )
     read = session.version
     session.version = new_version()
+    session.last_activity += _A_LITTLE
     while True:
         (outcome,) = await restoring.restore_many([Restoration(session, found)])
         if outcome is None:
@@ -64,4 +71,4 @@ async def _restore(store: SessionStore, restoring: SupportsRestore, session: Sto
         if found is None or found.version != read:
             raise outcome
         # A touch was all that came in between.
-        session.last_activity, session.expires_at = found.last_activity, found.expires_at
+        session.last_activity, session.expires_at = found.last_activity + _A_LITTLE, found.expires_at
