@@ -89,6 +89,8 @@ class Surroundings:
     def bot(self, kind):
         if kind in ("old", "new"):
             return {"old": self.old, "new": self.new}[kind]
+        if kind == "turned round":
+            return MirrorSessionStore(self.new, self.old, lead="old")
         return MirrorSessionStore(self.old, self.new, lead=kind.removeprefix("mirror led by "))
 
     async def turn(self, store):
@@ -178,6 +180,22 @@ def test_no_turn_is_lost_when_the_first_bots_leave_the_mirror(start):
         around.check(run(around.new.read(ID)))
         around.check(run(mirror.read(ID)))
         assert not run(around.new.read(ID)).version.startswith("copy:")
+
+
+@pytest.mark.parametrize("start", ["absent", "in the old store", "in both stores", "copied without a mirror"])
+def test_no_turn_is_lost_when_the_mirror_is_turned_round_after_all_was_handed_over(start):
+    for around, run in surroundings():
+        mirror, turned = around.bot("mirror led by new"), around.bot("turned round")
+        if start != "absent":
+            run(around.turn(around.old))
+        if start == "in both stores":
+            run(around.bot("mirror led by old").read(ID))
+        if start == "copied without a mirror":
+            run(around.new.restore_many([Restoration(run(around.old.read(ID)), None)]))
+        run(together(around.turns(mirror, around.chance.randrange(3)), mirror.hand_over(ID)))
+        run(together(around.turns(mirror), around.turns(turned), around.turns(around.bot("turned round"))))
+        around.check(run(mirror.read(ID)))
+        around.check(run(turned.read(ID)))
 
 
 def test_a_copy_that_came_late_is_nobodys_session():
