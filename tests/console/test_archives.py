@@ -7,15 +7,18 @@ import gzip
 import json
 import lzma
 import os
+import pathlib
 import signal
+import stat
 import subprocess
 import sys
 import time
+import zlib
 
 import pytest
 
 COMMAND = (sys.executable, "-m", "botsession_console")
-FAILED, MISCONFIGURED = 1, 2
+FAILED, MISCONFIGURED, OUTPUT_CLOSED = 1, 2, 141
 EXPANDERS = {"": bytes, ".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
 
 
@@ -92,6 +95,77 @@ def test_a_cut_file_is_imported_up_to_there_and_reported(run, filled, folder, su
     assert done.returncode == FAILED
     assert "is cut or damaged" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_damaged_file_is_imported_up_to_there_and_reported(run, filled, folder):
+    run("export", "out.jsonl.gz", "--url", filled)
+    whole = (folder / "out.jsonl.gz").read_bytes()
+    (folder / "out.jsonl.gz").write_bytes(next(damaged(whole)))
+    done = run("import", "out.jsonl.gz", "--url", "file://restored")
+    assert done.returncode == FAILED
+    assert "out.jsonl.gz is cut or damaged: Error -3 while decompressing" in done.stderr
+    assert "imported 0 sessions" in done.stderr
+
+
+def damaged(whole):
+    """Gives the file with another byte changed each time, so that the compression itself is wrong."""
+    for place in range(12, len(whole) - 8):
+        file = whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]
+        try:
+            gzip.decompress(file)
+        except zlib.error:
+            yield file
+        except OSError:
+            continue
+
+
+def test_a_file_that_lacks_lines_in_the_middle_is_reported(run, filled, folder):
+    run("export", "out.jsonl", "--url", filled)
+    lines = (folder / "out.jsonl").read_text().splitlines(keepends=True)
+    (folder / "out.jsonl").write_text("".join(lines[:2] + lines[3:]))
+    done = run("import", "out.jsonl", "--url", "file://restored")
+    assert done.returncode == FAILED
+    assert "out.jsonl is cut or damaged: lines are missing, or were added" in done.stderr
+    assert "imported 2 sessions" in done.stderr
+
+
+def test_an_import_goes_on_where_rejected_lines_cannot_be_kept(run, filled, folder):
+    run("export", "out.jsonl", "--url", filled)
+    lines = (folder / "out.jsonl").read_text().splitlines()
+    (folder / "out.jsonl").write_text("\n".join([lines[0], "{", lines[2], "{", lines[4]]) + "\n")
+    (folder / "out.jsonl.rejected").symlink_to("nowhere/at/all")
+    done = run("import", "out.jsonl", "--url", "file://restored")
+    assert done.returncode == FAILED
+    assert [line.partition(";")[0] for line in done.stderr.splitlines()] == [
+        "botsession: line 2: Input data was truncated",
+        "botsession: out.jsonl.rejected cannot be written: File exists",
+        "botsession: line 4: Input data was truncated",
+        "botsession: imported 1 sessions",
+    ]
+
+
+def test_a_device_is_written_and_not_replaced(run, filled, folder):
+    os.mkfifo(folder / "pipe")
+    with subprocess.Popen(["cat", "pipe"], cwd=folder, stdout=subprocess.PIPE) as reader:
+        done = run("export", "pipe", "--url", filled)
+        assert reader.stdout.read().endswith(b'{"botsession":"end","sessions":3}\n')
+    assert done.returncode == 0
+    assert stat.S_ISFIFO((folder / "pipe").stat().st_mode)
+    done = run("export", ".", "--url", filled)
+    assert (done.returncode, done.stderr) == (MISCONFIGURED, "botsession: . cannot be written: Is a directory\n")
+
+
+def test_an_output_that_nobody_reads_or_that_is_full(filled, folder, environment):
+    command = [*COMMAND, "export", "-", "--url", filled]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, cwd=folder, env=environment, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (OUTPUT_CLOSED, b"")
+    with pathlib.Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, cwd=folder, env=environment, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == FAILED
+    assert done.stderr == b"botsession: the output cannot be written: No space left on device\n"
 
 
 def test_what_is_no_export_is_one_line(run, filled, folder):

@@ -35,6 +35,7 @@ def test_what_cannot_be_done_is_one_line(run, three):
     for arguments, reason in (
         ([FROM, FROM], "FROM and TO are the same store"),
         ([FROM, TO, "--rate", "0"], "--rate is a number of sessions a second above zero"),
+        ([FROM, TO, "--rate", "inf"], "--rate is a number of sessions a second above zero"),
         ([FROM, TO, "--hand-over", "--dry-run"], "--hand-over goes neither with --dry-run nor with --rate"),
         ([FROM, "nonsense"], "no driver 'nonsense' is installed"),
     ):

@@ -25,7 +25,7 @@ class Imported:
         kept: How many the store had already, as new or newer, and kept.
         expired: How many had expired, and were left out.
         rejected: How many lines were put aside.
-        complete: Whether the last line of the export has come.
+        complete: Whether the last line of the export has come, and counts as many lines as came before it.
     """
 
     stored: int = 0
@@ -103,7 +103,7 @@ async def import_lines(
                 yield Rejected(number, line, str(error))
                 continue
             if isinstance(parsed, archive.End):
-                done.complete = True
+                done.complete = parsed.sessions == number - 2
             elif parsed.expires_at is not None and parsed.expires_at <= clock():
                 done.expired += 1
             else:

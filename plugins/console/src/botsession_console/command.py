@@ -41,6 +41,7 @@ exit codes:
        or file failed (console)
   2    the command line, the configuration or a driver is at fault
   130  ended by Ctrl-C
+  141  nobody reads the output any more, as with | head
 """
 
 

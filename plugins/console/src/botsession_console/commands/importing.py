@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, aclosing
+from contextlib import aclosing
 from pathlib import Path
+from typing import IO, Self
 
 from botsession import ConfigError, StoreError
 from botsession.operations.importing import Imported, import_lines
@@ -50,16 +51,16 @@ def run(parsed: argparse.Namespace) -> int:
     damage: Exception | str = ""
     try:
         asyncio.run(_import(parsed, done, aside))
-    except StoreError:
-        report(_summary(done))
+    except (StoreError, KeyboardInterrupt):
+        report(f"{_summary(done)} before it ended; run it again to go on")
         raise
-    except (*DAMAGED, OSError) as error:
+    except DAMAGED as error:
         damage = error
     if not done.complete:
-        damage = damage or "its last line is missing"
+        damage = damage or "lines are missing, or were added"
     if damage:
-        report(f"{parsed.file} is cut or damaged: {damage}; what came before was imported")
-    if done.rejected:
+        report(f"{parsed.file} is cut or damaged: {damage}; what is there was imported")
+    if done.rejected and aside.exists():
         report(f"the rejected lines are in {aside}")
     report(_summary(done))
     return FAILED if done.rejected or damage else 0
@@ -67,14 +68,39 @@ def run(parsed: argparse.Namespace) -> int:
 
 async def _import(parsed: argparse.Namespace, done: Imported, aside: Path) -> None:
     async with opened_store(parsed) as store:
-        with read(parsed.file) as file, counting("imported") as advance, ExitStack() as stack:
-            rejects = None
+        with read(parsed.file) as file, counting("imported") as advance, _Rejects(aside) as rejects:
             lines = _counted(file, advance)
             async with aclosing(import_lines(store, lines, done, present=parsed.present)) as rejected:
                 async for each in rejected:
                     report(f"line {each.number}: {each.reason}")
-                    rejects = rejects or stack.enter_context(aside.open("xb"))
-                    rejects.write(each.line.rstrip(b"\n") + b"\n")
+                    rejects.add(each.line)
+
+
+class _Rejects:
+    """The file of the rejected lines, made with the first of them; where it cannot be written, the import goes on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[bytes] | None = None
+        self._failed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, line: bytes) -> None:
+        if self._failed:
+            return
+        try:
+            if self._file is None:
+                self._file = self._path.open("xb", buffering=0)
+            self._file.write(line.rstrip(b"\n") + b"\n")
+        except OSError as error:
+            self._failed = True
+            report(f"{self._path} cannot be written: {error.strerror}; rejected lines are not kept from here on")
 
 
 def _counted(file: Iterable[bytes], advance: Callable[[int], object]) -> Iterator[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 from contextlib import AsyncExitStack, aclosing
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Copies, and says what has become of all."""
-    if parsed.rate is not None and not parsed.rate > 0:
+    if parsed.rate is not None and not 0 < parsed.rate < math.inf:
         raise ConfigError("--rate is a number of sessions a second above zero")
     if parsed.hand_over and (parsed.dry_run or parsed.rate is not None):
         raise ConfigError("--hand-over goes neither with --dry-run nor with --rate")
