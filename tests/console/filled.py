@@ -42,11 +42,11 @@ def read(folder, session_id):
     return asyncio.run(main())
 
 
-def damage(folder, session_id):
+def damage(folder, session_id, content=b"{broken"):
     """Makes a stored session unreadable."""
     name = session_id.replace(":", "%3a")
     (file,) = (folder / ".sessions").glob(f"*/{name}.json")
-    file.write_text("{broken")
+    file.write_bytes(content)
 
 
 def change(folder, session_id, function):

@@ -203,10 +203,18 @@ def test_show_what_is_unreadable(run, folder, some):
     filled.damage(folder, "telegram:2")
     fails(run("show", "telegram:2", *DRIVER), FAILED, "is unreadable")
     done = run("show", "telegram:2", *DRIVER, "--raw")
-    assert (done.stdout, done.returncode) == ("{broken\n", FAILED)
+    assert (done.stdout, done.returncode) == ("{broken", FAILED)
     done = run("show", "telegram:2", *DRIVER, "--json")
     assert json.loads(done.stdout)["raw"] == "{broken"
     assert done.returncode == FAILED
+
+
+def test_what_is_unreadable_comes_byte_for_byte(run, folder, some):
+    content = b"\x7e\x00\xff\xfe{\r\n"
+    filled.damage(folder, "telegram:2", content)
+    shell = ("sh", "-c", '"$0" -m botsession_console "$@" > raw', sys.executable)
+    assert run("show", "telegram:2", *DRIVER, "--raw", command=shell).returncode == FAILED
+    assert (folder / "raw").read_bytes() == content
 
 
 def test_stats(run, folder, some):

@@ -42,6 +42,21 @@ def say(text: str) -> None:
         raise OutputError(error) from error
 
 
+def say_bytes(raw: bytes) -> None:
+    """Writes bytes to standard output as they are, at once.
+
+    Raises:
+        OutputError: They cannot be written.
+    """
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.buffer.write(raw)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        raise OutputError(error) from error
+
+
 def report(message: str) -> None:
     """Says something in one line on stderr."""
     if sys.stderr is None:

@@ -15,7 +15,7 @@ from rich.tree import Tree
 
 from botsession import CorruptSessionError, StoredSession, records, utc_now
 from botsession_console.backend import add_backend_options, opened_store
-from botsession_console.exits import FAILED, report, say
+from botsession_console.exits import FAILED, report, say, say_bytes
 from botsession_console.failures import describe
 from botsession_console.screen import as_json, make_console, show, show_json, visible
 from botsession_console.spans import long_moment, short_span
@@ -71,8 +71,10 @@ def _show_unreadable(error: CorruptSessionError, parsed: argparse.Namespace) -> 
         raw = error.raw.decode(errors="backslashreplace")
         show_json({"id": error.session_id, "unreadable": str(error), "raw": raw})
     elif parsed.raw:
-        text = error.raw.decode(errors="backslashreplace")
-        say((visible(text, keep="\n\t") if sys.stdout is not None and sys.stdout.isatty() else text) + "\n")
+        if sys.stdout is not None and sys.stdout.isatty():
+            say(visible(error.raw.decode(errors="backslashreplace"), keep="\n\t") + "\n")
+        else:
+            say_bytes(error.raw)
     report(describe(error))
 
 
