@@ -112,7 +112,8 @@ def test_pages_hold_everything_that_has_not_expired(on_store, clock):
     on_store(check)
 
 
-def test_pages_end_at_the_limit_and_go_on_after_it(on_store):
+@pytest.mark.parametrize("limit", [100, 600])
+def test_pages_end_at_the_limit_and_go_on_after_it(on_store, limit):
     async def check(store):
         ids = await fill(store, 1234)
         found = []
@@ -120,9 +121,10 @@ def test_pages_end_at_the_limit_and_go_on_after_it(on_store):
         for _ in range(200):
             page = None
             some = []
-            async for page in pages(store, after=after, limit=100):
+            async for page in pages(store, after=after, limit=limit):
                 some += [info.id for info in page.sessions]
-            assert page.next is None or len(some) >= 100
+            assert page.next is None or len(some) >= limit
+            assert len(some) < 1.5 * limit
             found += some
             after = page.next
             if after is None:

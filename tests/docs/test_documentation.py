@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import pytest
 
 import servers
+from botsession import operations
 from botsession.config import parse_settings
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -132,6 +133,11 @@ def test_the_examples_of_a_page_run(page, tmp_path):
 def test_the_links_of_a_page_lead_somewhere(page):
     missing = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if not (page.parent / link).exists()]
     assert not missing
+
+
+def test_the_reference_has_every_operation():
+    text = (ROOT / "docs" / "reference" / "operations.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r":: botsession\.operations\.(\w+)$", text, re.MULTILINE)) == sorted(operations.__all__)
 
 
 def test_ci_runs_the_test_command_of_the_readme():

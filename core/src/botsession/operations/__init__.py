@@ -1,5 +1,6 @@
 """What the one needs who operates a bot: works on any store by its powers, in bounded memory."""
 
+from botsession.operations.archive import ArchiveError
 from botsession.operations.counting import Statistics, statistics
 from botsession.operations.deleting import delete, delete_prefix, present, purge
 from botsession.operations.differences import ABSENT, Difference, differences
@@ -15,6 +16,7 @@ from botsession.operations.watching import watch
 
 __all__ = [
     "ABSENT",
+    "ArchiveError",
     "Difference",
     "Exported",
     "Imported",

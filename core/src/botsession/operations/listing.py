@@ -38,7 +38,7 @@ async def pages(
         raise unsupported(store, "scan", "list its sessions")
     left = limit
     while left is None or left > 0:
-        page = await store.scan(prefix, after=after, limit=left if left is not None and left < _PAGE else None)
+        page = await store.scan(prefix, after=after, limit=None if left is None else min(left, _PAGE))
         if not isinstance(store, SupportsExpiry):
             now = utc_now()
             live = [info for info in page.sessions if info.expires_at is None or info.expires_at > now]
