@@ -237,6 +237,13 @@ def test_purge_where_the_backend_does_it(run):
     assert (done.stderr, done.returncode) == ("", 0)
 
 
+def test_a_mirror_is_not_purged(run, folder):
+    (folder / "mirror.toml").write_text('driver = "mirror"\n[stores.mirror]\nold = "file://old"\nnew = "file://new"\n')
+    done = run("purge", "--config", "mirror.toml")
+    assert (done.stdout, done.returncode) == ("", FAILED)
+    assert "purge each of its stores by itself" in done.stderr
+
+
 def test_watch(folder, environment):
     command = [sys.executable, "-m", "botsession_console", "watch", "telegram:1", *DRIVER, "--interval", "0.02"]
     watcher = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder, env=environment)

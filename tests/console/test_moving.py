@@ -65,6 +65,7 @@ def test_ctrl_c_while_importing(open_terminal, run, folder, many):
     terminal.type("\x03")
     assert terminal.end() == INTERRUPTED
     assert "Traceback" not in terminal.screen
+    assert "before it ended; run it again to go on" in terminal.screen
 
 
 @pytest.mark.parametrize("columns", [30, 60])

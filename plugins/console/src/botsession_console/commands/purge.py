@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from botsession import SupportsExpiry, SupportsPurge
+from botsession import SupportsExpiry, SupportsPurge, UnsupportedError
+from botsession.mirror import MirrorSessionStore
 from botsession.operations.deleting import purge
 from botsession_console.backend import add_backend_options, opened_store
 from botsession_console.exits import say
@@ -30,6 +31,8 @@ def run(parsed: argparse.Namespace) -> int:
 
 async def _purge(parsed: argparse.Namespace) -> str:
     async with opened_store(parsed) as store:
+        if isinstance(store, MirrorSessionStore):
+            raise UnsupportedError("a mirror is not purged; purge each of its stores by itself, with --driver or --url")
         if isinstance(store, SupportsExpiry) and not isinstance(store, SupportsPurge):
             return f"nothing to do: the backend of {type(store).__name__} removes expired sessions by itself"
         removed = await purge(store)
