@@ -31,7 +31,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     if of_a_driver and (report.when == "call" or report.skipped):
         driver = suite.__name__.removeprefix("Test")
         _powers[driver] = powers(suite().make_store(None, "matrix"))
-        topic = _topic(next(base for base in suite.__mro__ if item.originalname in vars(base)))
+        topic = _topic(next(base for base in StoreContract.__mro__ if item.originalname in vars(base)))
         _outcomes[driver][topic][report.outcome] += 1
     return report
 

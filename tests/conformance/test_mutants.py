@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import kit.broken_batches
 import kit.broken_bodies
 import kit.broken_crowds
 import kit.broken_diagnosis
@@ -9,6 +10,7 @@ import kit.broken_faults
 import kit.broken_ids
 import kit.broken_leases
 import kit.broken_listing
+import kit.broken_openings
 import kit.broken_quarantine
 import kit.broken_replace
 import kit.broken_restore

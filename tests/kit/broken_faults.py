@@ -127,3 +127,22 @@ class LogsItsPassword(Reference):
     async def init(self):
         logging.getLogger("botsession.reference").warning("connecting with %s", self.password)
         return await super().init()
+
+
+@caught_by("test_secrets_are_not_told")
+class LogsItsPasswordUnderItsOwnName(Reference):
+    async def init(self):
+        logging.getLogger(__name__).debug("connecting with %s", self.password)
+        return await super().init()
+
+
+@caught_by("test_a_corrupt_session_is_told_by_a_scan")
+class NamesAnotherThanTheCorrupt(Reference):
+    def decode_info(self, key):
+        self.decode(self.entries[key], key)
+        return super().decode_info(key)
+
+    async def scan(self, prefix="", *, after=None, limit=None):
+        page = await super().scan(prefix, after=after, limit=limit)
+        unnamed = [CorruptSessionError("?", store=each.store, raw=each.raw, reason="?") for each in page.unreadable]
+        return ScanPage(page.sessions, page.next, unnamed)

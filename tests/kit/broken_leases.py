@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import math
 
+import msgspec
 from kit.reference import Reference
 from kit.suites import FileSuite, caught_by
 
@@ -416,3 +417,22 @@ class PurgesLeases(Reference):
         leases = len(self.leases)
         self.leases.clear()
         return leases + await super().purge()
+
+
+@caught_by("test_held_tells_when_the_lease_may_be_free", "test_a_renewed_lease_is_held_for_longer")
+class RenewsForMilliseconds(Reference):
+    def renew_now(self, session_id, holder, ttl):
+        return super().renew_now(session_id, holder, ttl / 1000)
+
+
+@caught_by("test_who_asks_again_keeps_the_place_for_longer")
+class KeepsPlacesForMilliseconds(Reference):
+    def claim_now(self, claim):
+        return super().claim_now(msgspec.structs.replace(claim, again=claim.again / 1000))
+
+
+@caught_by("test_held_tells_how_many_wait_longer")
+class CountsTheHolderAsWaiting(Reference):
+    def claim_now(self, claim):
+        outcome = super().claim_now(claim)
+        return Held(outcome.seconds, outcome.ahead + 1) if isinstance(outcome, Held) else outcome

@@ -7,10 +7,11 @@ import dataclasses
 import hashlib
 from datetime import timedelta, timezone
 
+import msgspec
 from kit.reference import Reference
 from kit.suites import Bare, BareSuite, caught_by
 
-from botsession import SessionConflictError, records
+from botsession import Lifetime, SessionConflictError, records
 from botsession.lifetime import new_version
 
 
@@ -179,3 +180,90 @@ class ForgetsTheActivityAtAReplace(Reference):
         active = session.last_activity
         await super().replace(session_id, session, expected=expected)
         self.entries[session_id] = records.encode(dataclasses.replace(session, last_activity=active))
+
+
+class ComparesVersionsLoosely(Reference):
+    """Takes more than one text for a version; a subclass says which."""
+
+    def matches(self, session_id, expected):
+        session = self.load(session_id)
+        if session is None or expected is None:
+            return session is expected
+        return self.loose(session.version) == self.loose(expected)
+
+
+@caught_by("test_replace_refuses_what_is_no_version")
+class FoldsTheCaseOfVersions(ComparesVersionsLoosely):
+    def loose(self, version):
+        return version.casefold()
+
+
+@caught_by("test_replace_refuses_what_is_no_version")
+class PadsVersions(ComparesVersionsLoosely):
+    def loose(self, version):
+        return version.rstrip(" ")
+
+
+@caught_by("test_replace_refuses_what_is_no_version")
+class CutsVersionsAtNul(ComparesVersionsLoosely):
+    def loose(self, version):
+        return version.partition("\x00")[0]
+
+
+class ChangesInAReplace(Reference):
+    """Stores something else than what replaces; a subclass says what."""
+
+    async def replace(self, session_id, session, *, expected):
+        await super().replace(session_id, session, expected=expected)
+        self.change(session)
+        self.put(session)
+
+
+@caught_by("test_replace_creates_what_is_absent")
+class ForgetsTheShapeInAReplace(Reference):
+    async def replace(self, session_id, session, *, expected):
+        await super().replace(session_id, session, expected=expected)
+        self.put(dataclasses.replace(session, shape=0))
+
+
+@caught_by("test_any_state_that_replaces_another_comes_back_as_it_was")
+class SortsTheKeysOfWhatReplaces(Reference):
+    async def replace(self, session_id, session, *, expected):
+        await super().replace(session_id, session, expected=expected)
+        self.put(dataclasses.replace(session, state=dict(sorted(session.state.items()))))
+
+
+@caught_by("test_a_replace_goes_by_the_lifetimes_of_session_and_store")
+class IgnoresTheLongestLifetimeInAReplace(ChangesInAReplace):
+    def change(self, session):
+        session.expires_at = Lifetime(10, clock=self.lifetime.now).deadline(session, self.lifetime.now())
+
+
+@caught_by("test_a_replace_goes_by_the_lifetimes_of_session_and_store")
+class IgnoresTheSessionsOwnLifetimeInAReplace(ChangesInAReplace):
+    def change(self, session):
+        usual = dataclasses.replace(session, expires_in=msgspec.UNSET)
+        session.expires_at = self.lifetime.deadline(usual, self.lifetime.now())
+
+
+@caught_by("test_ids_that_look_alike_keep_apart_for_replace")
+class StripsIdsInAReplace(Reference):
+    stripping = False
+
+    def key(self, session_id):
+        return session_id.strip() if self.stripping else session_id
+
+    async def replace(self, session_id, session, *, expected):
+        self.stripping = True
+        try:
+            await super().replace(session_id, session, expected=expected)
+        finally:
+            self.stripping = False
+
+
+@caught_by("test_a_write_replaces_the_whole_session")
+class KeepsTheBirthdayOfWhatWasThere(Reference):
+    def put(self, session):
+        raw = self.entries.get(session.id)
+        born = session.created_at if raw is None else self.decode(raw, session.id).created_at
+        super().put(dataclasses.replace(session, created_at=born))

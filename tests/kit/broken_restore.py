@@ -8,7 +8,7 @@ import dataclasses
 from kit.reference import Reference
 from kit.suites import caught_by
 
-from botsession import CorruptSessionError, Restoration, Session
+from botsession import CorruptSessionError, Restoration, Session, SessionConflictError
 from botsession.lifetime import new_version
 
 
@@ -139,3 +139,33 @@ class RestoresInTwoSteps(Reference):
         return await super().restore_many(
             [Restoration(each.session, await self.read(each.session.id)) for each in restorations]
         )
+
+
+@caught_by("test_ids_that_look_alike_keep_apart_when_restored")
+class RestoresUnderStrippedIds(Reference):
+    stripping = False
+
+    def key(self, session_id):
+        return session_id.strip() if self.stripping else session_id
+
+    async def restore_many(self, restorations):
+        self.stripping = True
+        try:
+            return await super().restore_many(restorations)
+        finally:
+            self.stripping = False
+
+
+@caught_by("test_restore_beside_write_undoes_nothing")
+class ComparesBeforeItRestores(Reference):
+    async def restore_many(self, restorations):
+        untouched = [self.is_untouched(each.session.id, each.over) for each in restorations]
+        for _ in range(3):
+            await self.pause()
+        for restoration, right in zip(restorations, untouched, strict=True):
+            if right:
+                self.put(restoration.session)
+        return [
+            None if right else SessionConflictError(each.session.id)
+            for each, right in zip(restorations, untouched, strict=True)
+        ]

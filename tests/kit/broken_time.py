@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import timedelta
+from datetime import timedelta, timezone
 
 from kit.reference import Reference
 from kit.suites import caught_by
 
-from botsession import Lifetime, StoreError
+from botsession import Lifetime, ScanPage, StoreError
 from botsession.session import Session
 
 
@@ -236,4 +236,81 @@ class ForgetsTheUserAtATouch(Reference):
         found = await super().touch(session_id, expires_at)
         if found:
             self.put(dataclasses.replace(self.load(session_id), user=None))
+        return found
+
+
+@caught_by("test_a_deadline_is_kept_to_the_millisecond")
+class CutsDeadlinesToSeconds(Reference):
+    def load(self, session_id):
+        session = super().load(session_id)
+        ends = session and session.expires_at and session.expires_at.replace(microsecond=0)
+        return None if self.lifetime.expired(ends) else session
+
+
+@caught_by("test_a_deadline_is_kept_to_the_millisecond")
+class RestoresToTheSecond(Reference):
+    def restore_now(self, restoration):
+        super().restore_now(restoration)
+        session = restoration.session
+        self.put(
+            dataclasses.replace(session, expires_at=session.expires_at and session.expires_at.replace(microsecond=0))
+        )
+
+
+@caught_by("test_a_scan_goes_on_past_what_has_expired")
+class TakesAnEmptyPageForTheLast(Reference):
+    async def scan(self, prefix="", *, after=None, limit=None):
+        page = await super().scan(prefix, after=after, limit=limit)
+        return page if page.sessions else ScanPage([], None)
+
+
+@caught_by("test_a_scan_goes_on_past_what_has_expired")
+class TakesAShortPageForTheLast(Reference):
+    async def scan(self, prefix="", *, after=None, limit=None):
+        page = await super().scan(prefix, after=after, limit=limit)
+        return ScanPage(page.sessions, page.next if len(page.sessions) == limit else None)
+
+
+@caught_by("test_purge_stays_in_its_namespace")
+class PurgesItsNeighbourToo(Reference):
+    def __init__(self, place="", *arguments, **options):
+        super().__init__(place, *arguments, **options)
+        self.neighbour = self.places.setdefault(f"{place}x", {})
+
+    async def purge(self):
+        self.neighbour.clear()
+        return await super().purge()
+
+
+@caught_by("test_purge_beside_write_removes_nothing_living")
+class PurgesInTwoSteps(Reference):
+    async def purge(self):
+        self.check()
+        expired = [key for key in self.entries if self.is_expired(key)]
+        for _ in range(3):
+            await self.pause()
+        return len([self.entries.pop(key, None) for key in expired])
+
+
+@caught_by("test_ids_that_look_alike_keep_apart_for_touch")
+class TouchesLookalikes(Reference):
+    async def touch(self, session_id, expires_at):
+        alike = [key for key in self.entries if key.casefold() == session_id.casefold()]
+        touched = [await super(TouchesLookalikes, self).touch(key, expires_at) for key in alike]
+        return any(touched)
+
+
+@caught_by("test_moments_are_in_utc_and_whole_milliseconds")
+class TellsLocalTimeInAScan(Reference):
+    def decode_info(self, key):
+        info = super().decode_info(key)
+        return dataclasses.replace(info, created_at=info.created_at.astimezone(timezone(timedelta(hours=2))))
+
+
+@caught_by("test_a_touch_keeps_version_and_body")
+class ForgetsTheShapeAtATouch(Reference):
+    async def touch(self, session_id, expires_at):
+        found = await super().touch(session_id, expires_at)
+        if found:
+            self.put(dataclasses.replace(self.load(session_id), shape=0))
         return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
@@ -61,3 +63,12 @@ async def accepted(store: AnyStore) -> list[str]:
             continue
         names.append(name)
     return names
+
+
+async def cancel_after(steps: int, task: asyncio.Future[object]) -> None:
+    """Cancels a call after so many steps of the event loop, and waits for its end."""
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,7 +1,8 @@
 """Claims of leases, as the tests of them make them.
 
 Leases end by the real time, which no test can stop. So what must be held is held for `LONG`, what must end for `SHORT`, and
-`PAST` is slept where it must have ended; a slow machine only makes a test slower.
+`PAST` is slept where it must have ended; a slow machine only makes a test slower. So many milliseconds as `LONG` has seconds are
+over by then, so that a wrong unit is found out.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ B: Final = "ab"
 C: Final = "abc"
 """Three holders; each name begins the next, so that comparing beginnings is found out."""
 
-LONG: Final = 600.0
+LONG: Final = 300.0
 SHORT: Final = 0.25
 PAST: Final = 0.5
 

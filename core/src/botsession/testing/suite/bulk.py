@@ -6,7 +6,7 @@ import pytest
 
 from botsession.errors import SessionConflictError, StateError
 from botsession.protocol import Replacement, SupportsBulk, SupportsExpiry
-from botsession.testing.bench import Bench, scenario
+from botsession.testing.bench import Bench, later, scenario
 from botsession.testing.hooks import Hooks
 from botsession.testing.samples import AWKWARD_STATES, SAFE_IDS, exact
 
@@ -42,7 +42,7 @@ class Bulk(Hooks):
     async def test_many_states_come_back_as_they_were(self, bench: Bench) -> None:
         ids = SAFE_IDS[: len(AWKWARD_STATES)]
         entries = [
-            Replacement(bench.session(session_id, state, user=state), None)
+            Replacement(bench.session(session_id, state, user=state, expires_in=7, shape=3), None)
             for session_id, state in zip(ids, AWKWARD_STATES, strict=True)
         ]
         assert await bench.store.replace_many(entries) == [None] * len(ids)
@@ -95,6 +95,21 @@ class Bulk(Hooks):
             await bench.store.replace_many(entries)
         assert caught.value.path == "$.state.a[0]"
         assert await bench.store.read_many(["kit:1", "kit:2", "kit:3"]) == [None, None, None]
+
+    @scenario(SupportsBulk, SupportsExpiry, expires_in=10, max_lifetime=25)
+    async def test_replace_many_goes_by_the_lifetimes_of_session_and_store(self, bench: Bench) -> None:
+        created = later(bench, 0)
+        sessions = [bench.session("kit:usual"), bench.session("kit:own", expires_in=7)]
+        for minutes, left in ((0, (10, 7)), (6, (10, 7)), (6, (10, 7)), (6, (7, 7))):
+            await bench.age(minutes)
+            before = [session.version for session in sessions]
+            entries = [Replacement(session, session.version or None) for session in sessions]
+            assert await bench.store.replace_many(entries) == [None, None]
+            assert [session.expires_at for session in sessions] == [later(bench, minutes) for minutes in left]
+            assert [session.last_activity for session in sessions] == [later(bench, 0)] * 2
+            assert not {session.version for session in sessions} & set(before), "a version came twice"
+            assert await bench.store.read_many([session.id for session in sessions]) == sessions
+        assert [session.created_at for session in sessions] == [created, created]
 
     @scenario(SupportsBulk, SupportsExpiry, expires_in=10)
     async def test_replace_many_does_not_bring_back_what_has_expired(self, bench: Bench) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 from botsession.errors import SessionConflictError
 from botsession.protocol import StoredSession, SupportsExpiry, SupportsReplace, SupportsTouch
 from botsession.testing.bench import ID, Bench, scenario
 from botsession.testing.hooks import Hooks
-from botsession.testing.samples import NO_VERSIONS
+from botsession.testing.samples import AWKWARD_STATES, NO_VERSIONS, exact
 
 
 async def conflicts(bench: Bench, session: StoredSession, expected: str | None) -> None:
@@ -23,9 +25,21 @@ class CompareAndSet(Hooks):
 
     @scenario(SupportsReplace)
     async def test_replace_creates_what_is_absent(self, bench: Bench) -> None:
-        await bench.store.replace(ID, bench.session(state={"count": 1}, user={"name": "Ann"}), expected=None)
+        session = bench.session(state={"count": 1}, user={"name": "Ann"}, expires_in=7, shape=3)
+        await bench.store.replace(ID, session, expected=None)
         read = await bench.stored()
-        assert (read.state, read.user) == ({"count": 1}, {"name": "Ann"})
+        assert (read.state, read.user, read.expires_in, read.shape) == ({"count": 1}, {"name": "Ann"}, 7, 3)
+        assert read == session
+
+    @scenario(SupportsReplace)
+    async def test_any_state_that_replaces_another_comes_back_as_it_was(self, bench: Bench) -> None:
+        expected = None
+        for state in AWKWARD_STATES:
+            session = bench.session(state=copy.deepcopy(state), user=copy.deepcopy(state))
+            await bench.store.replace(ID, session, expected=expected)
+            read = await bench.stored()
+            assert exact([read.state, read.user]) == exact([state, state])
+            expected = read.version
 
     @scenario(SupportsReplace)
     async def test_replace_does_not_create_what_is_there(self, bench: Bench) -> None:
@@ -57,8 +71,10 @@ class CompareAndSet(Hooks):
         await bench.write(state={"count": 1})
         before = await bench.stored()
         version = before.version
-        others = [version + "0", version[:-1], version.upper() + "X", f'{version}","x":"', *NO_VERSIONS]
-        for other in others:
+        alike = [version.swapcase(), version + " ", " " + version, version + "\x00", version + "0", version[:-1]]
+        for other in [*alike, f'{version}","x":"', *NO_VERSIONS]:
+            if other == version:
+                continue
             await conflicts(bench, bench.session(state={"count": 2}), other)
             assert await bench.stored() == before
 

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import dataclasses
+from collections.abc import Coroutine
+from typing import Any
 
 from botsession.errors import SessionConflictError
-from botsession.protocol import SupportsReplace, SupportsTouch
+from botsession.lifetime import new_version
+from botsession.protocol import (
+    Claim,
+    Replacement,
+    Restoration,
+    SupportsBulk,
+    SupportsExpiry,
+    SupportsLease,
+    SupportsPurge,
+    SupportsReplace,
+    SupportsRestore,
+    SupportsTouch,
+)
 from botsession.sessions import Sessions
 from botsession.testing.bench import ID, Bench, opened, scenario
-from botsession.testing.calls import calls
+from botsession.testing.calls import calls, cancel_after
 from botsession.testing.hooks import Hooks
 from botsession.testing.processes import copy, count_up, in_processes, increment
 
@@ -101,13 +115,88 @@ class Concurrency(Hooks):
             await asyncio.gather(*(both if number % 2 else reversed(both)))
             assert (await bench.stored()).state == {"new": number}
 
+    @scenario(SupportsBulk)
+    async def test_batches_beside_one_another_lose_no_increment(self, bench: Bench) -> None:
+        ids = ["kit:1", "kit:2"]
+        for session_id in ids:
+            await bench.write(session_id, {"count": 0})
+        stored = dict.fromkeys(ids, 0)
+
+        async def increment_often() -> None:
+            for _ in range(10):
+                sessions = [await bench.stored(session_id) for session_id in ids]
+                for session in sessions:
+                    session.state["count"] += 1
+                entries = [Replacement(session, session.version) for session in sessions]
+                for session_id, outcome in zip(ids, await bench.store.replace_many(entries), strict=True):
+                    assert outcome is None or isinstance(outcome, SessionConflictError), f"the outcome is {outcome!r}"
+                    stored[session_id] += outcome is None
+
+        await asyncio.gather(*(increment_often() for _ in range(4)))
+        assert {session_id: (await bench.stored(session_id)).state["count"] for session_id in ids} == stored
+
+    @scenario(SupportsBulk)
+    async def test_batches_in_opposite_orders_do_not_block_one_another(self, bench: Bench) -> None:
+        ids = [f"kit:{number}" for number in range(8)]
+        for number in range(ROUNDS):
+            sessions = [await bench.write(session_id) for session_id in ids]
+            turned = ids[::-1]
+            both: list[Coroutine[Any, Any, Any]] = [
+                bench.store.replace_many(
+                    [Replacement(bench.session(session.id), session.version) for session in sessions]
+                ),
+                bench.store.replace_many(
+                    [Replacement(bench.session(session.id), session.version) for session in reversed(sessions)]
+                ),
+                bench.store.read_many(turned),
+            ]
+            if isinstance(bench.store, SupportsLease):
+                both += [
+                    bench.store.lease_many([Claim(session_id, holder, 60, 60) for session_id in order])
+                    for holder, order in (("a", ids), ("b", turned))
+                ]
+            if number % 2:
+                both += [bench.store.destroy_many(ids), bench.store.destroy_many(turned)]
+            outcomes = await asyncio.gather(*both)
+            for outcome in [*outcomes[0], *outcomes[1]]:
+                assert outcome is None or isinstance(outcome, SessionConflictError), f"the outcome is {outcome!r}"
+            if isinstance(bench.store, SupportsLease):
+                for holder in ("a", "b"):
+                    await bench.store.release_leases(dict.fromkeys(ids, holder))
+
+    @scenario(SupportsRestore)
+    async def test_restore_beside_write_undoes_nothing(self, bench: Bench) -> None:
+        for number in range(ROUNDS):
+            found = await bench.write(state={"old": number})
+            restored = dataclasses.replace(bench.session(state={"restored": number}), version=new_version())
+            restored.last_activity = restored.created_at = found.last_activity
+            both: list[Coroutine[Any, Any, Any]] = [
+                bench.store.restore_many([Restoration(restored, dataclasses.replace(found))]),
+                bench.store.write(ID, bench.session(state={"new": number})),
+            ]
+            await asyncio.gather(*(both if number % 2 else reversed(both)))
+            assert (await bench.stored()).state == {"new": number}
+
+    @scenario(SupportsPurge, SupportsExpiry, expires_in=10)
+    async def test_purge_beside_write_removes_nothing_living(self, bench: Bench) -> None:
+        for number in range(ROUNDS):
+            await bench.write(state={"old": number})
+            await bench.age(10)
+            both: list[Coroutine[Any, Any, Any]] = [
+                bench.store.purge(),
+                bench.store.write(ID, bench.session(state={"new": number})),
+            ]
+            await asyncio.gather(*(both if number % 2 else reversed(both)))
+            assert (await bench.stored()).state == {"new": number}
+
     @scenario()
     async def test_a_cancelled_call_leaves_no_damage(self, bench: Bench) -> None:
         for name in calls(bench.store):
             for steps in (0, 1, 2, 3, 5, 8, 13, 21, 34):
                 before = await bench.write(state={"by": "before"})
-                call = calls(bench.store, bench.session(state={"by": "call"}), before)[name]
-                await _cancel_after(steps, asyncio.ensure_future(call()))
+                session = bench.session(state={"by": "call"})
+                call = calls(bench.store, session, before)[name]
+                await cancel_after(steps, asyncio.ensure_future(call()))
                 where = f"after a {name} that was cancelled at step {steps}"
                 async with asyncio.timeout(min(5, self.time_limit)):
                     found = await bench.store.read(ID)
@@ -116,6 +205,8 @@ class Concurrency(Hooks):
                         {"by": "call"} if name in WRITING else {"by": "before"},
                         None if name.startswith("destroy") else {"by": "before"},
                     ), where
+                    if found and found.state == {"by": "call"} and name != "restore_many":
+                        assert session.version == found.version, f"its version is not told, {where}"
                     await bench.write(state={"by": "after"})
                     assert (await bench.stored()).state == {"by": "after"}, where
                     await asyncio.sleep(0.005)
@@ -152,11 +243,3 @@ class Concurrency(Hooks):
             run(bench.write(ID, {"count": 0}))
             in_processes(increment, self.elsewhere(bench.namespace), ID, 20, processes=3)
             assert run(bench.stored()).state == {"count": 60}
-
-
-async def _cancel_after(steps: int, task: asyncio.Future[object]) -> None:
-    for _ in range(steps):
-        await asyncio.sleep(0)
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import math
 from datetime import timedelta
 
@@ -10,7 +11,17 @@ import pytest
 
 from botsession.errors import ConfigError
 from botsession.lifetime import utc_now
-from botsession.protocol import SupportsBulk, SupportsExpiry, SupportsPurge, SupportsScan, SupportsTouch
+from botsession.protocol import (
+    Restoration,
+    SupportsBulk,
+    SupportsExpiry,
+    SupportsPurge,
+    SupportsReplace,
+    SupportsRestore,
+    SupportsScan,
+    SupportsTouch,
+)
+from botsession.session import Session
 from botsession.testing.bench import ID, Bench, later, scenario
 from botsession.testing.hooks import Hooks
 
@@ -25,6 +36,37 @@ class Expiry(Hooks):
         assert await bench.store.read(ID) is not None
         await bench.age(0.01)
         assert await bench.store.read(ID) is None
+
+    @scenario(SupportsExpiry, expires_in=10)
+    async def test_a_deadline_is_kept_to_the_millisecond(self, bench: Bench) -> None:
+        # Neither end of a second is near, so that rounding shows, up or down.
+        bench.clock.moment = bench.clock().replace(microsecond=567_000)
+        session = await bench.write("kit:write")
+        ids = [session.id]
+        if isinstance(bench.store, SupportsReplace):
+            await bench.store.replace("kit:replace", bench.session("kit:replace"), expected=None)
+            ids.append("kit:replace")
+        if isinstance(bench.store, SupportsTouch):
+            await bench.write("kit:touch", expires_in=1)
+            await bench.store.touch("kit:touch", later(bench, 10))
+            ids.append("kit:touch")
+        if isinstance(bench.store, SupportsRestore):
+            restored = dataclasses.replace(session, id="kit:restore")
+            assert await bench.store.restore_many([Restoration(restored, None)]) == [None]
+            ids.append("kit:restore")
+        await bench.age(10 - 1 / 60_000)
+        assert await self._present(bench, ids) == ids
+        await bench.age(1 / 60_000)
+        assert await self._present(bench, ids) == []
+
+    async def _present(self, bench: Bench, ids: list[str]) -> list[str]:
+        """Returns what is there of these sessions, for every method that looks."""
+        read = [session_id for session_id in ids if await bench.store.read(session_id) is not None]
+        if isinstance(bench.store, SupportsBulk):
+            assert [found.id for found in await bench.store.read_many(ids) if isinstance(found, Session)] == read
+        if isinstance(bench.store, SupportsScan):
+            assert sorted(await bench.scan()) == sorted(read)
+        return read
 
     @scenario(SupportsExpiry)
     async def test_fractions_of_a_minute_count(self, bench: Bench) -> None:
@@ -121,6 +163,22 @@ class Expiry(Hooks):
         await bench.age(1)
         assert await bench.store.read(ID) is None
 
+    @scenario(SupportsExpiry, SupportsReplace, expires_in=10, max_lifetime=25)
+    async def test_a_replace_goes_by_the_lifetimes_of_session_and_store(self, bench: Bench) -> None:
+        created = later(bench, 0)
+        usual, own = bench.session("kit:usual"), bench.session("kit:own", expires_in=7)
+        for minutes in (0, 6, 6):
+            await bench.age(minutes)
+            for session in (usual, own):
+                await bench.store.replace(session.id, session, expected=session.version or None)
+            assert [session.expires_at for session in (usual, own)] == [later(bench, 10), later(bench, 7)]
+        await bench.age(6)
+        for session in (usual, own):
+            await bench.store.replace(session.id, session, expected=session.version)
+            assert await bench.stored(session.id) == session
+            assert session.created_at == created
+        assert [session.expires_at for session in (usual, own)] == [later(bench, 7), later(bench, 7)]
+
     @scenario(SupportsExpiry, expires_in=None, max_lifetime=25)
     async def test_the_longest_lifetime_holds_alone(self, bench: Bench) -> None:
         session = await bench.write(expires_in=None)
@@ -161,6 +219,14 @@ class Expiry(Hooks):
         await bench.age(5)
         assert sorted(await bench.scan()) == ["kit:new"]
 
+    @scenario(SupportsExpiry, SupportsScan, expires_in=5)
+    async def test_a_scan_goes_on_past_what_has_expired(self, bench: Bench) -> None:
+        for number in range(12):
+            await bench.write(f"kit:{number:02}", expires_in=None if number in (5, 11) else 5)
+        await bench.age(5)
+        for limit in (1, 2, 4, None):
+            assert sorted(await bench.scan(limit=limit)) == ["kit:05", "kit:11"], f"with limit={limit}"
+
     @scenario(SupportsExpiry, SupportsBulk, expires_in=10)
     async def test_an_expired_session_is_absent_for_read_many(self, bench: Bench) -> None:
         await bench.write("kit:old")
@@ -184,6 +250,14 @@ class Expiry(Hooks):
         assert await bench.store.read("kit:0") is None
         assert await bench.store.read("kit:never") is not None
         assert await bench.store.read("kit:long") is not None
+
+    @scenario(SupportsExpiry, SupportsPurge, expires_in=10)
+    async def test_purge_stays_in_its_namespace(self, bench: Bench) -> None:
+        other = await bench.open("x", expires_in=10)
+        await bench.write()
+        await other.write(ID, bench.session())
+        await bench.age(10)
+        assert [await bench.store.purge(), await other.purge()] == [1, 1]
 
     @scenario(SupportsExpiry)
     async def test_wall_clock(self, bench: Bench) -> None:

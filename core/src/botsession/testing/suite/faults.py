@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -33,6 +33,23 @@ class _Recorder(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.told.append(record.getMessage())
+
+
+@contextlib.contextmanager
+def _listening(told: list[str], store_type: type) -> Iterator[None]:
+    """Takes down what is logged by anybody, and by the driver's own package at every level."""
+    handler = _Recorder(told)
+    own = [logging.getLogger(name) for name in ("botsession", store_type.__module__.partition(".")[0])]
+    levels = [logger.level for logger in own]
+    logging.getLogger().addHandler(handler)
+    try:
+        for logger in own:
+            logger.setLevel(logging.DEBUG)
+        yield
+    finally:
+        for logger, level in zip(own, levels, strict=True):
+            logger.setLevel(level)
+        logging.getLogger().removeHandler(handler)
 
 
 class Faults(Hooks):
@@ -103,6 +120,7 @@ class Faults(Hooks):
         assert after is None, "the scan does not end"
         assert "kit:2" in found, "the other session is missing"
         assert unreadable or ID in found, "the corrupt session is missing without a word"
+        assert {error.session_id for error in unreadable} <= {ID}
 
     @scenario(SupportsBulk)
     async def test_a_corrupt_session_is_its_own_outcome_in_a_batch(self, bench: Bench) -> None:
@@ -136,9 +154,7 @@ class Faults(Hooks):
     @scenario()
     async def test_secrets_are_not_told(self, bench: Bench) -> None:
         told: list[str] = []
-        handler = _Recorder(told)
-        logging.getLogger("botsession").addHandler(handler)
-        try:
+        with _listening(told, type(bench.store)):
             async with self._unreachable(bench) as store:
                 told += [repr(store), str(store)]
                 with pytest.raises(StoreError) as caught:
@@ -147,8 +163,6 @@ class Faults(Hooks):
                 while error is not None:
                     told += [str(error), repr(error)]
                     error = error.__cause__ or error.__context__
-        finally:
-            logging.getLogger("botsession").removeHandler(handler)
         assert not [text for text in told if SECRET in text]
 
     @contextlib.asynccontextmanager

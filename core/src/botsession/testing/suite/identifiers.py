@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from botsession.errors import InvalidSessionIdError
-from botsession.protocol import Replacement, SupportsBulk, SupportsReplace, SupportsTouch
+from botsession.protocol import Replacement, SupportsBulk, SupportsExpiry, SupportsReplace, SupportsTouch
 from botsession.session import Session
 from botsession.testing.bench import Bench, scenario
 from botsession.testing.hooks import Hooks
@@ -64,6 +64,42 @@ class Identifiers(Hooks):
             await bench.store.destroy(session_id)
         left = [session_id for session_id in SAFE_IDS if await bench.store.read(session_id) is not None]
         assert left == SAFE_IDS[1::2]
+
+    @scenario(SupportsReplace)
+    async def test_ids_that_look_alike_keep_apart_for_replace(self, bench: Bench) -> None:
+        versions = []
+        for session_id in SAFE_IDS:
+            session = bench.session(session_id)
+            await bench.store.replace(session_id, session, expected=None)
+            versions.append((await bench.stored(session_id)).version)
+        for session_id, version in zip(SAFE_IDS[::2], versions[::2], strict=True):
+            await bench.store.replace(session_id, bench.session(session_id, {"again": session_id}), expected=version)
+        states = [(await bench.stored(session_id)).state for session_id in SAFE_IDS]
+        assert states[::2] == [{"again": session_id} for session_id in SAFE_IDS[::2]]
+        assert states[1::2] == [{}] * len(SAFE_IDS[1::2])
+
+    @scenario(SupportsTouch, SupportsExpiry)
+    async def test_ids_that_look_alike_keep_apart_for_touch(self, bench: Bench) -> None:
+        for session_id in SAFE_IDS:
+            await bench.write(session_id)
+        for session_id in SAFE_IDS[::2]:
+            assert await bench.store.touch(session_id, None) is True
+        ends = [(await bench.stored(session_id)).expires_at for session_id in SAFE_IDS]
+        assert [end is None for end in ends] == [True, False] * (len(SAFE_IDS) // 2)
+
+    @scenario(SupportsBulk)
+    async def test_ids_that_look_alike_keep_apart_in_a_batch(self, bench: Bench) -> None:
+        ids = SAFE_IDS[::2]
+        entries = [Replacement(bench.session(session_id, {"of": session_id}), None) for session_id in ids]
+        assert await bench.store.replace_many(entries) == [None] * len(ids)
+        found = await bench.store.read_many(SAFE_IDS)
+        assert found[::2] == [entry.session for entry in entries]
+        assert found[1::2] == [None] * len(SAFE_IDS[1::2])
+        await bench.store.destroy_many(SAFE_IDS[1::2])
+        assert await bench.store.read_many(ids) == [entry.session for entry in entries]
+        await bench.store.destroy_many(ids[::2])
+        left = [session_id for session_id in SAFE_IDS if await bench.store.read(session_id) is not None]
+        assert left == ids[1::2]
 
     @scenario()
     async def test_a_session_is_not_written_under_another_id(self, bench: Bench) -> None:

@@ -34,7 +34,7 @@ class LeasesBesideSessions(Hooks):
 
     @scenario(SupportsLease)
     async def test_a_claim_reads_the_session_as_it_is(self, bench: Bench) -> None:
-        await bench.write(state={"count": 1}, user={"name": "Ann"}, expires_in=7)
+        await bench.write(state={"count": 1}, user={"name": "Ann"}, expires_in=7, shape=3)
         assert await take(bench, A) == await bench.stored()
         await bench.write(state={"count": 2})
         await bench.store.release_leases({ID: A})

@@ -46,6 +46,24 @@ class Leasing(Hooks):
             outcome = await claim(bench, B, ttl=ttl)
             assert isinstance(outcome, Held)
             assert LONG - (time.monotonic() - before) - 1 < outcome.seconds < LONG + 0.01
+        before = time.monotonic()
+        assert await bench.store.renew_lease(ID, A, LONG * 2)
+        outcome = await claim(bench, B)
+        assert isinstance(outcome, Held)
+        assert LONG * 2 - (time.monotonic() - before) - 1 < outcome.seconds < LONG * 2 + 0.01
+
+    @scenario(SupportsLease)
+    async def test_held_tells_how_many_wait_longer(self, bench: Bench) -> None:
+        self._need_order()
+        await take(bench, A)
+        for waiting in (B, C, "d", B, C, "d"):
+            outcome = await claim(bench, waiting)
+            assert isinstance(outcome, Held)
+            assert outcome.ahead in (0, [B, C, "d"].index(waiting)), f"{outcome.ahead} are ahead of {waiting!r}"
+        await bench.store.release_leases({ID: B})
+        outcome = await claim(bench, C)
+        assert isinstance(outcome, Held)
+        assert outcome.ahead == 0, "the next one has somebody ahead"
 
     @scenario(SupportsLease)
     async def test_leases_are_given_in_order_of_arrival(self, bench: Bench) -> None:

@@ -7,7 +7,7 @@ import inspect
 
 from botsession.protocol import POWERS, SessionStore, SupportsClose, SupportsPing
 from botsession.testing.bench import ID, Bench, scenario
-from botsession.testing.calls import accepted, calls
+from botsession.testing.calls import accepted, calls, cancel_after
 from botsession.testing.hooks import Hooks
 
 
@@ -52,6 +52,37 @@ class Lifecycle(Hooks):
         assert all(store is bench.store for store in opened)
         await bench.write(state={"count": 1})
         assert (await bench.stored()).state == {"count": 1}
+
+    @scenario(shared=True)
+    async def test_several_stores_may_be_opened_at_once(self, bench: Bench) -> None:
+        for number in range(3):
+            stores = [bench.adopt(bench.make(f"y{number}")) for _ in range(6)]
+            await asyncio.gather(*(store.init() for store in stores))
+            for count, store in enumerate(stores):
+                bench.store = store
+                await bench.write(f"kit:{count}", {"count": count})
+            assert [(await bench.stored(f"kit:{count}")).state["count"] for count in range(6)] == list(range(6))
+
+    @scenario()
+    async def test_a_cancelled_init_may_be_called_again(self, bench: Bench) -> None:
+        for steps in (0, 1, 2, 3, 5, 8, 13, 21, 34):
+            store = bench.adopt(bench.make(f"z{steps}"))
+            await cancel_after(steps, asyncio.ensure_future(store.init()))
+            async with asyncio.timeout(min(5, self.time_limit)):
+                assert await store.init() is store
+                assert await store.read(ID) is None
+
+    def test_a_store_can_be_made_before_an_event_loop_runs(self) -> None:
+        bench = Bench(self)
+        bench.store = bench.make()
+        with asyncio.Runner() as runner:
+            runner.run(self._use(bench))
+
+    async def _use(self, bench: Bench) -> None:
+        await bench.adopt(bench.store).init()
+        await bench.write(state={"count": 1})
+        assert (await bench.stored()).state == {"count": 1}
+        await bench.close()
 
     @scenario()
     async def test_before_init_every_method_is_refused(self, bench: Bench) -> None:

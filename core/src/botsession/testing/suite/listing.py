@@ -56,6 +56,14 @@ class Listing(Hooks):
             assert set(await bench.scan("kit:", limit=limit)) == ids, f"with limit={limit}"
 
     @scenario(SupportsScan)
+    async def test_a_page_holds_about_as_many_as_asked(self, bench: Bench) -> None:
+        for number in range(100):
+            await bench.write(f"kit:{number}")
+        page = await bench.store.scan(limit=5)
+        assert len(page.sessions) <= 50, f"a page of about 5 holds {len(page.sessions)}"
+        assert page.next is not None
+
+    @scenario(SupportsScan)
     async def test_a_prefix_is_no_pattern(self, bench: Bench) -> None:
         ids = {f"{prefix}tail" for prefix in SCANNED_PREFIXES if len(prefix) < MAX_BYTES} | set(SCANNED_PREFIXES)
         for session_id in ids:

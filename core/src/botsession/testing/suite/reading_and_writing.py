@@ -68,9 +68,11 @@ class ReadingAndWriting(Hooks):
 
     @scenario()
     async def test_a_write_replaces_the_whole_session(self, bench: Bench) -> None:
-        await bench.write(state={"old": 1, "both": {"old": 1}}, user={"old": 1}, expires_in=5)
-        await bench.write(state={"both": {"new": 2}})
+        await bench.write(state={"old": 1, "both": {"old": 1}}, user={"old": 1}, expires_in=5, shape=3)
+        bench.clock.advance(minutes=1)
+        session = await bench.write(state={"both": {"new": 2}})
         read = await bench.stored()
+        assert read == session
         assert (read.state, read.user, read.expires_in) == ({"both": {"new": 2}}, None, msgspec.UNSET)
 
     @scenario()

@@ -67,6 +67,15 @@ class Restoring(Hooks):
             assert exact([read.state, read.user]) == exact([session.state, session.user])
 
     @scenario(SupportsRestore)
+    async def test_ids_that_look_alike_keep_apart_when_restored(self, bench: Bench) -> None:
+        sessions = [from_elsewhere(bench, session_id) for session_id in SAFE_IDS[::2]]
+        restorations = [Restoration(session, None) for session in sessions]
+        assert await bench.store.restore_many(restorations) == [None] * len(sessions)
+        found = [await bench.store.read(session_id) for session_id in SAFE_IDS]
+        assert found[::2] == sessions
+        assert found[1::2] == [None] * len(SAFE_IDS[1::2])
+
+    @scenario(SupportsRestore)
     async def test_nothing_restored_is_nothing(self, bench: Bench) -> None:
         await bench.write()
         before = await bench.stored()

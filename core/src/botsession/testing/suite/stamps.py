@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta
+from datetime import timedelta
 
 import pytest
 
-from botsession.protocol import SupportsExpiry, SupportsReplace
+from botsession.protocol import (
+    StoredSession,
+    SupportsBulk,
+    SupportsExpiry,
+    SupportsReplace,
+    SupportsScan,
+    SupportsTouch,
+)
+from botsession.session import Session, SessionInfo
 from botsession.testing.bench import ID, Bench, later, scenario
 from botsession.testing.hooks import Hooks
 
@@ -82,12 +90,21 @@ class Stamps(Hooks):
 
     @scenario()
     async def test_moments_are_in_utc_and_whole_milliseconds(self, bench: Bench) -> None:
+        bench.clock.advance(milliseconds=0.789)
         await bench.write()
-        read = await bench.stored()
-        for moment in (read.created_at, read.last_activity, read.expires_at):
-            assert moment is not None
-            assert moment.tzinfo is UTC or moment.utcoffset() == timedelta(0), f"{moment!r} is not in UTC"
-            assert moment.microsecond % 1000 == 0
+        told: list[StoredSession | SessionInfo] = [await bench.stored()]
+        if isinstance(bench.store, SupportsTouch):
+            await bench.store.touch(ID, later(bench, 10))
+            told.append(await bench.stored())
+        if isinstance(bench.store, SupportsBulk):
+            told += [found for found in await bench.store.read_many([ID]) if isinstance(found, Session)]
+        if isinstance(bench.store, SupportsScan):
+            told += (await bench.scan()).values()
+        for each in told:
+            for moment in (each.created_at, each.last_activity, each.expires_at):
+                assert moment is not None
+                assert moment.utcoffset() == timedelta(0), f"{moment!r} is not in UTC"
+                assert moment.microsecond % 1000 == 0, f"{moment!r} is not in whole milliseconds"
 
     @scenario()
     async def test_a_store_without_lifetime_keeps_the_stamps_it_is_given(self, bench: Bench) -> None:
