@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -33,10 +34,20 @@ class TestFile(StoreContract):
         assert isinstance(store, FileSessionStore)
         shard, name = place(session_id)
         path = store.dirname / shard / name
-        path.write_bytes(path.read_bytes()[:-10])
+        path.write_bytes(path.read_bytes()[:-10] + b"\xff")
 
     async def quarantined(self, store: SessionStore, where: str) -> bytes:
         return await asyncio.to_thread(Path(where).read_bytes)
+
+    @contextlib.asynccontextmanager
+    async def outage(self, store: SessionStore) -> AsyncIterator[None]:
+        assert isinstance(store, FileSessionStore)
+        aside = store.dirname.with_suffix(".away")
+        store.dirname.rename(aside)
+        store.dirname.symlink_to(store.dirname)
+        yield
+        store.dirname.unlink()
+        aside.rename(store.dirname)
 
     def unreachable(self, secret: str) -> Mapping[str, Any]:
         loop = self.root / "loop"

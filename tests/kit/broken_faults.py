@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 from kit.reference import Reference
@@ -146,3 +147,27 @@ class NamesAnotherThanTheCorrupt(Reference):
         page = await super().scan(prefix, after=after, limit=limit)
         unnamed = [CorruptSessionError("?", store=each.store, raw=each.raw, reason="?") for each in page.unreadable]
         return ScanPage(page.sessions, page.next, unnamed)
+
+
+@caught_by("test_a_lost_backend_is_an_error")
+class TakesLostForAbsent(Reference):
+    async def read_many(self, session_ids):
+        try:
+            return await super().read_many(session_ids)
+        except StoreUnavailableError:
+            return [None for _ in session_ids]
+
+
+@caught_by("test_a_lost_backend_is_an_error")
+class SwallowsThatNothingWasDestroyed(Reference):
+    async def destroy(self, session_id):
+        with contextlib.suppress(StoreUnavailableError):
+            await super().destroy(session_id)
+
+
+@caught_by("test_a_backend_that_comes_back_is_used_again")
+class NeverConnectsAgain(Reference):
+    async def pause(self):
+        self.dead = getattr(self, "dead", False) or self.lost
+        if self.dead:
+            raise StoreUnavailableError("the connection is closed") from ConnectionResetError(104, "reset")

@@ -128,3 +128,11 @@ class PutsAsideWhatWasWrittenMeanwhile(PutsAsideInTwoSteps):
 class PutsAsideUnderAnyName(Reference):
     async def quarantine(self, session_id):
         return None
+
+
+@caught_by("test_what_was_put_aside_is_as_it_was")
+class KeepsTextOnly(Reference):
+    def put_aside(self, session_id):
+        where = super().put_aside(session_id)
+        self.aside[where] = self.aside[where].decode(errors="replace").encode()
+        return where

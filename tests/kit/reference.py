@@ -37,6 +37,7 @@ class Reference:
         self.leases = self.leased_places.setdefault(place, {})
         self.aside = self.places_aside.setdefault(place, {})
         self.down = down
+        self.lost = False
         self.password = password
         self.open = False
 
@@ -163,6 +164,8 @@ class Reference:
 
     async def pause(self):
         await asyncio.sleep(0)
+        if self.lost:
+            raise StoreUnavailableError("the reference is lost") from ConnectionResetError(104, "reset")
 
     def make_lifetime(self, expires_in, max_lifetime, clock):
         return Lifetime(expires_in, max_lifetime=max_lifetime, clock=clock)

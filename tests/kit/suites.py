@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from dataclasses import dataclass
 
@@ -27,10 +28,16 @@ class ReferenceSuite(StoreContract):
 
     async def corrupt(self, store, session_id):
         key = store.key(session_id)
-        store.entries[key] = store.entries[key][:-10]
+        store.entries[key] = store.entries[key][:-10] + b"\xff"
 
     async def quarantined(self, store, where):
         return store.aside[where]
+
+    @contextlib.asynccontextmanager
+    async def outage(self, store):
+        store.lost = True
+        yield
+        store.lost = False
 
     def unreachable(self, secret):
         return {"down": True, "password": secret}

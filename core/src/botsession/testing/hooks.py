@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Callable, Mapping
 
     from botsession.lifetime import Clock
@@ -67,7 +68,10 @@ class Hooks:
         clock.advance(minutes=minutes)
 
     async def corrupt(self, store: SessionStore, session_id: str) -> None:
-        """Damages a stored session behind the store's back, so that it cannot be read any more."""
+        """Damages a stored session behind the store's back, so that it cannot be read any more.
+
+        Where the backend keeps bytes, leave some that are no UTF-8: what is put aside must keep those too.
+        """
         pytest.skip("the suite does not say how to `corrupt` a stored session")
 
     async def quarantined(self, store: SessionStore, where: str) -> bytes:
@@ -81,3 +85,11 @@ class Hooks:
             secret: Use it as the password, where the options can hold one.
         """
         pytest.skip("the suite does not say with which options the store is `unreachable`")
+
+    def outage(self, store: SessionStore) -> contextlib.AbstractAsyncContextManager[None]:
+        """Cuts an open store off from its backend, and lets it back at the end.
+
+        However the backend can be made to fail at once: stop its container, cut a proxy before it, have it refuse
+        connections and end those that are open, move its folder away.
+        """
+        pytest.skip("the suite does not say how to make an `outage`")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterator
@@ -20,7 +21,7 @@ from botsession.protocol import (
 )
 from botsession.session import SessionInfo
 from botsession.testing.bench import ID, AnyStore, Bench, scenario
-from botsession.testing.calls import accepted
+from botsession.testing.calls import accepted, calls
 from botsession.testing.hooks import Hooks
 
 SECRET = "s3cr3t-of-the-kit"  # noqa: S105 - it is the kit's own
@@ -53,7 +54,7 @@ def _listening(told: list[str], store_type: type) -> Iterator[None]:
 
 
 class Faults(Hooks):
-    """What the hooks `corrupt` and `unreachable` make possible to try."""
+    """What the hooks `corrupt`, `unreachable` and `outage` make possible to try."""
 
     async def _damage(self, bench: Bench) -> tuple[str, bytes]:
         """Stores two sessions and damages the first; returns its version and what an error shows of it."""
@@ -150,6 +151,33 @@ class Faults(Hooks):
                 await (await store.init()).read(ID)
             assert caught.value.__cause__ is not None, "the backend's own exception is not the cause"
             assert await accepted(store) == []
+
+    @scenario()
+    async def test_a_lost_backend_is_an_error(self, bench: Bench) -> None:
+        before = await bench.write(state={"count": 1})
+        each = calls(bench.store, bench.session(state={"count": 2}), before)
+        async with self.outage(bench.store):
+            outcomes = await asyncio.gather(*(call() for call in each.values()), return_exceptions=True)
+        for name, outcome in zip(each, outcomes, strict=True):
+            for error in outcome if name == "lease_many" and isinstance(outcome, list) else [outcome]:
+                assert isinstance(error, StoreUnavailableError), f"{name} gives {error!r}"
+                assert error.__cause__ is not None, f"the backend's own exception is not the cause, by {name}"
+
+    @scenario()
+    async def test_a_backend_that_comes_back_is_used_again(self, bench: Bench) -> None:
+        before = await bench.write(state={"count": 1})
+        async with self.outage(bench.store):
+            with pytest.raises(StoreUnavailableError):
+                await bench.store.read(ID)
+        while True:
+            try:
+                assert await bench.store.read(ID) == before
+            except StoreUnavailableError:
+                await asyncio.sleep(0.05)
+            else:
+                break
+        after = await bench.write(state={"count": 2})
+        assert await bench.stored() == after
 
     @scenario()
     async def test_secrets_are_not_told(self, bench: Bench) -> None:
