@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import re
 import socket
@@ -8,7 +9,8 @@ import socket
 import bson
 import pytest
 from bson.raw_bson import RawBSONDocument
-from pymongo import MongoClient
+from motor import motor_asyncio
+from pymongo import AsyncMongoClient, MongoClient
 
 import servers
 from botsession.testing import StoreContract
@@ -35,6 +37,12 @@ class TestMongoWithMotor(StoreContract):
             "api": self.api,
         }
 
+    @contextlib.asynccontextmanager
+    async def handed_in(self, namespace):
+        client = motor_asyncio.AsyncIOMotorClient(f"{servers.mongo_url()}/conformance")
+        yield {"url": None, "client": client}
+        client.close()
+
     async def corrupt(self, store, session_id):
         await asyncio.to_thread(_corrupt, store._connection._name, session_id)
 
@@ -49,6 +57,11 @@ class TestMongoWithMotor(StoreContract):
 
 class TestMongoWithPyMongo(TestMongoWithMotor):
     api = "pymongo"
+
+    @contextlib.asynccontextmanager
+    async def handed_in(self, namespace):
+        async with AsyncMongoClient(f"{servers.mongo_url()}/conformance") as client:
+            yield {"url": None, "client": client}
 
     # Cancelled while it connects, PyMongo leaves its socket to the garbage collector.
     @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")

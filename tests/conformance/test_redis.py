@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 
-from redis import Redis
+from redis import Redis, asyncio
 
 import servers
 from botsession.testing import StoreContract
@@ -15,6 +16,11 @@ class TestRedis(StoreContract):
 
     def options(self, namespace):
         return {"url": servers.redis_url(), "key_prefix": f"{namespace}:"}
+
+    @contextlib.asynccontextmanager
+    async def handed_in(self, namespace):
+        async with asyncio.Redis.from_url(servers.redis_url()) as client:
+            yield {"url": None, "client": client}
 
     async def corrupt(self, store, session_id):
         with Redis.from_url(servers.redis_url()) as client:

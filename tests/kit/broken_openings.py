@@ -51,3 +51,10 @@ class NeedsAnEventLoopToBeMade(Reference):
     def __init__(self, *arguments, **options):
         self.loop = asyncio.get_running_loop()
         super().__init__(*arguments, **options)
+
+
+@caught_by("test_close_leaves_a_client_that_was_handed_in_open")
+class ClosesWhatItWasGiven(Reference):
+    async def close(self):
+        await super().close()
+        self.client.is_open = False

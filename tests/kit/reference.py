@@ -24,6 +24,12 @@ from botsession.ids import check_session_id
 from botsession.leases import Lease
 
 
+class Client:
+    """Stands for a connection."""
+
+    is_open = False
+
+
 class Reference:
     """Keeps encoded sessions in a dict; stores of one process with the same `place` share it."""
 
@@ -31,11 +37,23 @@ class Reference:
     leased_places: ClassVar[dict[str, dict[str, Lease]]] = {}
     places_aside: ClassVar[dict[str, dict[str, bytes]]] = {}
 
-    def __init__(self, place="", expires_in=ONE_YEAR, *, max_lifetime=None, down=False, password="", clock=utc_now):
+    def __init__(
+        self,
+        place="",
+        expires_in=ONE_YEAR,
+        *,
+        max_lifetime=None,
+        client=None,
+        down=False,
+        password="",
+        clock=utc_now,
+    ):
         self.lifetime = self.make_lifetime(expires_in, max_lifetime, clock)
         self.entries = self.places.setdefault(place, {})
         self.leases = self.leased_places.setdefault(place, {})
         self.aside = self.places_aside.setdefault(place, {})
+        self.client = client or Client()
+        self.given = client is not None
         self.down = down
         self.lost = False
         self.password = password
@@ -48,11 +66,15 @@ class Reference:
         await self.pause()
         if self.down:
             raise StoreUnavailableError("the reference is down") from ConnectionRefusedError(111, "refused")
+        if not self.given:
+            self.client.is_open = True
         self.open = True
         return self
 
     async def close(self):
         self.open = False
+        if not self.given:
+            self.client.is_open = False
 
     async def ping(self):
         self.check()
@@ -171,7 +193,7 @@ class Reference:
         return Lifetime(expires_in, max_lifetime=max_lifetime, clock=clock)
 
     def check(self, *session_ids):
-        if not self.open:
+        if not self.open or not self.client.is_open:
             raise StoreError("the reference is not open")
         for session_id in session_ids:
             self.check_id(session_id)

@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass
 
 import pytest
-from kit.reference import Reference
+from kit.reference import Client, Reference
 
 from botsession.testing import StoreContract
 
@@ -32,6 +32,12 @@ class ReferenceSuite(StoreContract):
 
     async def quarantined(self, store, where):
         return store.aside[where]
+
+    @contextlib.asynccontextmanager
+    async def handed_in(self, namespace):
+        client = Client()
+        client.is_open = True
+        yield {"client": client}
 
     @contextlib.asynccontextmanager
     async def outage(self, store):

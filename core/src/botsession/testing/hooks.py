@@ -93,3 +93,11 @@ class Hooks:
         connections and end those that are open, move its folder away.
         """
         pytest.skip("the suite does not say how to make an `outage`")
+
+    def handed_in(self, namespace: str) -> contextlib.AbstractAsyncContextManager[Mapping[str, Any]]:
+        """Connects a client of the backend, gives options of a store that uses it, and closes it at the end.
+
+        Args:
+            namespace: See `options`; what is given goes before what `options` returns.
+        """
+        pytest.skip("the suite does not say how a client is `handed_in`")

@@ -110,6 +110,16 @@ class Lifecycle(Hooks):
             await asyncio.sleep(0.001)
         assert asyncio.all_tasks() <= before
 
+    @scenario(SupportsClose)
+    async def test_close_leaves_a_client_that_was_handed_in_open(self, bench: Bench) -> None:
+        async with self.handed_in(bench.namespace) as options:
+            bench.store = await bench.open(**options)
+            before = await bench.write(state={"count": 1})
+            await bench.store.close()
+            bench.store = await bench.open(**options)
+            assert await bench.stored() == before
+            await bench.store.close()
+
     @scenario(SupportsPing)
     async def test_ping_answers(self, bench: Bench) -> None:
         await bench.store.ping()
