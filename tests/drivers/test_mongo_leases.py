@@ -252,7 +252,11 @@ def test_turns_of_two_clients_do_not_meet(collection):
     assert "lease" not in collection.find_one()
 
 
-@pytest.mark.parametrize("lease", [5, "a", {"holder": 1}, {"holder": "x", "until": "y", "mark": "z"}, {}, []], ids=str)
+@pytest.mark.parametrize(
+    "lease",
+    [5, "a", {"holder": 1}, {"holder": "x", "until": "y", "mark": "z"}, {"mark": 5}, {}, [], [{"mark": "z"}], [None]],
+    ids=str,
+)
 def test_a_lease_that_cannot_be_read_is_none(collection, api, lease):
     async def body(store):
         session = Session(ID, {"n": 1})
@@ -346,9 +350,9 @@ def test_who_was_killed_stands_in_nobodys_way(collection, api):
     async def body(store):
         session = Session(ID)
         await store.write(ID, session)
-        await claim(store, "killed", ttl=0.05)
-        await claim(store, "killed too", again=0.05)
-        await asyncio.sleep(0.1)
+        await claim(store, "killed", ttl=1)
+        assert isinstance(await claim(store, "killed too", again=0.05), Held)
+        await asyncio.sleep(1.1)
         assert await claim(store, "a") == session
         assert "queue" not in collection.find_one()["lease"]
 

@@ -53,12 +53,12 @@ class Found:
     def __init__(self, session_id: str, document: RawBSONDocument | None) -> None:
         self.session_id = session_id
         self.document = document
-        stored = None if document is None else document.get("lease")
         self.lease = Lease()
-        self.mark = stored.get("mark") if isinstance(stored, RawBSONDocument) else None
-        if isinstance(stored, RawBSONDocument):
+        self._stored = None if document is None else document.get("lease")
+        self.mark = self._stored.get("mark") if isinstance(self._stored, RawBSONDocument) else None
+        if isinstance(self._stored, RawBSONDocument):
             with contextlib.suppress(BSONError, msgspec.MsgspecError):
-                self.lease = msgspec.convert(bson.decode(stored.raw), Lease)
+                self.lease = msgspec.convert(bson.decode(self._stored.raw), Lease)
 
     def is_absent(self, lifetime: Lifetime) -> bool:
         """Tells whether no session is there, but at most a placeholder or what has expired."""
@@ -72,8 +72,13 @@ class Found:
         return self.lease.is_over(now())
 
     def condition(self) -> dict[str, Any]:
-        """Returns the condition that the lease is still as it was found."""
-        return {"_id": self.session_id, "lease.mark": self.mark}
+        """Returns the condition that the lease is still as it was found.
+
+        What is no document is compared as a whole: a field of an empty array is, for MongoDB, neither there nor null.
+        """
+        if isinstance(self._stored, RawBSONDocument):
+            return {"_id": self.session_id, "lease.mark": self.mark}
+        return {"_id": self.session_id, "lease": self._stored}
 
     def condition_of_absence(self) -> dict[str, Any]:
         """Returns the condition that lease, placeholder or expired session are still as they were found."""
