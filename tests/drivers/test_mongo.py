@@ -15,6 +15,7 @@ import bson
 import pytest
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient, MongoClient
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.monitoring import CommandListener
 
 import servers
@@ -30,6 +31,8 @@ from botsession import (
     open_store,
 )
 from botsession_mongo import MongoSessionStore
+from botsession_mongo.batch import Batch
+from botsession_mongo.changes import Change
 
 ID = "telegram:42"
 CLIENTS = {"motor": AsyncIOMotorClient, "pymongo": AsyncMongoClient}
@@ -314,6 +317,92 @@ def test_a_batch_tells_conflicts_from_success(collection, api):
         assert (await store.read(kept.id)).version == kept.version
 
     run(body, collection, api)
+
+
+@contextlib.contextmanager
+def written_over(store, *writes):
+    """Has others write, one after the other, when a batch of the store is on the server and before it asks for versions."""
+    see = store._storing._see
+
+    async def see_later(*args):
+        for session_id in writes:
+            session = await store.read(session_id)
+            await store.replace(session_id, session, expected=session.version)
+        return await see(*args)
+
+    store._storing._see = see_later
+    yield
+    store._storing._see = see
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "outcomes"),
+    [
+        ("b", "", [None, SessionConflictError, None]),
+        ("b", "a", [None, SessionConflictError, None]),
+        ("b", "ab", [None, SessionConflictError, None]),
+        ("b", "aac", [None, SessionConflictError, None]),
+        ("abc", "aabbc", [SessionConflictError] * 3),
+        ("bb", "aac", [StoreError, StoreError, None]),
+    ],
+)
+def test_a_batch_that_others_write_over(collection, api, before, after, outcomes):
+    """Who was first is told from the versions that were replaced; two writers more, and it is told as unknown."""
+
+    async def body(store):
+        sessions = [Session(session_id, {"n": 0}) for session_id in "abc"]
+        for session in sessions:
+            await store.write(session.id, session)
+        entries = [Replacement(session, session.version) for session in sessions]
+        for session_id in before:
+            session = await store.read(session_id)
+            await store.replace(session_id, session, expected=session.version)
+        with written_over(store, *after):
+            found = await store.replace_many(entries)
+        assert [outcome if outcome is None else type(outcome) for outcome in found] == outcomes
+
+    run(body, collection, api)
+
+
+def test_another_unique_index_is_no_conflict(collection, api):
+    """The server tells by which index a document was refused; nobody else has written the session."""
+    taken = {"index": 0, "code": 11000, "errmsg": "E11000 duplicate key", "keyPattern": {"state.email": 1}}
+
+    async def body(store):
+        async def refuse(error):
+            raise error
+
+        with pytest.raises(StoreError, match="E11000") as caught:
+            await store._run(refuse(DuplicateKeyError("E11000 duplicate key", 11000, taken)))
+        assert type(caught.value) is StoreError
+        with pytest.raises(DuplicateKeyError):
+            await store._run(refuse(DuplicateKeyError("E11000", 11000, {**taken, "keyPattern": {"_id": 1}})))
+        batch = Batch()
+        for session in (Session("a"), Session("b")):
+            batch.add(len(batch.operations), Change.write(session), Change.write(session).encode())
+        errors = [taken, {**taken, "index": 1, "keyPattern": {"_id": 1}}]
+        details = {"nMatched": 0, "nUpserted": 0, "writeConcernErrors": [], "writeErrors": errors}
+        batch.take(BulkWriteError(details), "MongoDB")
+        assert [type(failure) for failure in batch.failed.values()] == [StoreError, SessionConflictError]
+
+    run(body, collection, api)
+
+
+def test_a_batch_whose_reply_is_lost_after_it_was_stored(collection, api):
+    async def body():
+        async with proxy() as (url, breaker), opened(collection, api, url=f"{url}/drivers") as store:
+            sessions = [Session(session_id, {"n": 1}) for session_id in "abc"]
+            for session in sessions[:2]:
+                await store.write(session.id, session)
+            entries = [Replacement(session, session.version or None) for session in sessions]
+            entries[1] = Replacement(sessions[1], "another")
+            breaker.update({"after": 1})
+            outcomes = await store.replace_many(entries)
+            assert breaker == {"after": 0}
+            assert [type(outcome) for outcome in outcomes] == [type(None), StoreUnavailableError, type(None)]
+            assert (await store.read("a")).version == sessions[0].version
+
+    asyncio.run(body())
 
 
 def test_a_reply_that_is_lost_after_the_session_was_stored(collection, api):

@@ -26,7 +26,7 @@ PATIENCE = 180.0
 
 ALLOWED = {
     "redis": {"StoreUnavailableError", "SessionConflictError", "LeaseTimeoutError"},
-    # Of a batch MongoDB tells only how many were stored: of two writers at the same time it may remain unknown which.
+    # Of a batch MongoDB tells only how many were stored: where two others write over one at once, it may remain unknown which.
     "mongo": {"StoreUnavailableError", "SessionConflictError", "LeaseTimeoutError", "StoreError"},
     "file": {"StoreUnavailableError", "SessionConflictError", "LeaseTimeoutError"},
 }

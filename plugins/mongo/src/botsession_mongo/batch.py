@@ -4,28 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bson.datetime_ms import DatetimeMS
+from pymongo import ReplaceOne
 from pymongo.errors import BulkWriteError, WriteConcernError, WriteError
 
 from botsession import SessionConflictError, StoreError
-from botsession_mongo.errors import translated
+from botsession_mongo.errors import is_taken, translated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bson.raw_bson import RawBSONDocument
-    from pymongo import ReplaceOne
 
-    from botsession import StoredSession
-
-_DUPLICATE_KEY = 11000
+    from botsession_mongo.changes import Change
 
 
 class Batch:
     """Sessions on their way to the server, each with the index of its outcome.
-
-    Args:
-        stamped: Whether each has a version that is like no other; restored ones have that of before.
 
     Attributes:
         operations: What to send.
@@ -33,17 +27,16 @@ class Batch:
         failed: What is known to have failed, by index.
     """
 
-    def __init__(self, *, stamped: bool) -> None:
+    def __init__(self) -> None:
         self.operations: list[ReplaceOne[RawBSONDocument]] = []
         self.stored = 0
         self.failed: dict[int, StoreError] = {}
-        self._stamped = stamped
-        self._entries: list[tuple[int, StoredSession]] = []
+        self._entries: list[tuple[int, Change]] = []
 
-    def add(self, index: int, session: StoredSession, operation: ReplaceOne[RawBSONDocument]) -> None:
-        """Adds one session."""
-        self.operations.append(operation)
-        self._entries.append((index, session))
+    def add(self, index: int, change: Change, document: RawBSONDocument) -> None:
+        """Adds one session, encoded."""
+        self.operations.append(ReplaceOne(change.condition, document, upsert=change.upsert))
+        self._entries.append((index, change))
 
     def take(self, error: BulkWriteError, where: str) -> None:
         """Notes what the server says has failed.
@@ -57,9 +50,9 @@ class Batch:
             raise translated(cause, where) from error
         self.stored = details["nMatched"] + details["nUpserted"]
         for failure in details["writeErrors"]:
-            index, session = self._entries[failure["index"]]
-            if failure["code"] == _DUPLICATE_KEY:
-                self.failed[index] = SessionConflictError(session.id)
+            index, change = self._entries[failure["index"]]
+            if is_taken(failure["code"], failure):
+                self.failed[index] = SessionConflictError(change.session.id)
             else:
                 self.failed[index] = translated(WriteError(failure["errmsg"], failure["code"], failure), where)
             self.failed[index].__cause__ = error
@@ -68,37 +61,36 @@ class Batch:
         """Tells whether everything that is not known to have failed took place."""
         return self.stored + len(self.failed) == len(self.operations)
 
-    def ids(self) -> list[str]:
-        """Returns the ids in doubt."""
-        return [session.id for index, session in self._entries if index not in self.failed]
+    def in_doubt(self) -> dict[str, tuple[int, Change]]:
+        """Returns what is not known to have failed, by session id."""
+        return {change.session.id: (index, change) for index, change in self._entries if index not in self.failed}
 
-    def compare(self, found: Mapping[str, RawBSONDocument]) -> dict[int, StoreError]:
-        """Finds out what failed from what is stored now.
+    def compare(self, found: Mapping[str, RawBSONDocument]) -> None:
+        """Finds out what failed from what is stored now, and from how many took place.
 
         Args:
-            found: The stored documents by session id, at least version and last activity.
-
-        Returns:
-            What failed, by index.
+            found: The stored documents by session id, at least their versions and last activity.
         """
-        missing = [
-            (index, session)
-            for index, session in self._entries
-            if index not in self.failed and not self._is_stored(session, found.get(session.id))
-        ]
-        all_seen = self.stored + len(self.failed) + len(missing) == len(self.operations)
-        for index, session in missing:
+        unseen: list[tuple[int, Change]] = []
+        in_doubt = self.in_doubt()
+        lost = 0
+        for session_id, (index, change) in in_doubt.items():
+            document = found.get(session_id)
+            if change.is_beaten(document):
+                self.failed[index] = SessionConflictError(session_id)
+                lost += 1
+            elif not change.is_stored(document):
+                unseen.append((index, change))
+        written_over = self.stored - (len(in_doubt) - lost - len(unseen))
+        if written_over == len(unseen):
+            return
+        for index, change in unseen:
+            session_id = change.session.id
             self.failed[index] = (
-                SessionConflictError(session.id)
-                if all_seen
-                else StoreError(
-                    f"somebody else wrote session {session.id!r} at the same time, before or after it was stored here; "
+                StoreError(
+                    f"others wrote session {session_id!r} at the same time, before or after it was stored here; "
                     "read it to see which"
                 )
+                if written_over
+                else SessionConflictError(session_id)
             )
-        return self.failed
-
-    def _is_stored(self, session: StoredSession, found: RawBSONDocument | None) -> bool:
-        if found is None or found.get("version") != session.version:
-            return False
-        return self._stamped or found.get("last_activity") == DatetimeMS(session.last_activity)

@@ -12,7 +12,7 @@ from pymongo.errors import BulkWriteError, ConfigurationError, DuplicateKeyError
 from botsession import ConfigError, StoreUnavailableError
 from botsession_mongo import clients
 from botsession_mongo.clients import Api
-from botsession_mongo.errors import translated
+from botsession_mongo.errors import is_taken, translated
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -99,11 +99,13 @@ class Connection:
         try:
             async with asyncio.timeout(self._limit):
                 return await operation
-        except (DuplicateKeyError, BulkWriteError):
+        except BulkWriteError:
             raise
         except ConfigurationError as error:
             raise self._misconfigured(error) from error
         except (PyMongoError, TimeoutError) as error:
+            if isinstance(error, DuplicateKeyError) and is_taken(error.code, error.details):
+                raise
             raise translated(error, self.where) from error
 
     async def _open(self) -> AsyncCollection[RawBSONDocument]:

@@ -1,7 +1,10 @@
 """The document of one session, and the way back.
 
-    {_id: "telegram:42", version: "9f86d081884c7d65", expires_at: ISODate(...) or null, last_activity: ISODate(...),
-     created_at: ISODate(...), user: null, state: {count: 3}}
+    {_id: "telegram:42", version: "9f86d081884c7d65", previous: "2c26b46b68ffc68f", expires_at: ISODate(...) or null,
+     last_activity: ISODate(...), created_at: ISODate(...), user: null, state: {count: 3}}
+
+`previous` is the version in whose place this one was stored, where it is known: a writer whose own version has been
+replaced meanwhile finds it there.
 
 A state is a document, so that people can query `state.count`. A state that no BSON document can hold faithfully (a key
 with a NUL or one that begins with `$`) is kept as JSON text under the same name.
@@ -22,8 +25,8 @@ from bson.raw_bson import RawBSONDocument
 
 from botsession import CorruptSessionError, Session, SessionInfo, SessionTooLargeError, StoredSession, records, states
 
-MAX_BYTES: Final = 16 * 1024 * 1024
-"""The largest document that MongoDB takes."""
+MAX_BYTES: Final = 16 * 1024 * 1024 - 16 * 1024
+"""The largest document that MongoDB takes, less room for a lease and those who wait for it."""
 
 ENVELOPE: Final = CodecOptions(
     document_class=RawBSONDocument,
@@ -70,8 +73,12 @@ _options: CodecOptions[dict[str, Any]] = CodecOptions(
 _objects = msgspec.json.Decoder(dict[str, Any])
 
 
-def encode(session: StoredSession) -> RawBSONDocument:
+def encode(session: StoredSession, previous: str | None = None) -> RawBSONDocument:
     """Returns the session's document, encoded: what is changed afterwards is not stored.
+
+    Args:
+        session: The session.
+        previous: The version in whose place it is stored, where it is known.
 
     Raises:
         StateError: The state or the user holds what JSON cannot hold.
@@ -81,6 +88,7 @@ def encode(session: StoredSession) -> RawBSONDocument:
     document: dict[str, object] = {
         "_id": session.id,
         "version": session.version,
+        **({} if previous is None else {"previous": previous}),
         "expires_at": session.expires_at,
         "last_activity": session.last_activity,
         "created_at": session.created_at,

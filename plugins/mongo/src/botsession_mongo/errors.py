@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pymongo.errors import (
     AutoReconnect,
@@ -16,13 +16,18 @@ from pymongo.errors import (
 
 from botsession import SessionTooLargeError, StoreError, StoreUnavailableError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _REFUSED: Final = {11, 13, 18, 8000}
 """UserNotFound, Unauthorized, AuthenticationFailed, and Atlas's own word for them."""
 
-_NOT_READY: Final = {6, 7, 50, 64, 89, 91, 189, 202, 262, 9001, 10107, 11600, 11602, 13435, 13436}
-"""The network, the time limit, or a primary that steps down; see "Retryable Errors" in MongoDB's specifications."""
+_NOT_READY: Final = {6, 7, 50, 64, 89, 91, 133, 134, 189, 202, 262, 462, 9001, 10107, 11600, 11602, 13435, 13436}
+"""The network, the time limit, too much load, or a primary that steps down; see "Retryable Errors" in MongoDB's specifications."""
 
 _TOO_LARGE: Final = {10334, 17280, 17419, 17420}
+
+_DUPLICATE_KEY: Final = 11000
 
 
 def translated(error: Exception, where: str) -> StoreError:
@@ -46,6 +51,11 @@ def translated(error: Exception, where: str) -> StoreError:
             f"{where} does not answer: {_reason(error)}; is it running, and is the address right?"
         )
     return StoreError(f"{where} could not do that: {_reason(error)}")
+
+
+def is_taken(code: int | None, details: Mapping[str, Any] | None) -> bool:
+    """Tells whether an error says that a document with this `_id` is there, and not that another unique index forbids it."""
+    return code == _DUPLICATE_KEY and (details or {}).get("keyPattern", {"_id": 1}).keys() == {"_id"}
 
 
 def was_cut_off(error: BaseException | None) -> bool:

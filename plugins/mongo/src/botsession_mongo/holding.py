@@ -10,7 +10,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from botsession import Held, StoreError
 from botsession_mongo import conditions, leases
-from botsession_mongo.errors import translated
+from botsession_mongo.errors import is_taken, translated
 from botsession_mongo.leases import Found
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ FRESH: Final = 0.75
 
 NOTHING: Final = {"$pull": {"_": 0}}
 """Changes nothing, since no document has that field; without it NX-27017 would store dates as text."""
-
-_DUPLICATE_KEY: Final = 11000
 
 
 class Holding:
@@ -210,7 +208,7 @@ class Holding:
         try:
             result = await self._run(self._connection.leases.bulk_write(operations, ordered=False))
         except BulkWriteError as error:
-            if all(failure["code"] == _DUPLICATE_KEY for failure in error.details["writeErrors"]):
+            if all(is_taken(failure["code"], failure) for failure in error.details["writeErrors"]):
                 return 0
             raise translated(error, self._connection.where) from error
         return result.matched_count + result.deleted_count

@@ -21,13 +21,14 @@ from botsession import (
 )
 from botsession.ids import check_session_id
 from botsession_mongo import conditions, documents
+from botsession_mongo.changes import Change
 from botsession_mongo.clients import Api
 from botsession_mongo.connection import Connection
 from botsession_mongo.diagnosis import diagnose
 from botsession_mongo.holding import NOTHING, Holding
 from botsession_mongo.leases import is_placeholder
 from botsession_mongo.quarantine import quarantine
-from botsession_mongo.storing import Change, Storing
+from botsession_mongo.storing import Storing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -177,7 +178,7 @@ class MongoSessionStore:
         now = self.lifetime.now()
         changes = [Change.replacement(entry, now) for entry in replacements]
         if len(changes) != 1:
-            return await self._storing.store_many(collection, changes, stamped=True)
+            return await self._storing.store_many(collection, changes)
         try:
             await self._storing.store(collection, changes[0])
         except (SessionConflictError, SessionTooLargeError) as error:
@@ -190,7 +191,7 @@ class MongoSessionStore:
             records.check_restored(restoration.session)
         now = self.lifetime.now()
         changes = [Change.restoration(entry, now) for entry in restorations]
-        return await self._storing.store_many(collection, changes, stamped=False)
+        return await self._storing.store_many(collection, changes)
 
     async def destroy_many(self, session_ids: Sequence[str]) -> None:
         await self._storing.destroy(self._opened(*session_ids), session_ids)

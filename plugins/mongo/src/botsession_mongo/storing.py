@@ -6,83 +6,30 @@ that command finds nothing; then the document is read, and stored together with 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from bson.datetime_ms import DatetimeMS
-from pymongo import ReplaceOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from botsession import SessionConflictError, SessionTooLargeError, StoreError, StoreUnavailableError
-from botsession_mongo import conditions, documents, leases
+from botsession_mongo import leases
 from botsession_mongo.batch import Batch
+from botsession_mongo.changes import SEEN
 from botsession_mongo.errors import was_cut_off
 from botsession_mongo.holding import ATTEMPTS, changed_too_often
 from botsession_mongo.leases import Found
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
+    from collections.abc import Mapping, Sequence
 
     from bson.raw_bson import RawBSONDocument
     from pymongo.asynchronous.collection import AsyncCollection
 
-    from botsession import Lifetime, Replacement, Restoration, StoredSession
+    from botsession import Lifetime
+    from botsession_mongo.changes import Change
     from botsession_mongo.connection import Connection
 
     Collection = AsyncCollection[RawBSONDocument]
-
-
-class Change(NamedTuple):
-    """One session to be stored.
-
-    Attributes:
-        session: The session.
-        condition: Under which it is stored.
-        upsert: Whether it is stored also where no document is.
-        over: What must be stored there; nothing of it where that does not matter; `None` where it must be absent.
-        holder: Who gives up the lease by this.
-    """
-
-    session: StoredSession
-    condition: dict[str, Any]
-    upsert: bool
-    over: dict[str, Any] | None
-    holder: str | None = None
-
-    @classmethod
-    def write(cls, session: StoredSession) -> Change:
-        """Stores it whatever is there."""
-        return cls(session, {"_id": session.id, "lease": None}, upsert=True, over={})
-
-    @classmethod
-    def replacement(cls, entry: Replacement, now: datetime) -> Change:
-        """Stores it if nobody else wrote it."""
-        condition = conditions.unchanged(entry.session.id, entry.expected, now, entry.holder)
-        over = None if entry.expected is None else {"version": entry.expected}
-        return cls(entry.session, condition, entry.expected is None, over, entry.holder)
-
-    @classmethod
-    def restoration(cls, entry: Restoration, now: datetime) -> Change:
-        """Stores it if nobody else wrote or touched it."""
-        condition = conditions.untouched(entry.session.id, entry.over, now)
-        over = None
-        if entry.over is not None:
-            over = {"version": entry.over.version, "last_activity": DatetimeMS(entry.over.last_activity)}
-        return cls(entry.session, condition, entry.over is None, over)
-
-    def allows(self, found: Found, lifetime: Lifetime) -> bool:
-        """Tells whether it may be stored in the place of what was found."""
-        if self.holder is not None and found.lease.is_held_by_another(self.holder, leases.now()):
-            return False
-        if not self.over:
-            return self.over is not None or found.is_absent(lifetime)
-        document = found.document
-        return (
-            document is not None
-            and not found.is_absent(lifetime)
-            and all(document.get(field) == value for field, value in self.over.items())
-        )
 
 
 class Storing:
@@ -104,47 +51,43 @@ class Storing:
         Raises:
             SessionConflictError: The condition does not hold.
         """
-        session = change.session
-        document = documents.encode(session)
+        document = change.encode()
         cause: Exception | None = None
         try:
-            result = await self._run(collection.replace_one(change.condition, document, upsert=change.upsert))
-            if result.matched_count or result.upserted_id is not None:
-                return
-        except DuplicateKeyError as error:
-            cause = error
+            try:
+                result = await self._run(collection.replace_one(change.condition, document, upsert=change.upsert))
+                is_stored = result.matched_count or result.upserted_id is not None
+            except DuplicateKeyError as error:
+                is_stored, cause = False, error
+            if not is_stored and not await self._store_beside(collection, change, document):
+                raise SessionConflictError(change.session.id) from cause
         except StoreUnavailableError as error:
-            if was_cut_off(error.__cause__) and await self._has_arrived(collection, session):
-                return
-            raise
-        if not await self._store_beside(collection, change, document):
-            raise SessionConflictError(session.id) from cause
+            if not await self._have_arrived(collection, [change], error):
+                raise
 
     async def store_many(
-        self, collection: Collection, changes: Sequence[Change], *, stamped: bool
+        self, collection: Collection, changes: Sequence[Change]
     ) -> list[SessionConflictError | StoreError | None]:
-        """Stores many sessions, each with an outcome of its own.
-
-        Args:
-            collection: Where to store them.
-            changes: What to store.
-            stamped: Whether each has a version that is like no other.
-        """
-        batch = Batch(stamped=stamped)
+        """Stores many sessions, each with an outcome of its own."""
+        batch = Batch()
         encoded: dict[int, RawBSONDocument] = {}
         outcomes: list[SessionConflictError | StoreError | None] = [None] * len(changes)
         for index, change in enumerate(changes):
             try:
-                encoded[index] = document = documents.encode(change.session)
+                encoded[index] = change.encode()
             except SessionTooLargeError as error:
                 outcomes[index] = error
                 continue
-            batch.add(index, change.session, ReplaceOne(change.condition, document, upsert=change.upsert))
-        failed = await self._run_batch(collection, batch)
+            batch.add(index, change, encoded[index])
+        await self._run_batch(collection, batch)
+        failed = batch.failed
         conflicts = [index for index, failure in failed.items() if isinstance(failure, SessionConflictError)]
         for index in await self._beside_leases(collection, changes, conflicts):
-            if await self._store_beside(collection, changes[index], encoded[index]):
-                del failed[index]
+            try:
+                if await self._store_beside(collection, changes[index], encoded[index]):
+                    del failed[index]
+            except StoreError as error:
+                failed[index] = error
         for index, failure in failed.items():
             outcomes[index] = failure
         return outcomes
@@ -160,19 +103,24 @@ class Storing:
             for document in await self._run(cursor.to_list(None)):
                 await self._destroy_beside(collection, document["_id"])
 
-    async def _run_batch(self, collection: Collection, batch: Batch) -> dict[int, StoreError]:
-        """Sends a batch; returns what failed, by index."""
+    async def _run_batch(self, collection: Collection, batch: Batch) -> None:
+        """Sends a batch, and finds out what of it failed."""
         if not batch.operations:
-            return {}
+            return
         try:
             result = await self._run(collection.bulk_write(batch.operations, ordered=False))
             batch.stored = result.matched_count + result.upserted_count
         except BulkWriteError as error:
             batch.take(error, self._connection.where)
-        if batch.is_clear():
-            return batch.failed
-        cursor = collection.find({"_id": {"$in": batch.ids()}}, {"version": 1, "last_activity": 1})
-        return batch.compare({document["_id"]: document for document in await self._run(cursor.to_list(None))})
+        except StoreUnavailableError as error:
+            in_doubt = batch.in_doubt()
+            arrived = await self._have_arrived(collection, [change for _, change in in_doubt.values()], error)
+            if not arrived:
+                raise
+            batch.failed |= {index: error for session_id, (index, _) in in_doubt.items() if session_id not in arrived}
+            return
+        if not batch.is_clear():
+            batch.compare(await self._see(collection, list(batch.in_doubt())))
 
     async def _beside_leases(
         self, collection: Collection, changes: Sequence[Change], conflicts: Sequence[int]
@@ -222,11 +170,20 @@ class Storing:
     async def _look(self, collection: Collection, session_id: str) -> Found:
         return Found(session_id, await self._run(collection.find_one({"_id": session_id})))
 
-    async def _has_arrived(self, collection: Collection, session: StoredSession) -> bool:
-        """Tells, after a connection broke, whether the session was stored before that."""
+    async def _have_arrived(
+        self, collection: Collection, changes: Sequence[Change], error: StoreUnavailableError
+    ) -> set[str]:
+        """Returns, after a connection broke, the ids of the sessions that were stored before that, as far as is known."""
+        if not was_cut_off(error.__cause__):
+            return set()
         majority = collection.with_options(read_concern=ReadConcern("majority"))
         try:
-            found = await self._run(majority.find_one({"_id": session.id, "version": session.version}, {"_id": 1}))
+            found = await self._see(majority, [change.session.id for change in changes])
         except StoreError:
-            return False
-        return found is not None
+            return set()
+        return {change.session.id for change in changes if change.is_stored(found.get(change.session.id))}
+
+    async def _see(self, collection: Collection, session_ids: Sequence[str]) -> Mapping[str, RawBSONDocument]:
+        """Returns what tells which version is stored, by session id."""
+        cursor = collection.find({"_id": {"$in": session_ids}}, SEEN)
+        return {document["_id"]: document for document in await self._run(cursor.to_list(None))}
