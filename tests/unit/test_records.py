@@ -1,68 +1,58 @@
-"""Records: what a turn takes from the stored text, so that it need not encode the state a second time."""
+from __future__ import annotations
 
-import asyncio
+import json
+from datetime import UTC, datetime, timedelta
 
-import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from botsession import Session, Sessions, records, utc_now
-from botsession.lifetime import new_version
-from botsession.testing.samples import AWKWARD_STATES
-from botsession_memory import MemorySessionStore
+from botsession import Session, records
 
-ID = "telegram:42"
-STATES = st.sampled_from(
-    [*AWKWARD_STATES, {"user": None, "state": {}}, {"a": ',"user":null,"state":', "b": {"user": None, "state": 1}}]
-)
-USERS = st.none() | st.sampled_from([{}, {"a": {"id": ID, "user": None, "state": {}}}, {"n": ',"user":null,"state":'}])
+NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+STATE = {"n": 1, "expires_at": "x", 'q":1,"created_at":': [1.0, 2**63 - 1, '","last_activity":"', "\u00e9"]}
 
 
-@given(
-    STATES, USERS, st.sampled_from([msgspec.UNSET, None, 1.5]), st.sampled_from([0, 3]), st.sampled_from([b"", b"\n"])
-)
-def test_the_state_that_was_read_is_the_one_that_would_be_encoded(state, user, expires_in, shape, end):
-    now = utc_now()
-    session = Session(ID, state, user, now, now, now, expires_in, new_version(), shape)
-    read = records.decode(records.encode(session) + end, ID, store="a test")
-    assert read.state == state
-    plain = user is None and expires_in is msgspec.UNSET and not shape
-    assert read._read == (msgspec.json.encode(state) if plain else None)
+def line():
+    session = Session("telegram:42", STATE, {"name": "Ann"}, expires_in=10, version="9f86d081884c7d65", shape=2)
+    session.created_at = session.last_activity = session.expires_at = NOW
+    return records.encode(session)
 
 
-async def unchanged_turn(store, lay_out):
-    """Stores a session, has its record laid out anew, and runs a turn that changes nothing; returns both records."""
-    sessions = Sessions(store, initial_state={"count": 0})
-    await sessions.update(ID, lambda session: session.set_state({"count": 1}))
-    before = store._entries[ID] = lay_out(store._entries[ID])
-    async with sessions.turn(ID) as session:
-        assert session.state == {"count": 1}
-    return before, store._entries[ID]
+def as_stored(raw):
+    return raw
 
 
+def with_blanks(raw):
+    return json.dumps(json.loads(raw)).encode()
+
+
+def sorted_by_key(raw):
+    return json.dumps(json.loads(raw), sort_keys=True, separators=(",", ":")).encode()
+
+
+def on_many_lines(raw):
+    return json.dumps(json.loads(raw), indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def with_another_field(raw):
+    return b'{"note":"mine",' + raw[1:]
+
+
+def without_a_deadline(raw):
+    return json.dumps({**json.loads(raw), "expires_at": None}).encode()
+
+
+@pytest.mark.parametrize("expires_at", [NOW + timedelta(hours=1), None])
 @pytest.mark.parametrize(
-    "lay_out",
-    [
-        lambda raw: raw,
-        lambda raw: raw.replace(b'"user":null,', b'"user": null, '),
-        lambda raw: raw.replace(b'"user":null,', b'"user":{"name":"Ada"},'),
-        lambda raw: raw.replace(b',"user":null,"state":{"count":1}', b',"state":{"count":1},"user":null'),
-    ],
+    "layout", [as_stored, with_blanks, sorted_by_key, on_many_lines, with_another_field, without_a_deadline]
 )
-def test_a_turn_that_changes_nothing_writes_nothing(lay_out):
-    async def scenario():
-        before, after = await unchanged_turn(await MemorySessionStore().init(), lay_out)
-        assert after == before
-
-    asyncio.run(scenario())
-
-
-def test_a_state_that_somebody_laid_out_is_written_as_it_would_be_encoded():
-    async def scenario():
-        store = await MemorySessionStore().init()
-        before, after = await unchanged_turn(store, lambda raw: raw.replace(b'{"count":1}', b'{ "count": 1 }'))
-        assert after != before
-        assert (await store.read(ID)).state == {"count": 1}
-
-    asyncio.run(scenario())
+def test_renewing_keeps_everything_else(layout, expires_at):
+    """However somebody has laid out the record by hand."""
+    raw = layout(line())
+    later = NOW + timedelta(minutes=5)
+    before = records.decode(raw, "telegram:42", store="here")
+    renewed = records.renew(raw, expires_at=expires_at, last_activity=later)
+    after = records.decode(renewed, "telegram:42", store="here")
+    before.expires_at, before.last_activity = expires_at, later
+    assert repr(after) == repr(before)
+    assert json.loads(renewed).keys() == json.loads(raw).keys()
+    assert records.renew(renewed, expires_at=None, last_activity=NOW)

@@ -14,6 +14,7 @@ Moments are ISO 8601 in UTC with exactly three decimals, so that their texts sor
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
@@ -51,6 +52,11 @@ class _Record(_Header):
 _encode = msgspec.json.Encoder().encode
 _records = msgspec.json.Decoder(_Record)
 _headers = msgspec.json.Decoder(_Header)
+
+_HEAD = re.compile(
+    rb'({"version":"[^"\\]*"),"expires_at":(?:null|"[^"\\]*"),"last_activity":"[^"\\]*"(?=,"created_at":)'
+)
+"""How `encode` begins."""
 
 
 def check_pair(session_id: str, session: StoredSession) -> None:
@@ -194,11 +200,13 @@ def renew(raw: bytes, *, expires_at: datetime | None, last_activity: datetime) -
         expires_at: The new deadline; `None` means never.
         last_activity: The moment of the renewal.
     """
-    version, _, rest = raw.partition(b',"expires_at":')
-    _, separator, body = rest.partition(b',"created_at":')
-    deadline = "null" if expires_at is None else f'"{moment(expires_at)}"'
-    times = f',"expires_at":{deadline},"last_activity":"{moment(last_activity)}"'
-    return version + times.encode() + separator + body
+    deadline = b"null" if expires_at is None else _quoted(expires_at)
+    head = _HEAD.match(raw)
+    if head is None:  # somebody has laid it out in another way
+        record = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        record["expires_at"], record["last_activity"] = msgspec.Raw(deadline), msgspec.Raw(_quoted(last_activity))
+        return _encode(record)
+    return b'%b,"expires_at":%b,"last_activity":%b%b' % (head[1], deadline, _quoted(last_activity), raw[head.end() :])
 
 
 def _check_stored(header: _Header, raw: bytes, session_id: str, store: str) -> None:
