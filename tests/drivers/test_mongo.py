@@ -13,6 +13,7 @@ import warnings
 
 import bson
 import pytest
+from bson.raw_bson import RawBSONDocument
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient, MongoClient
 from pymongo.errors import BulkWriteError, DuplicateKeyError
@@ -30,7 +31,7 @@ from botsession import (
     StoreUnavailableError,
     open_store,
 )
-from botsession_mongo import MongoSessionStore
+from botsession_mongo import MongoSessionStore, documents
 from botsession_mongo.batch import Batch
 from botsession_mongo.changes import Change
 
@@ -205,6 +206,15 @@ def test_a_document_that_is_no_session(collection, api, field, value):
         assert await store.read(ID) is None
 
     run(body, collection, api)
+
+
+@pytest.mark.parametrize("field", ["state", "user"])
+def test_code_is_no_text(field):
+    """NX-27017 would store it as text."""
+    session = Session(ID, {"a": 1}, version="9f86d081884c7d65")
+    document = {**bson.decode(documents.encode(session).raw), field: bson.Code("{}")}
+    with pytest.raises(CorruptSessionError, match=ID):
+        documents.decode(RawBSONDocument(bson.encode(document)), ID, store="here")
 
 
 def test_a_session_larger_than_the_server_takes(collection, api):

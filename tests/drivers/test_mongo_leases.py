@@ -252,11 +252,22 @@ def test_turns_of_two_clients_do_not_meet(collection):
     assert "lease" not in collection.find_one()
 
 
-@pytest.mark.parametrize(
-    "lease",
-    [5, "a", {"holder": 1}, {"holder": "x", "until": "y", "mark": "z"}, {"mark": 5}, {}, [], [{"mark": "z"}], [None]],
-    ids=str,
-)
+UNREADABLE = [
+    5,
+    "a",
+    {"holder": 1},
+    {"holder": "x", "until": "y", "mark": "z"},
+    {"holder": "x", "until": 2**60, "free": 2**60, "mark": "z"},
+    {"holder": "x", "until": 0, "free": 2**60, "mark": "z", "queue": [{"holder": "y", "until": 2**60}]},
+    {"mark": 5},
+    {},
+    [],
+    [{"mark": "z"}],
+    [None],
+]
+
+
+@pytest.mark.parametrize("lease", UNREADABLE, ids=str)
 def test_a_lease_that_cannot_be_read_is_none(collection, api, lease):
     async def body(store):
         session = Session(ID, {"n": 1})

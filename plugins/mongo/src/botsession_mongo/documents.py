@@ -122,7 +122,7 @@ def decode(document: RawBSONDocument, session_id: str, *, store: str) -> StoredS
     try:
         user = None if found.user is None else _from_bson(found.user, "$.user")
         state = _from_bson(found.state, "$.state")
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
         raise CorruptSessionError(session_id, store=store, raw=bytes(document.raw), reason=str(error)) from error
     return Session(
         found.id,

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 GRACE: Final = timedelta(hours=1)
 """How long a placeholder outlives its lease, however the server's clock differs from this one."""
 
+_LATEST: Final = 32_503_680_000_000
+"""The year 3000, in milliseconds: no lease lasts longer."""
+
 _PLACEHOLDER: Final = {"_id", "lease", "expires_at", "size"}
 """What a placeholder has, and what a scan tells of it beyond that."""
 
@@ -58,7 +61,9 @@ class Found:
         self.mark = self._stored.get("mark") if isinstance(self._stored, RawBSONDocument) else None
         if isinstance(self._stored, RawBSONDocument):
             with contextlib.suppress(BSONError, msgspec.MsgspecError):
-                self.lease = msgspec.convert(bson.decode(self._stored.raw), Lease)
+                lease = msgspec.convert(bson.decode(self._stored.raw), Lease)
+                if all(0 <= moment <= _LATEST for moment in (lease.until, *(place.until for place in lease.queue))):
+                    self.lease = lease
 
     def is_absent(self, lifetime: Lifetime) -> bool:
         """Tells whether no session is there, but at most a placeholder or what has expired."""
@@ -78,7 +83,7 @@ class Found:
         """
         if isinstance(self._stored, RawBSONDocument):
             return {"_id": self.session_id, "lease.mark": self.mark}
-        return {"_id": self.session_id, "lease": self._stored}
+        return {"_id": self.session_id, "lease": None if self._stored is None else {"$eq": self._stored}}
 
     def condition_of_absence(self) -> dict[str, Any]:
         """Returns the condition that lease, placeholder or expired session are still as they were found."""
