@@ -16,7 +16,7 @@ import pytest
 
 from botsession import ConfigError, Replacement, Session, StoreUnavailableError, records
 from botsession.testing import ManualClock
-from botsession_file import FileSessionStore, folder
+from botsession_file import FileSessionStore, locking
 from botsession_file.names import place
 
 
@@ -215,7 +215,7 @@ def test_a_write_that_was_cancelled_does_not_happen_later(tmp_path: Path) -> Non
 
 
 def test_a_lock_that_nobody_lets_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "_LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(locking, "_LOCK_SECONDS", 0.1)
 
     async def body(store: FileSessionStore) -> None:
         await store.write("a:1", Session("a:1", {"n": 1}))

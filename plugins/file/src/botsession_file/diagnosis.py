@@ -10,6 +10,7 @@ from typing import Final
 
 from botsession import Finding
 from botsession_file import folder, names
+from botsession_file.locking import LOCK
 from botsession_file.shard import CORRUPT, TEMPORARY
 
 _FEW: Final = 3
@@ -101,7 +102,7 @@ class _Seen:
                         self._left.add(name)
                 elif CORRUPT in entry.name:
                     self._aside.add(name)
-                elif entry.name != folder.LOCK:
+                elif entry.name != LOCK:
                     self._foreign.add(name)
 
     def _look(self, status: os.stat_result, name: str, *, readable: bool) -> None:

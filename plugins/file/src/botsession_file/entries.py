@@ -20,9 +20,10 @@ from botsession import (
 )
 from botsession_file import names
 from botsession_file.failures import reported
-from botsession_file.folder import Call, Folder
+from botsession_file.folder import Folder
 from botsession_file.leases import Leases
-from botsession_file.shard import LockedShard, NoFileError, Shard
+from botsession_file.locking import Call
+from botsession_file.shard import ChangingShard, Draft, NoFileError, Shard
 
 
 class Change(NamedTuple):
@@ -59,8 +60,11 @@ class Entries:
     def read(self, session_id: str) -> StoredSession | None:
         """Returns a session; `None` where it is absent or expired."""
         place = names.place(session_id)
-        with self._folder.shard(place.shard) as shard:
-            found = None if shard is None else self._load(shard, place.name, session_id)
+        shard = self._folder.shard(place.shard)
+        if shard is None:
+            return None
+        with shard:
+            found = self._load(shard, place.name, session_id)
         return None if found is None else found[1]
 
     def read_many(self, session_ids: Sequence[str]) -> list[StoredSession | StoreError | None]:
@@ -75,49 +79,50 @@ class Entries:
 
     def write(self, place: names.Place, raw: bytes, call: Call) -> None:
         """Stores a session, whatever was there."""
-        with self._folder.locked(place.shard, call) as shard:
-            shard.write(place.name, raw)
+        with self._folder.changing(place.shard) as shard:
+            draft = shard.draft(raw)
+            with shard.locked(call):
+                shard.put(draft, place.name)
 
-    def replace(self, change: Change, call: Call) -> None:
-        """Stores a session if it is as expected."""
-        with self._folder.locked(change.place.shard, call) as shard:
-            self._replace(shard, change)
+    def replace_many(
+        self, shard_name: str, changes: Sequence[Change], call: Call
+    ) -> list[SessionConflictError | StoreError | None]:
+        """Stores those sessions of one subdirectory that are as expected; returns each one's error.
 
-    def replace_many(self, changes: Sequence[Change], call: Call) -> list[SessionConflictError | StoreError | None]:
-        """Stores sessions, those of one subdirectory next to each other under one lock; returns each one's error."""
-        outcomes: list[SessionConflictError | StoreError | None] = []
-        for shard_name, group in itertools.groupby(changes, lambda change: change.place.shard):
-            before = len(outcomes)
-            together = list(group)
-            try:
-                with self._folder.locked(shard_name, call) as shard:
-                    leases = shard.leases() if any(change.holder for change in together) else None
-                    outcomes += [self._outcome(shard, change, leases) for change in together]
+        What takes long is done without the lock: first the bytes become durable, and in the end the names.
+        """
+        try:
+            with self._folder.changing(shard_name) as shard:
+                drafts = [self._draft(shard, change) for change in changes]
+                with shard.locked(call) as lock:
+                    leases = lock.leases() if any(change.holder for change in changes) else None
+                    outcomes = [
+                        draft if isinstance(draft, StoreError) else self._outcome(shard, change, draft, leases)
+                        for change, draft in zip(changes, drafts, strict=True)
+                    ]
                     if leases is not None:
                         leases.save()
-            except OSError as error:
-                outcomes[before:] = [reported(error, self._folder.path) for _ in together]
-        return outcomes
+            return outcomes
+        except OSError as error:
+            return [reported(error, self._folder.path) for _ in changes]
 
-    def lease_many(self, claims: Sequence[Claim], call: Call) -> list[StoredSession | Held | StoreError | None]:
-        """Takes leases and reads the sessions; those of one subdirectory stand next to each other."""
-        outcomes: list[StoredSession | Held | StoreError | None] = []
-        for shard_name, group in itertools.groupby(claims, lambda claim: names.place(claim.session_id).shard):
-            before = len(outcomes)
-            together = list(group)
-            try:
-                with self._folder.locked(shard_name, call) as shard:
-                    leases = shard.leases()
-                    outcomes += [self._claim(shard, leases, claim) for claim in together]
-                    leases.save()
-            except OSError as error:
-                outcomes[before:] = [reported(error, self._folder.path) for _ in together]
-        return outcomes
+    def lease_many(
+        self, shard_name: str, claims: Sequence[Claim], call: Call
+    ) -> list[StoredSession | Held | StoreError | None]:
+        """Takes leases of sessions in one subdirectory, and reads the sessions."""
+        try:
+            with self._folder.changing(shard_name) as shard, shard.locked(call) as lock:
+                leases = lock.leases()
+                outcomes = [self._claim(shard, leases, claim) for claim in claims]
+                leases.save()
+            return outcomes
+        except OSError as error:
+            return [reported(error, self._folder.path) for _ in claims]
 
     def renew_lease(self, session_id: str, holder: str, ttl: float, call: Call) -> bool:
         """Holds a lease longer; returns whether it had not ended yet."""
-        with self._folder.locked(names.place(session_id).shard, call) as shard:
-            leases = shard.leases()
+        with self._folder.changing(names.place(session_id).shard) as shard, shard.locked(call) as lock:
+            leases = lock.leases()
             renewed = leases.renew(session_id, holder, ttl)
             leases.save()
             return renewed
@@ -126,8 +131,8 @@ class Entries:
         """Gives up leases, or places in their queues."""
         by_shard = sorted(holders, key=lambda session_id: names.place(session_id).shard)
         for shard_name, group in itertools.groupby(by_shard, lambda session_id: names.place(session_id).shard):
-            with self._folder.locked(shard_name, call) as shard:
-                leases = shard.leases()
+            with self._folder.changing(shard_name) as shard, shard.locked(call) as lock:
+                leases = lock.leases()
                 for session_id in group:
                     leases.release(session_id, holders[session_id])
                 leases.save()
@@ -135,26 +140,26 @@ class Entries:
     def touch(self, session_id: str, expires_at: datetime | None, call: Call) -> bool:
         """Moves a session's deadline; returns whether it is there."""
         place = names.place(session_id)
-        with self._folder.locked(place.shard, call) as shard:
+        with self._folder.changing(place.shard) as shard, shard.locked(call):
             found = self._load(shard, place.name, session_id)
             if found is None:
                 return False
             raw = records.renew(found[0], expires_at=expires_at, last_activity=self._lifetime.now())
-            shard.write(place.name, raw)
+            shard.put(shard.draft(raw), place.name)
             return True
 
     def destroy_many(self, session_ids: Sequence[str], call: Call) -> None:
         """Removes sessions, readable or not."""
         places = sorted(names.place(session_id) for session_id in session_ids)
         for shard_name, group in itertools.groupby(places, lambda place: place.shard):
-            with self._folder.locked(shard_name, call) as shard:
+            with self._folder.changing(shard_name) as shard, shard.locked(call):
                 for place in group:
                     shard.remove(place.name)
 
     def quarantine(self, session_id: str, call: Call) -> str | None:
         """Puts aside what lies in a session's place and is none; returns where it lies then."""
         place = names.place(session_id)
-        with self._folder.locked(place.shard, call) as shard:
+        with self._folder.changing(place.shard) as shard, shard.locked(call):
             try:
                 self._load(shard, place.name, session_id)
             except CorruptSessionError:
@@ -184,28 +189,34 @@ class Entries:
         session = records.decode(raw, session_id, store=store)
         return None if self._lifetime.expired(session.expires_at) else (raw, session)
 
-    def _replace(self, shard: LockedShard, change: Change) -> None:
-        found = self._load(shard, change.place.name, change.session_id)
-        if not _is_as_expected(None if found is None else found[1], change.expected):
-            raise SessionConflictError(change.session_id)
-        shard.write(change.place.name, change.raw)
+    def _draft(self, shard: ChangingShard, change: Change) -> Draft | StoreError:
+        try:
+            return shard.draft(change.raw)
+        except OSError as error:
+            return reported(error, self._folder.path)
 
     def _outcome(
-        self, shard: LockedShard, change: Change, leases: Leases | None
+        self, shard: ChangingShard, change: Change, draft: Draft, leases: Leases | None
     ) -> SessionConflictError | StoreError | None:
         try:
             if leases is None or change.holder is None:
-                self._replace(shard, change)
+                self._replace(shard, change, draft)
             elif leases.is_held_by_another(change.session_id, change.holder):
                 return SessionConflictError(change.session_id)
             else:
-                self._replace(shard, change)
+                self._replace(shard, change, draft)
                 leases.release(change.session_id, change.holder)
         except StoreError as error:
             return error
         except OSError as error:
             return reported(error, self._folder.path)
         return None
+
+    def _replace(self, shard: ChangingShard, change: Change, draft: Draft) -> None:
+        found = self._load(shard, change.place.name, change.session_id)
+        if not _is_as_expected(None if found is None else found[1], change.expected):
+            raise SessionConflictError(change.session_id)
+        shard.put(draft, change.place.name)
 
 
 def _is_as_expected(found: StoredSession | None, expected: str | StoredSession | SessionInfo | None) -> bool:

@@ -10,39 +10,19 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
 import threading
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from botsession import ConfigError
-from botsession_file.shard import LockedShard, Shard, open_private
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from botsession_file.opening import open_private
+from botsession_file.shard import ChangingShard, Shard
 
 SHARDS: Final = tuple(f"{number:02x}" for number in range(256))
 _MARK: Final = ".botsession"
 _FORMAT: Final = b"botsession-file 1\n"
-LOCK: Final = ".lock"
-_LOCK_SECONDS: Final = 10.0
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-
-
-class AbandonedError(Exception):
-    """Nobody waits for the call any more, so it must not change anything."""
-
-
-class Call:
-    """One call from the event loop to a worker thread; `abandoned` once its caller was cancelled."""
-
-    __slots__ = ("abandoned",)
-
-    def __init__(self) -> None:
-        self.abandoned = False
 
 
 class Folder:
@@ -83,41 +63,17 @@ class Folder:
         """Raises `FileNotFoundError` where the directory is gone, or its volume is not mounted."""
         os.stat(self._mark)  # noqa: PTH116 - a plain call, made for every absent session
 
-    @contextlib.contextmanager
-    def shard(self, name: str) -> Iterator[Shard | None]:
-        """Opens a subdirectory for reading; gives `None` where it is missing."""
+    def shard(self, name: str) -> Shard | None:
+        """Opens a subdirectory for reading; returns `None` where it is missing."""
         directory = self._open(name)
-        if directory is None:
-            yield None
-            return
-        try:
-            yield Shard(directory)
-        finally:
-            os.close(directory)
+        return None if directory is None else Shard(directory)
 
-    @contextlib.contextmanager
-    def locked(self, name: str, call: Call) -> Iterator[LockedShard]:
-        """Opens a subdirectory for changes, which nobody else can make meanwhile; they are durable afterwards.
-
-        Args:
-            name: The subdirectory, made where it is missing.
-            call: On whose behalf.
-
-        Raises:
-            AbandonedError: The caller was cancelled before anything was changed.
-            TimeoutError: Another process holds the lock and does not let go.
-        """
+    def changing(self, name: str) -> ChangingShard:
+        """Opens a subdirectory for changes, and makes it where it is missing."""
         directory = self._open(name)
         if directory is None:
             directory = self._make(name)
-        try:
-            with self._lock(name, directory, call) as lock:
-                shard = LockedShard(directory, lock)
-                yield shard
-            if shard.changed:
-                os.fsync(directory)
-        finally:
-            os.close(directory)
+        return ChangingShard(name, directory, self._threads[name])
 
     def _open(self, name: str) -> int | None:
         try:
@@ -145,50 +101,6 @@ class Folder:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-    @contextlib.contextmanager
-    def _lock(self, name: str, directory: int, call: Call) -> Iterator[int]:
-        """Takes turns, first with the other threads, so that only one of them asks the system for the lock file."""
-        deadline = time.monotonic() + _LOCK_SECONDS
-        thread = self._threads[name]
-        if not thread.acquire(timeout=_LOCK_SECONDS):
-            raise _held(name)
-        try:
-            descriptor = _open_lock(directory)
-            try:
-                pause = 0.0005
-                while not _try_lock(descriptor):
-                    if call.abandoned or time.monotonic() > deadline:
-                        raise _held(name)
-                    time.sleep(pause)
-                    pause = min(pause * 1.5, 0.02)
-                if call.abandoned:
-                    raise AbandonedError
-                yield descriptor
-            finally:
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
-                os.close(descriptor)
-        finally:
-            thread.release()
-
-
-def _open_lock(directory: int) -> int:
-    try:
-        return os.open(LOCK, os.O_RDWR | os.O_NOFOLLOW, dir_fd=directory)
-    except FileNotFoundError:
-        return open_private(LOCK, os.O_RDWR | os.O_CREAT, directory)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _held(name: str) -> TimeoutError:
-    return TimeoutError(errno.ETIMEDOUT, f"the lock {name}/{LOCK} was held by somebody else for {_LOCK_SECONDS:.0f} s")
 
 
 def _sync(path: Path) -> None:

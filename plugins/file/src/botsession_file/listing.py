@@ -9,7 +9,8 @@ import msgspec
 
 from botsession import CorruptSessionError, ScanPage, SessionInfo, StoreError, records
 from botsession_file import leases, names
-from botsession_file.folder import LOCK, SHARDS, Call, Folder
+from botsession_file.folder import SHARDS, Folder
+from botsession_file.locking import LOCK, Call
 from botsession_file.shard import TEMPORARY, NoFileError, Shard
 
 if TYPE_CHECKING:
@@ -41,15 +42,18 @@ def page(folder: Folder, lifetime: Lifetime, prefix: str, after: str | None, lim
     room = _PAGE if limit is None else max(1, limit)
     found: list[SessionInfo | CorruptSessionError] = []
     for shard_name in SHARDS[SHARDS.index(first) :]:
-        with folder.shard(shard_name) as shard:
-            for name in () if shard is None else shard.names():
+        shard = folder.shard(shard_name)
+        if shard is None:
+            continue
+        with shard:
+            for name in shard.names():
                 if (shard_name == first and name <= last) or not _may_match(name, prefix):
                     continue
                 if not room:
                     return ScanPage.of(found, f"{first}/{last}")
                 room -= 1
                 first, last = shard_name, name
-                info = None if shard is None else _info(folder, shard, shard_name, name)
+                info = _info(folder, shard, shard_name, name)
                 if isinstance(info, SessionInfo) and (
                     not info.id.startswith(prefix) or lifetime.expired(info.expires_at)
                 ):
@@ -65,19 +69,20 @@ def purge(folder: Folder, lifetime: Lifetime, shard_name: str, call: Call) -> in
     Returns:
         How many sessions were removed.
     """
-    with folder.shard(shard_name) as shard:
-        if shard is None:
-            return 0
+    shard = folder.shard(shard_name)
+    if shard is None:
+        return 0
+    with shard:
         due = list(_due(folder, lifetime, shard, shard_name, shard.names()))
         if not due and not _any_lease_over(shard):
             return 0
     removed = 0
-    with folder.locked(shard_name, call) as shard:
-        # Only who holds the lock writes: a temporary file that is seen now was left by a writer that is dead.
-        for name in _due(folder, lifetime, shard, shard_name, due):
-            shard.remove(name)
+    with folder.changing(shard_name) as changing, changing.locked(call) as lock:
+        # A temporary file was left by a writer that is dead, or its writer will write another.
+        for name in _due(folder, lifetime, changing, shard_name, due):
+            changing.remove(name)
             removed += not name.endswith(TEMPORARY)
-        shard.leases().save()
+        lock.leases().save()
     return removed
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -32,6 +33,7 @@ class Place(NamedTuple):
     name: str
 
 
+@lru_cache(1024)
 def place(session_id: str) -> Place:
     """Returns where the session of an id lies."""
     raw = session_id.encode()

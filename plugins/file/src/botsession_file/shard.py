@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from botsession_file.leases import Leases
+from botsession_file.locking import Call, Lock
+from botsession_file.opening import open_private
+
+if TYPE_CHECKING:
+    import threading
 
 TEMPORARY: Final = ".tmp"
 
@@ -28,12 +33,18 @@ class NoFileError(Exception):
 
 
 class Shard:
-    """One subdirectory, open for reading."""
+    """One subdirectory, open for reading; a context manager that closes it."""
 
     __slots__ = ("_directory",)
 
     def __init__(self, directory: int) -> None:
         self._directory = directory
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
+        os.close(self._directory)
 
     def names(self) -> list[str]:
         """Returns the names of all files, sorted."""
@@ -69,41 +80,73 @@ class Shard:
             return None
 
 
-class LockedShard(Shard):
-    """One subdirectory, open for changes.
+class Draft(NamedTuple):
+    """A file that has no session's name yet; its bytes are durable.
 
     Attributes:
-        changed: Whether there are any, which are not durable before the subdirectory is synced.
+        name: The name that it has meanwhile.
+        raw: Its bytes.
     """
 
-    __slots__ = ("_lock", "changed")
+    name: str
+    raw: bytes
 
-    def __init__(self, directory: int, lock: int) -> None:
+
+class ChangingShard(Shard):
+    """One subdirectory, open for changes: they are made under its lock, and durable once it was closed without an error.
+
+    Args:
+        name: Its name.
+        directory: The same, open.
+        thread: What the threads of this store take turns by.
+    """
+
+    __slots__ = ("_changed", "_drafts", "_name", "_thread")
+
+    def __init__(self, name: str, directory: int, thread: threading.Lock) -> None:
         super().__init__(directory)
-        self._lock = lock
-        self.changed = False
+        self._name = name
+        self._thread = thread
+        self._changed = False
+        self._drafts: set[str] = set()
 
-    def leases(self) -> Leases:
-        """Reads the leases of the sessions here."""
-        return Leases(self._lock)
-
-    def write(self, name: str, raw: bytes) -> None:
-        """Puts a file with these bytes in the place of whatever has the name, in one step."""
-        temporary = f".{os.urandom(8).hex()}{TEMPORARY}"
-        descriptor = open_private(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._directory)
+    def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
         try:
-            try:
-                rest = memoryview(raw)
-                while rest:
-                    rest = rest[os.write(descriptor, rest) :]
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            self._rename(temporary, name)
-        except BaseException:
-            os.unlink(temporary, dir_fd=self._directory)
-            raise
-        self.changed = True
+            for name in self._drafts:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=self._directory)
+            if self._changed and kind is None:
+                os.fsync(self._directory)
+        finally:
+            os.close(self._directory)
+
+    def locked(self, call: Call) -> Lock:
+        """Returns the lock, to be entered."""
+        return Lock(self._name, self._directory, self._thread, call)
+
+    def draft(self, raw: bytes) -> Draft:
+        """Writes a file that `put` gives its name, or that goes when the subdirectory is closed. It needs no lock."""
+        name = f".{os.urandom(8).hex()}{TEMPORARY}"
+        descriptor = open_private(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._directory)
+        self._drafts.add(name)
+        try:
+            rest = memoryview(raw)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return Draft(name, raw)
+
+    def put(self, draft: Draft, name: str) -> None:
+        """Puts a file in the place of whatever has the name, in one step."""
+        try:
+            self._rename(draft.name, name)
+        except FileNotFoundError:  # purged as if its writer were dead; who holds the lock is not disturbed again
+            draft = self.draft(draft.raw)
+            self._rename(draft.name, name)
+        self._drafts.discard(draft.name)
+        self._changed = True
 
     def remove(self, name: str) -> None:
         """Removes whatever has the name; no error where nothing has."""
@@ -113,7 +156,7 @@ class LockedShard(Shard):
             return
         except IsADirectoryError:
             os.rmdir(name, dir_fd=self._directory)
-        self.changed = True
+        self._changed = True
 
     def put_aside(self, name: str) -> str:
         """Gives whatever has the name another one, which nobody has; returns it."""
@@ -121,7 +164,7 @@ class LockedShard(Shard):
         suffix = f"{CORRUPT}{moment}-{os.urandom(6).hex()}"
         aside = name[: _LONGEST - len(suffix)] + suffix
         os.rename(name, aside, src_dir_fd=self._directory, dst_dir_fd=self._directory)
-        self.changed = True
+        self._changed = True
         return aside
 
     def _rename(self, source: str, target: str) -> None:
@@ -137,15 +180,3 @@ def _read(descriptor: int, size: int) -> bytes:
     while len(raw) < size and (rest := os.read(descriptor, size - len(raw))):
         raw += rest
     return raw
-
-
-def open_private(path: str, flags: int, directory: int | None = None) -> int:
-    """Opens a file that only its owner may read, whatever the umask says."""
-    descriptor = os.open(path, flags | os.O_NOFOLLOW, 0o600, dir_fd=directory)
-    try:
-        if stat.S_IMODE(os.fstat(descriptor).st_mode) != 0o600:
-            os.fchmod(descriptor, 0o600)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor

@@ -111,8 +111,9 @@ class FileSessionStore:
         await self.destroy_many([session_id])
 
     async def replace(self, session_id: str, session: StoredSession, *, expected: str | None) -> None:
-        change = self._change(session_id, session, expected)
-        await self._threads.changing(lambda call: self._entries.replace(change, call))
+        [error] = await self._carry_out([self._change(session_id, session, expected)])
+        if error is not None:
+            raise error
 
     async def lease_many(self, claims: Sequence[Claim]) -> list[StoredSession | Held | StoreError | None]:
         """Takes leases, which hold among the processes of this machine and end when it starts anew."""
@@ -120,8 +121,8 @@ class FileSessionStore:
         for claim in claims:
             check_session_id(claim.session_id)
         return _unless_lost(
-            await self._threads.sharing(
-                self._entries.lease_many, claims, lambda claim: names.place(claim.session_id).shard, leases=True
+            await self._threads.leasing_many(
+                self._entries.lease_many, claims, [names.place(claim.session_id).shard for claim in claims]
             )
         )
 
@@ -194,7 +195,9 @@ class FileSessionStore:
 
     async def _carry_out(self, changes: Sequence[Change]) -> list[SessionConflictError | StoreError | None]:
         return _unless_lost(
-            await self._threads.sharing(self._entries.replace_many, changes, lambda change: change.place.shard)
+            await self._threads.changing_many(
+                self._entries.replace_many, changes, [change.place.shard for change in changes]
+            )
         )
 
 

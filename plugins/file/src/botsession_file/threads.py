@@ -1,4 +1,4 @@
-"""The threads in which a store works: one hop for each call, in as many threads as help for many entries."""
+"""The threads in which a store works: one hop for each call, and others that help where it has many entries."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import chain, groupby
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar, cast
 
@@ -14,15 +13,17 @@ from aiofiles.os import wrap
 
 from botsession import StoreError
 from botsession_file.failures import reported
-from botsession_file.folder import Call
+from botsession_file.locking import Call
+from botsession_file.shares import EntryT, Job, OutcomeT, Shares
 
 T = TypeVar("T")
-EntryT = TypeVar("EntryT")
-OutcomeT = TypeVar("OutcomeT")
 
 _READERS: Final = 4
 _LEASERS: Final = 4
 _WRITERS: Final = 16
+
+_LEASED_AT_ONCE: Final = 32
+"""In so many subdirectories one thread takes leases sooner than two would."""
 
 
 class Threads:
@@ -59,65 +60,67 @@ class Threads:
 
     async def preparing(self, job: Callable[[], T]) -> T:
         """Runs a job that needs no `start`."""
-        return await self._hop(job, None)
+        return await self._hop(job, None, Call())
 
     async def reading(self, job: Callable[[], T]) -> T:
         """Runs a job that changes nothing."""
-        return await self._hop(job, self._started().readers)
+        return await self._hop(job, self._started().readers, Call())
 
     async def leasing(self, job: Callable[[Call], T]) -> T:
         """Runs a job that changes leases only, which need not be durable."""
-        return await self._calling(job, self._started().leasers)
+        call = Call()
+        return await self._hop(partial(job, call), self._started().leasers, call)
 
     async def changing(self, job: Callable[[Call], T]) -> T:
         """Runs a job that makes changes; one whose caller was cancelled makes none, or made them before any later one."""
-        return await self._calling(job, self._started().writers)
+        call = Call()
+        return await self._hop(partial(job, call), self._started().writers, call)
 
-    async def sharing(
-        self,
-        job: Callable[[Sequence[EntryT], Call], list[OutcomeT]],
-        entries: Sequence[EntryT],
-        shard: Callable[[EntryT], str],
-        *,
-        leases: bool = False,
+    async def leasing_many(
+        self, job: Job[EntryT, OutcomeT], entries: Sequence[EntryT], shards: Sequence[str]
     ) -> list[OutcomeT]:
-        """Runs a job for many entries, each thread doing a share of them.
+        """Does with leases what `changing_many` does with sessions."""
+        if len(entries) == 1:
+            return await self.leasing(partial(job, shards[0], entries))
+        return await self._sharing(Shares(job, entries, shards), self._started().leasers, _LEASERS, _LEASED_AT_ONCE)
+
+    async def changing_many(
+        self, job: Job[EntryT, OutcomeT], entries: Sequence[EntryT], shards: Sequence[str]
+    ) -> list[OutcomeT]:
+        """Makes many changes, in as many threads as help.
 
         Args:
-            job: Called with some of the entries; returns an outcome for each.
+            job: Called with a subdirectory and the entries that lie there; returns an outcome for each.
             entries: What to do.
-            shard: Tells the subdirectory of an entry; those of one stay next to each other.
-            leases: The job changes leases only, so that fewer threads are best.
+            shards: The subdirectory of each.
 
         Returns:
             The outcomes, in the order of the entries.
         """
-        run, most, least = (self.leasing, _LEASERS, 32) if leases else (self.changing, _WRITERS, 1)
         if len(entries) == 1:
-            return await run(partial(job, entries))
-        shares = _shares([shard(entry) for entry in entries], most, least)
-        results = await asyncio.gather(*(run(partial(job, [entries[index] for index in share])) for share in shares))
-        outcomes = dict(zip(chain.from_iterable(shares), chain.from_iterable(results), strict=True))
-        return [outcomes[index] for index in range(len(entries))]
+            return await self.changing(partial(job, shards[0], entries))
+        return await self._sharing(Shares(job, entries, shards), self._started().writers, _WRITERS, 1)
+
+    async def _sharing(
+        self, shares: Shares[EntryT, OutcomeT], pool: ThreadPoolExecutor, most: int, least: int
+    ) -> list[OutcomeT]:
+        threads = min(most, -(-len(shares) // least))
+        helpers = [pool.submit(shares.work) for _ in range(threads - 1)]
+        return await self._hop(partial(shares.finish, helpers), pool, shares.call)
+
+    async def _hop(self, job: Callable[[], T], pool: ThreadPoolExecutor | None, call: Call) -> T:
+        try:
+            return cast("T", await _in_thread(job, executor=pool))
+        except asyncio.CancelledError:
+            call.abandoned = True
+            raise
+        except OSError as error:
+            raise reported(error, self._path) from error
 
     def _started(self) -> _Pools:
         if self._pools is None:
             raise StoreError("the file store is not open; call `await store.init()` first")
         return self._pools
-
-    async def _calling(self, job: Callable[[Call], T], pool: ThreadPoolExecutor) -> T:
-        call = Call()
-        try:
-            return await self._hop(partial(job, call), pool)
-        except asyncio.CancelledError:
-            call.abandoned = True
-            raise
-
-    async def _hop(self, job: Callable[[], T], pool: ThreadPoolExecutor | None) -> T:
-        try:
-            return cast("T", await _in_thread(job, executor=pool))
-        except OSError as error:
-            raise reported(error, self._path) from error
 
 
 class _Pools(NamedTuple):
@@ -131,11 +134,3 @@ def _run(job: Callable[[], object]) -> object:
 
 
 _in_thread: Final = wrap(_run)
-
-
-def _shares(shards: Sequence[str], most: int, least: int) -> list[list[int]]:
-    """Splits entries, by index, into one share per thread: at most so many, of at least so many subdirectories."""
-    order = sorted(range(len(shards)), key=lambda index: shards[index])
-    groups = [list(group) for _, group in groupby(order, lambda index: shards[index])]
-    count = min(most, -(-len(groups) // least))
-    return [list(chain.from_iterable(groups[first::count])) for first in range(count)]
