@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import errno
 import fcntl
+import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +16,15 @@ from typing import Any
 
 import pytest
 
-from botsession import ConfigError, Replacement, Session, StoreUnavailableError, records
+from botsession import (
+    Claim,
+    ConfigError,
+    Replacement,
+    Session,
+    SessionConflictError,
+    StoreUnavailableError,
+    records,
+)
 from botsession.testing import ManualClock
 from botsession_file import FileSessionStore, locking
 from botsession_file.names import place
@@ -210,6 +220,70 @@ def test_a_write_that_was_cancelled_does_not_happen_later(tmp_path: Path) -> Non
         await store.init()
         found = await store.read("a:1")
         assert found is not None and found.state == {"n": 2}
+        assert list(store.dirname.rglob("*.tmp")) == []
+
+    with_store(tmp_path / "s", body)
+
+
+def test_a_purge_that_takes_a_writer_for_dead(tmp_path: Path) -> None:
+    async def body(store: FileSessionStore) -> None:
+        changes: dict[str, Callable[[str], Awaitable[None]]] = {
+            "a:1": lambda key: store.write(key, Session(key, {"n": 2})),
+            "a:2": lambda key: store.replace(key, Session(key, {"n": 2}), expected=None),
+        }
+        for key, change in changes.items():
+            shard = store.dirname / place(key).shard
+            shard.mkdir()
+            (shard / ".lock").touch()
+            with lock_held(store, key):
+                changing = asyncio.ensure_future(change(key))
+                async with asyncio.timeout(30):
+                    while not (drafts := [path for path in shard.glob(".*.tmp") if path.stat().st_size]):  # noqa: ASYNC110
+                        await asyncio.sleep(0.001)
+                for draft in drafts:
+                    draft.unlink()
+            await changing
+            assert list(shard.glob(".*.tmp")) == []
+        for key in ("a:1", "a:2"):
+            found = await store.read(key)
+            assert found is not None and found.state == {"n": 2}
+
+    with_store(tmp_path / "s", body)
+
+
+def test_nobody_waits_while_another_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is slow; the lock is not held meanwhile."""
+    is_syncing, may_go_on = threading.Semaphore(0), threading.Semaphore(0)
+
+    def fsync(descriptor: int, sync: Callable[[int], None] = os.fsync) -> None:
+        is_syncing.release()
+        assert may_go_on.acquire(timeout=30)
+        sync(descriptor)
+
+    async def body(store: FileSessionStore) -> None:
+        session = Session("a:1")
+        await store.write("a:1", session)
+        monkeypatch.setattr(os, "fsync", fsync)
+        changing = asyncio.create_task(store.replace("a:1", session, expected=session.version))
+        for holder in ("while the bytes are synced", "while the name is synced"):
+            assert await asyncio.to_thread(is_syncing.acquire, timeout=30)
+            async with asyncio.timeout(5):
+                [outcome] = await store.lease_many([Claim("a:1", holder, 60, 60)])
+            assert isinstance(outcome, Session) and not changing.done()
+            await store.release_leases({"a:1": holder})
+            may_go_on.release()
+        await changing
+        monkeypatch.undo()
+
+    with_store(tmp_path / "s", body)
+
+
+def test_a_conflict_leaves_nothing_behind(tmp_path: Path) -> None:
+    async def body(store: FileSessionStore) -> None:
+        await store.write("a:1", Session("a:1"))
+        outcomes = await store.replace_many([Replacement(Session(key), "another") for key in ("a:1", "a:2", "a:3")])
+        assert [type(outcome) for outcome in outcomes] == [SessionConflictError] * 3
+        assert list(store.dirname.rglob("*.tmp")) == []
 
     with_store(tmp_path / "s", body)
 

@@ -300,6 +300,10 @@ def test_a_lease_costs_no_file_and_one_hop(tmp_path: Path, monkeypatch: pytest.M
         assert isinstance(found, Session)
         assert await store.replace_many([Replacement(found, session.version, "a")]) == [None]
         assert hops == 2
+        keys = [f"many:{number}" for number in range(40)]
+        await store.lease_many([Claim(key, "a", 3600, 3600) for key in keys])
+        assert await store.replace_many([Replacement(Session(key), None, "a") for key in keys]) == [None] * len(keys)
+        assert hops == 4
         names = sorted(path.name for path in (store.dirname / place("a:1").shard).iterdir())
         assert names == [".lock", place("a:1").name]
 
