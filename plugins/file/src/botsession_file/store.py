@@ -30,7 +30,7 @@ if sys.platform == "win32":
         "the driver 'file' needs the file locks of POSIX systems; on Windows choose memory, redis or mongo"
     )
 
-from botsession_file import diagnosis, listing, names
+from botsession_file import listing, names
 from botsession_file.entries import Change, Entries
 from botsession_file.folder import SHARDS, Folder
 from botsession_file.threads import Threads
@@ -183,7 +183,9 @@ class FileSessionStore:
         return await self._threads.changing(partial(self._entries.quarantine, session_id))
 
     async def diagnose(self) -> list[Finding]:
-        return await self._threads.reading(lambda: diagnosis.diagnose(self.dirname))
+        from botsession_file.diagnosis import diagnose
+
+        return await self._threads.reading(lambda: diagnose(self.dirname))
 
     def _change(
         self, session_id: str, session: StoredSession, expected: str | None = None, holder: str | None = None

@@ -29,7 +29,6 @@ from botsession import (
 from botsession.ids import check_session_id
 from botsession.leases import Lease
 from botsession.lifetime import new_version
-from botsession_memory.diagnosis import diagnose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -207,6 +206,8 @@ class MemorySessionStore:
         return len(self._entries.expire())
 
     async def diagnose(self) -> list[Finding]:
+        from botsession_memory.diagnosis import diagnose
+
         self._check_open()
         return diagnose(kept=len(self._entries), max_size=int(self._entries.maxsize), evictions=self.evictions)
 

@@ -24,7 +24,6 @@ from botsession_mongo import conditions, documents
 from botsession_mongo.changes import Change
 from botsession_mongo.clients import Api
 from botsession_mongo.connection import Connection
-from botsession_mongo.diagnosis import diagnose
 from botsession_mongo.holding import NOTHING, Holding
 from botsession_mongo.leases import is_placeholder
 from botsession_mongo.quarantine import quarantine
@@ -200,6 +199,8 @@ class MongoSessionStore:
         return await quarantine(self._connection, self._opened(session_id), session_id, self._live)
 
     async def diagnose(self) -> list[Finding]:
+        from botsession_mongo.diagnosis import diagnose
+
         return await diagnose(self._connection, self._opened(), self.lifetime)
 
     def _opened(self, *session_ids: str) -> Collection:

@@ -32,7 +32,6 @@ from botsession import (
 from botsession.lifetime import new_version
 from botsession_redis import scripts
 from botsession_redis.connecting import PoolMaker, address, pool_maker
-from botsession_redis.diagnosis import diagnose
 from botsession_redis.keys import Keys
 from botsession_redis.leases import Leases
 from botsession_redis.link import Client, Link
@@ -227,6 +226,8 @@ class RedisSessionStore:
                 raise self._link.explain(reply)
 
     async def diagnose(self) -> list[Finding]:
+        from botsession_redis.diagnosis import diagnose
+
         return await diagnose(self._link, self.lifetime)
 
     async def _carry_out(
