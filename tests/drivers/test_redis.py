@@ -275,6 +275,27 @@ def test_an_unreadable_value_stays_and_is_told(raw):
     asyncio.run(main())
 
 
+def test_a_value_in_another_order_is_unreadable_and_not_in_conflict_for_ever():
+    async def main():
+        async with opened() as (store, client):
+            sessions = Sessions(store, initial_state={"count": 1})
+            await sessions.update(ID, lambda session: session.set_state({"count": 2}))
+            laid_out = json.dumps(json.loads(await client.get(key_of(store)))).encode()
+            disordered = json.dumps(json.loads(laid_out), sort_keys=True).encode()
+            await client.set(key_of(store), laid_out)
+            await sessions.update(ID, lambda session: session.set_state({"count": 3}))
+            await client.set(key_of(store), disordered)
+            for operation in (sessions.read(ID), sessions.update(ID, print), store.touch(ID, None)):
+                with pytest.raises(CorruptSessionError, match="does not begin with version") as caught:
+                    await operation
+                assert caught.value.raw == await client.get(key_of(store)) == disordered
+            assert await sessions.recover(ID) is not None
+            await sessions.update(ID, lambda session: session.state.setdefault("begun", "anew"))
+            assert (await sessions.read(ID)).state == {"count": 1, "begun": "anew"}
+
+    asyncio.run(main())
+
+
 def test_prefixes_and_globs_are_plain_text():
     async def main():
         base = uuid.uuid4().hex
@@ -366,6 +387,8 @@ def test_a_url_takes_the_place_of_host_and_port():
         {"timeout": 0},
         {"timeout": -1},
         {"max_connections": 0},
+        {"db": -1},
+        {"key_prefix": ""},
         {"expires_in": 0},
         {"client": object()},
     ],

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from botsession import Session, records
+from botsession import CorruptSessionError, Session, records
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 STATE = {"n": 1, "expires_at": "x", 'q":1,"created_at":': [1.0, 2**63 - 1, '","last_activity":"', "\u00e9"]}
@@ -56,3 +56,13 @@ def test_renewing_keeps_everything_else(layout, expires_at):
     assert repr(after) == repr(before)
     assert json.loads(renewed).keys() == json.loads(raw).keys()
     assert records.renew(renewed, expires_at=None, last_activity=NOW)
+
+
+@pytest.mark.parametrize("field", ["created_at", "last_activity", "expires_at"])
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_a_moment_that_is_none_in_utc_is_unreadable(field, moment):
+    raw = json.dumps({**json.loads(line()), field: moment}).encode()
+    with pytest.raises(CorruptSessionError, match="in UTC"):
+        records.decode(raw, "telegram:42", store="here")
+    with pytest.raises(CorruptSessionError, match="in UTC"):
+        records.decode_info(raw, "telegram:42", store="here")

@@ -1,6 +1,7 @@
 """Turns: one after the other, all of it or nothing."""
 
 import asyncio
+import threading
 
 import pytest
 
@@ -12,6 +13,7 @@ from botsession import (
     StoreError,
     TurnEndedError,
 )
+from botsession_memory import MemorySessionStore
 
 
 def test_the_state_is_there_in_the_next_turn():
@@ -372,3 +374,82 @@ def test_close_inside_a_turn_is_refused():
                 await sessions.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("lock", ["auto", "local"])
+def test_a_turn_whose_event_loop_has_ended_is_in_nobodys_way(lock):
+    async def begin(sessions):
+        async with sessions.turn("telegram:42") as session:
+            session.state["lost"] = True
+            await asyncio.sleep(60)
+
+    async def go_on(sessions):
+        async with sessions.turn("telegram:42") as session:
+            session.state["count"] = 1
+        await sessions.destroy("telegram:1")
+        await sessions.close()
+        return await sessions.store.read("telegram:42")
+
+    sessions = Sessions(MemorySessionStore(), lock=lock, lease_ttl=0.2)
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(sessions.store.init())
+    unfinished = loop.create_task(begin(sessions))
+    loop.run_until_complete(asyncio.sleep(0.01))
+    loop.close()
+    assert asyncio.run(asyncio.wait_for(go_on(sessions), 10)).state == {"count": 1}
+    assert not unfinished.done()
+    unfinished._log_destroy_pending = False
+
+
+def test_turns_in_two_running_event_loops_are_refused():
+    sessions = Sessions(MemorySessionStore(), lock="local")
+    begun, end = threading.Event(), threading.Event()
+
+    async def elsewhere():
+        await sessions.store.init()
+        async with sessions.turn("telegram:42"):
+            begun.set()
+            await asyncio.to_thread(end.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=[elsewhere()])
+    thread.start()
+    try:
+        assert begun.wait(10)
+
+        async def here():
+            with pytest.raises(StoreError, match="give each event loop a Sessions of its own"):
+                async with sessions.turn("telegram:1"):
+                    pytest.fail("the handler ran")
+
+        asyncio.run(here())
+    finally:
+        end.set()
+        thread.join()
+
+
+@pytest.mark.parametrize(("name", "value"), [("id", "telegram:1"), ("created_at", "yesterday"), ("shape", 7)])
+@pytest.mark.parametrize("known", [False, True])
+def test_what_a_bot_must_not_change_is_refused(name, value, known):
+    async def scenario():
+        async with Sessions("memory") as sessions:
+            if known:
+                await sessions.update("telegram:42", lambda session: session.set_state({"count": 1}))
+            with pytest.raises(StateError, match=rf"^\$\.{name}: it is the store's"):
+                async with sessions.turn("telegram:42") as session:
+                    session.state["count"] = 2
+                    setattr(session, name, value)
+            await sessions.update("telegram:42", lambda session: session.state.setdefault("count", 3))
+            assert await sessions.read("telegram:1") is None
+            return await sessions.read("telegram:42")
+
+    assert asyncio.run(scenario()).state == {"count": 1 if known else 3}
+
+
+def test_a_turn_before_init_says_so_once(caplog):
+    async def scenario():
+        with pytest.raises(StoreError, match="not open"):
+            async with Sessions(MemorySessionStore()).turn("telegram:42"):
+                pytest.fail("the handler ran")
+
+    asyncio.run(scenario())
+    assert caplog.text == ""

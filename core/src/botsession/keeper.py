@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic
 
 import msgspec
 
-from botsession.errors import SessionConflictError, SessionTooLargeError
+from botsession.errors import SessionConflictError, SessionTooLargeError, StateError
 from botsession.gathering import Gathering
 from botsession.protocol import (
     Replacement,
@@ -43,12 +43,14 @@ class Beginning(msgspec.Struct, Generic[StateT], frozen=True):
 
     Attributes:
         session: The session, for the bot to change.
+        fixed: What of it the bot must not change.
         expected: The version under which it is stored; `None` where it is not.
         before: What a turn can change, to compare it with what is there in the end.
         hold: The turn's hold of the session's lease, where there are leases.
     """
 
     session: Session[StateT]
+    fixed: tuple[object, ...]
     expected: str | None
     before: Snapshot
     hold: Hold | None
@@ -133,6 +135,8 @@ class Keeper(Generic[StateT]):
         """Saves what a turn has changed, or renews the deadline of what it has not, and gives up the lease."""
         session, expected, hold = beginning.session, beginning.expected, beginning.hold
         try:
+            if _fixed(session) != beginning.fixed:
+                _refuse_change(session, beginning.fixed)
             after = self._shape.snapshot(session)
             if after != beginning.before:
                 await self._save(session, expected, after, None if hold is None else hold.holder)
@@ -163,9 +167,9 @@ class Keeper(Generic[StateT]):
         if stored is None:
             session = self._shape.new(session_id)
             session.created_at = session.last_activity = self._lifetime.now()
-            return Beginning(session, None, self._shape.snapshot(session), hold)
+            return Beginning(session, _fixed(session), None, self._shape.snapshot(session), hold)
         session = self._shape.for_bot(stored)
-        return Beginning(session, stored.version, self._shape.snapshot(session), hold)
+        return Beginning(session, _fixed(session), stored.version, self._shape.snapshot(session), hold)
 
     def _live(self, stored: StoredSession | None) -> StoredSession | None:
         if stored is None or (not self._stamps and self._lifetime.expired(stored.expires_at)):
@@ -220,6 +224,18 @@ class Keeper(Generic[StateT]):
         except SessionConflictError:
             return False
         return True
+
+
+def _fixed(session: Session[Any]) -> tuple[object, ...]:
+    return session.id, session.created_at, session.shape
+
+
+def _refuse_change(session: Session[Any], fixed: tuple[object, ...]) -> None:
+    for name, before, now in zip(("id", "created_at", "shape"), fixed, _fixed(session), strict=True):
+        if now != before:
+            raise StateError(
+                f"$.{name}", "it is the store's; a bot changes state, user and expires_in, and nothing was saved"
+            )
 
 
 def _one_by_one(store: SupportsReplace) -> Replacing:

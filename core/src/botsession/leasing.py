@@ -54,14 +54,16 @@ class Hold:
         session_id: The session.
         holder: The turn's own name.
         until: Until when it holds, by `time.monotonic`.
+        failure: What its turn has failed by, where that was an error.
     """
 
-    __slots__ = ("_leasing", "holder", "session_id", "until")
+    __slots__ = ("_leasing", "failure", "holder", "session_id", "until")
 
     def __init__(self, leasing: Leasing, session_id: str) -> None:
         self.session_id = session_id
         self.holder = new_version()
         self.until = -math.inf
+        self.failure: BaseException | None = None
         self._leasing = leasing
 
     @property
@@ -77,6 +79,7 @@ class Hold:
         """
         if self not in self._leasing.holds:
             return
+        self.failure = error
         if isinstance(error, StoreUnavailableError):
             self._leasing.drop(self)
         else:
@@ -245,7 +248,8 @@ class Leasing:
         try:
             await self._release(hold)
         except StoreError as error:
-            _logger.warning("the lease of session %r could not be given up: %s", hold.session_id, error)
+            if str(error) != str(hold.failure):  # else it was told already
+                _logger.warning("the lease of session %r could not be given up: %s", hold.session_id, error)
 
     def _keep_renewing(self, loop: asyncio.AbstractEventLoop) -> None:
         self._renewal = loop.call_later(self._ttl / 3, self._renew_all, loop)

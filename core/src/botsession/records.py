@@ -217,6 +217,18 @@ def _check_stored(header: _Header, raw: bytes, session_id: str, store: str) -> N
         reason = "it has no version"
     elif not (header.created_at.tzinfo and header.last_activity.tzinfo and (ends is None or ends.tzinfo)):
         reason = "a moment in it has no time zone"
+    elif not all(map(_is_in_range, (header.created_at, header.last_activity, ends))):
+        reason = "a moment in it is before the year 1 or after the year 9999 in UTC"
     else:
         return
     raise CorruptSessionError(session_id, store=store, raw=raw, reason=reason)
+
+
+def _is_in_range(moment: datetime | None) -> bool:
+    if moment is None or moment.tzinfo is UTC:
+        return True
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        return False
+    return True

@@ -42,7 +42,7 @@ class Session(Generic[StateT]):
     """The record kept under one session id.
 
     Inside a turn, change `state` (or `user`, or `expires_in`) and the turn saves it. The other attributes are the
-    store's: it sets them at each write. Moments are aware, in UTC, and whole milliseconds.
+    store's: it sets them at each write, and a turn that has changed `id`, `created_at` or `shape` raises a `StateError`. Moments are aware, in UTC, and whole milliseconds.
 
     Attributes:
         id: The session id, such as `telegram:42`.

@@ -8,7 +8,7 @@ from collections.abc import Hashable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic
 
-from botsession.errors import NestedTurnError, TurnEndedError
+from botsession.errors import NestedTurnError, StoreError, TurnEndedError
 from botsession.ids import check_session_id
 from botsession.session import StateT
 
@@ -144,6 +144,7 @@ class Line(Generic[StateT]):
         self._running: dict[Hashable, Turn[StateT]] = {}
         self._waiting: dict[Hashable, deque[tuple[Turn[StateT], asyncio.Future[None]]]] = {}
         self._emptied: asyncio.Future[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __len__(self) -> int:
         return len(self._running)
@@ -157,7 +158,12 @@ class Line(Generic[StateT]):
             )
 
     def enter_at_once(self, turn: Turn[StateT]) -> bool:
-        """Lets the turn in if nobody is in one; returns whether it is."""
+        """Lets the turn in if nobody is in one; returns whether it is.
+
+        Raises:
+            StoreError: Turns are running in another event loop.
+        """
+        self._begin_in(asyncio.get_running_loop())
         if turn.key in self._running:
             return False
         self._running[turn.key] = turn
@@ -177,6 +183,8 @@ class Line(Generic[StateT]):
     def leave(self, turn: Turn[StateT]) -> None:
         """Lets the next one in."""
         key = turn.key
+        if self._running.get(key) is not turn:
+            return  # its event loop has ended, and others have begun anew
         waiting = self._waiting.get(key)
         while waiting:
             following, let_in = waiting.popleft()
@@ -193,6 +201,7 @@ class Line(Generic[StateT]):
 
     def running(self, session_id: str) -> Turn[StateT] | None:
         """Returns the turn that this session is in, where turns of one session wait for each other."""
+        self._begin_in(asyncio.get_running_loop())
         return self._running.get(session_id)
 
     def is_around(self) -> bool:
@@ -201,6 +210,18 @@ class Line(Generic[StateT]):
 
     async def empty(self) -> None:
         """Waits until no turn is running any more."""
+        self._begin_in(asyncio.get_running_loop())
         while self._running:
             self._emptied = self._emptied or asyncio.get_running_loop().create_future()
             await asyncio.shield(self._emptied)
+
+    def _begin_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begins anew where the event loop is another one than before: turns of one that has ended do not come back."""
+        if loop is self._loop:
+            return
+        if self._running and self._loop is not None and self._loop.is_running():
+            raise StoreError("turns are running in another event loop; give each event loop a Sessions of its own")
+        self._loop = loop
+        self._running.clear()
+        self._waiting.clear()
+        self._emptied = None

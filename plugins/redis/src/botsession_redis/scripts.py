@@ -7,12 +7,23 @@ blanks which a tool may have put in. What differs from call to call is an argume
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import Final
 
 Argument = bytes | str | int
 Call = tuple[Argument, ...]
 """The keys of one session, then the script's arguments for it."""
+
+
+_HEAD: Final = re.compile(
+    rb'\s*{\s*"version"\s*:\s*"[^"]*"\s*,\s*"expires_at"\s*:\s*"?[^",}\s]*"?\s*,\s*"last_activity"\s*:\s*"[^"]*"'
+)
+
+
+def is_laid_out(record: bytes) -> bool:
+    """Tells whether the scripts can compare and renew a record, which may be another's work."""
+    return _HEAD.match(record) is not None
 
 
 class Script:

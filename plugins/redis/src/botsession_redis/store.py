@@ -89,6 +89,10 @@ class RedisSessionStore:
             raise ConfigError(f"timeout is a number of seconds above zero; got {timeout}")
         if port is not None and not 0 < port < 65_536:
             raise ConfigError(f"port is a number from 1 to 65535; got {port}")
+        if db is not None and db < 0:
+            raise ConfigError(f"db is the number of a database, 0 or above; got {db}")
+        if not key_prefix:
+            raise ConfigError("key_prefix is empty: all keys of the database, those of others too, would be sessions")
         if max_connections < 1:
             raise ConfigError(f"max_connections is a number above zero; got {max_connections}")
         self.lifetime = Lifetime(expires_in, max_lifetime=max_lifetime, clock=clock)
@@ -187,8 +191,7 @@ class RedisSessionStore:
         if isinstance(outcome, Exception):
             raise self._link.explain(outcome, session_id)
         if isinstance(outcome, bytes):
-            reason = "it does not begin with version, expires_at and last_activity"
-            raise CorruptSessionError(session_id, store=self._name, raw=outcome, reason=reason)
+            raise self._disordered(session_id, outcome)
         return bool(outcome)
 
     async def scan(self, prefix: str = "", *, after: str | None = None, limit: int | None = None) -> ScanPage:
@@ -254,7 +257,13 @@ class RedisSessionStore:
         if isinstance(raw, Exception):
             raise self._link.explain(raw, session_id)
         session = records.decode(raw, session_id, store=self._name)
+        if not scripts.is_laid_out(raw):
+            raise self._disordered(session_id, raw)
         return None if self.lifetime.expired(session.expires_at) else session
+
+    def _disordered(self, session_id: str, raw: bytes) -> CorruptSessionError:
+        reason = "it does not begin with version, expires_at and last_activity, by which the server compares it"
+        return CorruptSessionError(session_id, store=self._name, raw=raw, reason=reason)
 
     def _replacement(self, replacement: Replacement) -> scripts.Call:
         session, expected = replacement.session, replacement.expected
