@@ -436,3 +436,25 @@ class CountsTheHolderAsWaiting(Reference):
     def claim_now(self, claim):
         outcome = super().claim_now(claim)
         return Held(outcome.seconds, outcome.ahead + 1) if isinstance(outcome, Held) else outcome
+
+
+@caught_by("test_a_lease_outlasts_what_is_put_aside")
+class PutsTheLeaseAsideToo(Reference):
+    def put_aside(self, session_id):
+        self.leases.pop(session_id, None)
+        return super().put_aside(session_id)
+
+
+@caught_by("test_an_expired_session_is_absent_for_a_lease")
+class PurgesLeasesToo(Reference):
+    async def purge(self):
+        for key in [key for key in self.entries if self.is_expired(key)]:
+            self.leases.pop(key, None)
+        return await super().purge()
+
+
+@caught_by("test_two_stores_share_their_leases")
+class EndsAllLeasesAtClose(Reference):
+    async def close(self):
+        self.leases.clear()
+        await super().close()

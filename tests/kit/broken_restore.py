@@ -8,7 +8,7 @@ import dataclasses
 from kit.reference import Reference
 from kit.suites import caught_by
 
-from botsession import CorruptSessionError, Restoration, Session, SessionConflictError
+from botsession import CorruptSessionError, Restoration, Session, SessionConflictError, SessionInfo
 from botsession.lifetime import new_version
 
 
@@ -169,3 +169,11 @@ class ComparesBeforeItRestores(Reference):
             None if right else SessionConflictError(each.session.id)
             for each, right in zip(restorations, untouched, strict=True)
         ]
+
+
+@caught_by("test_restoring_undoes_no_touch")
+class ComparesOnlyTheVersionThatAScanTold(Reference):
+    def is_untouched(self, session_id, over):
+        if isinstance(over, SessionInfo):
+            return self.matches(session_id, over.version)
+        return super().is_untouched(session_id, over)

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from botsession.errors import InvalidSessionIdError
-from botsession.protocol import Claim, Held, SupportsBulk, SupportsLease, SupportsReplace
+from botsession.protocol import Claim, Held, SupportsBulk, SupportsClose, SupportsLease, SupportsReplace
 from botsession.testing.bench import ID, Bench, opened, scenario
 from botsession.testing.hooks import Hooks
 from botsession.testing.leases import LONG, PAST, SHORT, A, B, C, claim, is_held, take, wait_for
@@ -249,6 +249,10 @@ class Leasing(Hooks):
         await bench.store.release_leases({ID: A})
         await take(bench, B, store=other)
         assert isinstance(await claim(bench, A), Held)
+        closed = await bench.open()
+        if isinstance(closed, SupportsClose):
+            await closed.close()
+        assert isinstance(await claim(bench, A), Held), "it went when a store was closed that did not hold it"
 
     @scenario(SupportsLease)
     async def test_a_cancelled_claim_can_be_given_up(self, bench: Bench) -> None:

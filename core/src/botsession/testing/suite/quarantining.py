@@ -7,9 +7,17 @@ import asyncio
 import pytest
 
 from botsession.errors import CorruptSessionError, InvalidSessionIdError
-from botsession.protocol import SupportsBulk, SupportsExpiry, SupportsQuarantine, SupportsReplace, SupportsScan
+from botsession.protocol import (
+    SupportsBulk,
+    SupportsExpiry,
+    SupportsLease,
+    SupportsQuarantine,
+    SupportsReplace,
+    SupportsScan,
+)
 from botsession.testing.bench import ID, Bench, scenario
 from botsession.testing.hooks import Hooks
+from botsession.testing.leases import A, is_held, take
 from botsession.testing.samples import HOSTILE_IDS, SAFE_IDS
 
 ROUNDS = 10
@@ -65,6 +73,13 @@ class Quarantining(Hooks):
         assert await bench.stored() == session
         assert await bench.store.quarantine(ID) is None
         assert await bench.stored() == session
+
+    @scenario(SupportsQuarantine, SupportsLease)
+    async def test_a_lease_outlasts_what_is_put_aside(self, bench: Bench) -> None:
+        await take(bench, A)
+        await damage(bench)
+        await put_aside(bench)
+        assert await is_held(bench, by=A)
 
     @scenario(SupportsQuarantine)
     async def test_the_readable_is_left_alone(self, bench: Bench) -> None:

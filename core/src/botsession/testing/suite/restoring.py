@@ -19,7 +19,7 @@ from botsession.protocol import (
     SupportsScan,
     SupportsTouch,
 )
-from botsession.session import Session
+from botsession.session import Session, SessionInfo
 from botsession.testing.bench import ID, Bench, later, scenario
 from botsession.testing.hooks import Hooks
 from botsession.testing.samples import AWKWARD_STATES, HOSTILE_IDS, SAFE_IDS, exact
@@ -38,7 +38,7 @@ def from_elsewhere(
     return Session(session_id, {"from": "elsewhere"} if state is None else state, **{**moments, **rest})
 
 
-async def conflicts(bench: Bench, session: StoredSession, over: StoredSession | None) -> None:
+async def conflicts(bench: Bench, session: StoredSession, over: StoredSession | SessionInfo | None) -> None:
     """Checks that restoring is refused and says for which session."""
     [outcome] = await bench.store.restore_many([Restoration(session, over)])
     assert isinstance(outcome, SessionConflictError)
@@ -140,9 +140,13 @@ class Restoring(Hooks):
     async def test_restoring_undoes_no_touch(self, bench: Bench) -> None:
         await bench.write()
         found = await bench.stored()
+        told: StoredSession | SessionInfo = found
+        if isinstance(bench.store, SupportsScan):
+            told = (await bench.scan())[ID]
         await bench.age(1)
         assert await bench.store.touch(ID, later(bench, 10))
         touched = await bench.stored()
+        await conflicts(bench, from_elsewhere(bench), told)
         await conflicts(bench, from_elsewhere(bench), found)
         await conflicts(bench, dataclasses.replace(found, expires_at=later(bench, 3)), found)
         assert await bench.stored() == touched
