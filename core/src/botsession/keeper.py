@@ -34,9 +34,6 @@ RENEW_AFTER: Final = 0.05
 RENEW_BEFORE: Final = 0.5
 """The part of a session's lifetime that a turn has at least, from its beginning on."""
 
-MAX_SESSION_SIZE: Final = 1_048_576
-"""How large a session may be, unless `Sessions` is told otherwise: bytes of JSON of state and user."""
-
 
 class Beginning(msgspec.Struct, Generic[StateT], frozen=True):
     """What a turn begins with.

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal, get_args
 
 from botsession.errors import ConfigError
-from botsession.keeper import MAX_SESSION_SIZE
 from botsession.options import listed
 
 Lock = Literal["auto", "local", "none"]
@@ -17,7 +16,7 @@ LIMITS: Final[Mapping[str, Any]] = {
     "lock": "auto",
     "lease_ttl": 5.0,
     "lease_wait": 60.0,
-    "max_session_size": MAX_SESSION_SIZE,
+    "max_session_size": 1_048_576,
 }
 """What holds where neither an argument nor the configuration says otherwise."""
 
