@@ -6,7 +6,6 @@ import os
 import pathlib
 import pty
 import select
-import signal
 import subprocess
 import sys
 import termios
@@ -14,11 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-
-if (
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-):  # as for what a shell runs in the background; commands would inherit it
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 COMMAND = (sys.executable, "-m", "botsession_console")
 PATIENCE_SECONDS = 20
