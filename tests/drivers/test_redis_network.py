@@ -32,19 +32,22 @@ class Proxy:
     """
 
     def __init__(self):
+        self.port = int(servers.redis_url().split(":")[2])
         self.mode = "pass"
         self.writers = set()
+        self.serving = set()
 
     async def serve(self, reader, writer):
-        server_reader, server_writer = await asyncio.open_connection(
-            "127.0.0.1", int(servers.redis_url().split(":")[2])
-        )
-        self.writers |= {writer, server_writer}
+        self.serving.add(asyncio.current_task())
+        self.writers.add(writer)
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self.writers.add(server_writer)
+        both = (writer, server_writer)
         await asyncio.gather(
-            self.pump(reader, server_writer, ("hang", "cut")), self.pump(server_reader, writer, ("lose",))
+            self.pump(reader, server_writer, ("hang", "cut"), both), self.pump(server_reader, writer, ("lose",), both)
         )
 
-    async def pump(self, reader, writer, modes):
+    async def pump(self, reader, writer, modes, both):
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 if self.mode in modes and self.mode != "hang":
@@ -52,12 +55,19 @@ class Proxy:
                     break
                 if self.mode not in modes:
                     writer.write(data)
-        for each in self.writers if self.mode == "pass" else ():
+        for each in both if self.mode == "pass" else ():
             each.close()
 
     def cut(self):
         for writer in self.writers:
             writer.close()
+
+    async def stop(self):
+        for task in self.serving:
+            task.cancel()
+        await asyncio.gather(*self.serving, return_exceptions=True)
+        self.cut()
+        await asyncio.gather(*(writer.wait_closed() for writer in self.writers), return_exceptions=True)
 
 
 @contextlib.asynccontextmanager
@@ -71,9 +81,8 @@ async def proxied(tls=None, **options):
         yield proxy, store
     finally:
         await store.close()
-        proxy.cut()
         listener.close()
-        await asyncio.sleep(0.01)
+        await proxy.stop()
 
 
 def operations(store):
