@@ -35,6 +35,7 @@ class TestMongoWithMotor(StoreContract):
             "url": f"{servers.mongo_url()}/conformance",
             "collection_name": namespace.replace("-", "_"),
             "api": self.api,
+            "timeout": 20,  # the server may be a Python program on a busy machine
         }
 
     @contextlib.asynccontextmanager
