@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from botsession import ConfigError, Replacement, Session, SessionConflictError, StateError, open_store
+from botsession import (
+    ConfigError,
+    CorruptSessionError,
+    Replacement,
+    Session,
+    SessionConflictError,
+    StateError,
+    open_store,
+)
 from botsession.testing import ManualClock
 from botsession_memory import MemorySessionStore
 
@@ -183,3 +191,17 @@ def test_options() -> None:
             open_store("memory", **options)
     with pytest.raises(ConfigError, match="nothing more"):
         open_store("memory://somewhere")
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda raw: b"", lambda raw: b"{", lambda raw: raw[:-3], lambda raw: b"{ " + raw[1:-3]]
+)
+def test_what_is_unreadable_is_not_renewed(damage) -> None:
+    async def body(store: MemorySessionStore) -> None:
+        await fill(store, "a")
+        spoilt = store._entries["a"] = damage(store._entries["a"])
+        with pytest.raises(CorruptSessionError):
+            await store.touch("a", None)
+        assert store._entries["a"] == spoilt
+
+    with_store(body)

@@ -135,6 +135,7 @@ class MemorySessionStore:
         stored = self._entries.find(session_id)
         if stored is None:
             return False
+        records.decode(stored, session_id, store=self._name)
         raw = records.renew(stored, expires_at=expires_at, last_activity=self.lifetime.now())
         self._entries.put(session_id, (raw, expires_at or _NEVER))
         return True
