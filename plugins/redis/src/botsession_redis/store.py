@@ -268,35 +268,37 @@ class RedisSessionStore:
     def _replacement(self, replacement: Replacement) -> scripts.Call:
         session, expected = replacement.session, replacement.expected
         self.lifetime.stamp(session)
-        key, lease = self._keys.both(session.id)
-        expires_at = session.expires_at
-        return (
-            key,
-            lease,
-            "" if expected is None else f"={expected}",
-            session.version,
-            "",
-            records.moment(session.last_activity),
-            "" if expires_at is None else _milliseconds(expires_at),
-            replacement.holder or "",
-            records.encode(session),
+        return self._call(
+            session,
+            session.last_activity,
+            expected="" if expected is None else f"={expected}",
+            version=session.version,
+            holder=replacement.holder or "",
         )
 
     def _restoration(self, restoration: Restoration) -> scripts.Call:
         session, over = restoration.session, restoration.over
-        key, lease = self._keys.both(session.id)
-        expires_at = session.expires_at
-        return (
-            key,
-            lease,
-            "" if over is None else f"={over.version}",
-            "",
-            "" if over is None else records.moment(over.last_activity),
-            records.moment(self.lifetime.now()),
-            "" if expires_at is None else _milliseconds(expires_at),
-            "",
-            records.encode(session),
+        return self._call(
+            session,
+            self.lifetime.now(),
+            expected="" if over is None else f"={over.version}",
+            active="" if over is None else records.moment(over.last_activity),
         )
+
+    def _call(
+        self,
+        session: StoredSession,
+        now: datetime,
+        *,
+        expected: str,
+        version: str = "",
+        active: str = "",
+        holder: str = "",
+    ) -> scripts.Call:
+        """Returns keys and arguments of `scripts.REPLACE`."""
+        deadline = "" if session.expires_at is None else _milliseconds(session.expires_at)
+        arguments = (expected, version, active, records.moment(now), deadline, holder, records.encode(session))
+        return (*self._keys.both(session.id), *arguments)
 
     def _verdict(self, session_id: str, outcome: Any, lost: StoreUnavailableError | None) -> StoreError | None:
         if isinstance(outcome, Exception):
