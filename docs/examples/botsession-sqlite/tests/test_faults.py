@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,22 @@ def test_a_later_schema_is_refused(path: Path, sql: Sql) -> None:
 def test_a_folder_is_no_file(path: Path) -> None:
     path.mkdir()
     assert "must name a file" in str(refusal(path))
+
+
+def test_a_refusal_leaves_no_thread_behind(path: Path) -> None:
+    path.mkdir()
+
+    def threads() -> set[threading.Thread]:
+        return {thread for thread in threading.enumerate() if not thread.name.startswith("asyncio")}
+
+    async def main() -> None:
+        before = threads()
+        for _ in range(20):
+            with pytest.raises(StoreUnavailableError):
+                await SqliteSessionStore(path).init()
+            assert threads() == before
+
+    asyncio.run(main())
 
 
 def test_the_folder_must_exist(path: Path) -> None:

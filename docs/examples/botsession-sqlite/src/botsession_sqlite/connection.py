@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import sqlite3
 import threading
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import aiosqlite
@@ -18,12 +19,21 @@ async def connect(path: str, timeout: float) -> aiosqlite.Connection:  # noqa: A
         path: The absolute path of the file.
         timeout: How many seconds to wait for a lock.
     """
-    connection = _unstarted(path, timeout)
+    workers: list[threading.Thread] = []
+
+    def opened() -> sqlite3.Connection:
+        workers.append(threading.current_thread())
+        return sqlite3.connect(path, timeout=timeout, isolation_level=None)
+
+    connection = _unstarted(opened)
     try:
         await finished(connection)
-    except asyncio.CancelledError:
+    except BaseException:
         with contextlib.suppress(ValueError):  # it did not come to be
             await disconnect(connection)
+        # aiosqlite does not wait for the last word of its thread, which must not come when the event loop is closed.
+        for worker in workers:
+            worker.join()
         raise
     connection.text_factory = _text
     return connection
@@ -59,12 +69,12 @@ async def finished(work: Awaitable[T]) -> T:
         raise
 
 
-def _unstarted(path: str, timeout: float) -> aiosqlite.Connection:
+def _unstarted(connector: Callable[[], sqlite3.Connection]) -> aiosqlite.Connection:
     """Returns a connection whose thread does not keep a process from ending: it inherits that from who makes it."""
     made: list[aiosqlite.Connection] = []
 
     def make() -> None:
-        made.append(aiosqlite.connect(path, timeout=timeout, isolation_level=None))
+        made.append(aiosqlite.Connection(connector, iter_chunk_size=64))
 
     maker = threading.Thread(target=make, name="botsession-sqlite", daemon=True)
     maker.start()
