@@ -19,6 +19,8 @@ kit's tests that passed. Tests that do not apply to a driver are skipped and are
 
 """
 
+_CHECKED = "botsession-kit"
+
 _outcomes: defaultdict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
 _powers: dict[str, list[str]] = {}
 
@@ -29,15 +31,23 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     suite = getattr(item, "cls", None)
     of_a_driver = suite is not None and issubclass(suite, StoreContract) and item.path.stem != "test_mutants"
     if of_a_driver and (report.when == "call" or report.skipped):
-        driver = suite.__name__.removeprefix("Test")
-        _powers[driver] = powers(suite().make_store(None, "matrix"))
         topic = _topic(next(base for base in StoreContract.__mro__ if item.originalname in vars(base)))
-        _outcomes[driver][topic][report.outcome] += 1
+        checked = (suite.__name__.removeprefix("Test"), topic, powers(suite().make_store(None, "matrix")))
+        report.user_properties.append((_CHECKED, checked))
     return report
 
 
-def pytest_sessionfinish() -> None:
-    if (file := os.environ.get("BOTSESSION_MATRIX")) and _outcomes:
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Counts what the workers of a parallel run report, too."""
+    for name, checked in report.user_properties:
+        if name == _CHECKED and (report.when == "call" or report.skipped):
+            driver, topic, _powers[driver] = checked
+            _outcomes[driver][topic][report.outcome] += 1
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    is_worker = hasattr(session.config, "workerinput")
+    if (file := os.environ.get("BOTSESSION_MATRIX")) and _outcomes and not is_worker:
         pathlib.Path(file).write_text(
             HEAD + _powers_table() + "\n## What the kit checked\n\n" + _topics_table(), encoding="utf-8"
         )
@@ -48,14 +58,14 @@ def _topic(base: type) -> str:
 
 
 def _powers_table() -> str:
-    rows = [[f"`{power}`", *("yes" if power in _powers[driver] else "" for driver in _powers)] for power in POWERS]
-    return _table(["power", *_powers], rows)
+    rows = [[f"`{power}`", *("yes" if power in _powers[driver] else "" for driver in sorted(_powers))] for power in POWERS]
+    return _table(["power", *sorted(_powers)], rows)
 
 
 def _topics_table() -> str:
     topics = [topic for topic in map(_topic, StoreContract.__mro__) if any(topic in of for of in _outcomes.values())]
-    rows = [[topic, *(_cell(_outcomes[driver][topic]) for driver in _outcomes)] for topic in topics]
-    return _table(["topic", *_outcomes], rows)
+    rows = [[topic, *(_cell(_outcomes[driver][topic]) for driver in sorted(_outcomes))] for topic in topics]
+    return _table(["topic", *sorted(_outcomes)], rows)
 
 
 def _cell(counted: Counter[str]) -> str:
