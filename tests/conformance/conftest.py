@@ -58,14 +58,16 @@ def _topic(base: type) -> str:
 
 
 def _powers_table() -> str:
-    rows = [[f"`{power}`", *("yes" if power in _powers[driver] else "" for driver in sorted(_powers))] for power in POWERS]
-    return _table(["power", *sorted(_powers)], rows)
+    drivers = sorted(_powers)
+    rows = [[f"`{power}`", *("yes" if power in _powers[driver] else "" for driver in drivers)] for power in POWERS]
+    return _table(["power", *drivers], rows)
 
 
 def _topics_table() -> str:
+    drivers = sorted(_outcomes)
     topics = [topic for topic in map(_topic, StoreContract.__mro__) if any(topic in of for of in _outcomes.values())]
-    rows = [[topic, *(_cell(_outcomes[driver][topic]) for driver in sorted(_outcomes))] for topic in topics]
-    return _table(["topic", *sorted(_outcomes)], rows)
+    rows = [[topic, *(_cell(_outcomes[driver][topic]) for driver in drivers)] for topic in topics]
+    return _table(["topic", *drivers], rows)
 
 
 def _cell(counted: Counter[str]) -> str:

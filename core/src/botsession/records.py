@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -91,10 +90,10 @@ def moment(value: datetime) -> str:
     return _quoted(value)[1:-1].decode()
 
 
-@lru_cache(1024)
 def _quoted(value: datetime) -> bytes:
     utc = value if value.tzinfo is UTC else value.astimezone(UTC)
-    return b'"%bZ"' % utc.isoformat(timespec="milliseconds")[:23].encode()
+    quoted = _encode(utc)  # with six decimals, or with none
+    return quoted[:24] + b'Z"' if utc.microsecond else quoted[:20] + b'.000Z"'
 
 
 def encode(session: StoredSession) -> bytes:
