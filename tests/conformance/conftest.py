@@ -40,7 +40,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Counts what the workers of a parallel run report, too."""
     for name, checked in report.user_properties:
-        if name == _CHECKED and (report.when == "call" or report.skipped):
+        if name == _CHECKED:
             driver, topic, _powers[driver] = checked
             _outcomes[driver][topic][report.outcome] += 1
 
