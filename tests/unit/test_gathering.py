@@ -1,10 +1,11 @@
 """Group commit: counts instead of clocks."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
-from botsession import Sessions, StoreUnavailableError, open_store
+from botsession import BotSessionError, Sessions, StoreUnavailableError, open_store
 from botsession.gathering import LARGEST, Gathering
 
 
@@ -225,5 +226,40 @@ def test_round_trips_of_64_concurrent_turns(lock, calls):
         assert store.made() == calls
         for number in range(64):
             assert (await sessions.read(f"telegram:{number}")).state == {"number": number}
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"expires_in": -1},
+        {"expires_in": "soon"},
+        {"expires_in": timedelta(minutes=1)},
+        {"state": {"number": {1}}},
+        {"state": {"text": "x" * 2_000_000}},
+        {"state": ["no", "object"]},
+        {"user": "Ada"},
+        {"created_at": None},
+        {"id": "telegram:1"},
+    ],
+    ids=str,
+)
+def test_a_mistake_of_one_turn_concerns_none_that_is_saved_with_it(mistake):
+    async def scenario():
+        sessions = Sessions(Counting(await open_store("memory").init()))
+
+        async def turn(number):
+            async with sessions.turn(f"telegram:{number}") as session:
+                session.state["number"] = number
+                if number == 40:
+                    for name, value in mistake.items():
+                        setattr(session, name, value)
+
+        outcomes = await asyncio.gather(*map(turn, range(64)), return_exceptions=True)
+        assert [number for number, outcome in enumerate(outcomes) if outcome is not None] == [40]
+        assert isinstance(outcomes[40], BotSessionError)
+        assert await sessions.read("telegram:40") is None
+        await turn(41)
 
     asyncio.run(scenario())

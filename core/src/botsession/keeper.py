@@ -177,6 +177,9 @@ class Keeper(Generic[StateT]):
         self, session: Session[Any], expected: str | None, snapshot: Snapshot, holder: str | None = None
     ) -> None:
         stored, state = self._shape.for_store(session, snapshot)
+        if session.expires_in is not msgspec.UNSET:
+            # A wrong one is refused here, where it is no error of those that are saved in the same call.
+            self._lifetime.deadline(stored, stored.last_activity)
         if len(state) + len(snapshot.user) > self._max_session_size:
             raise SessionTooLargeError(
                 f"session {session.id!r} has {len(state) + len(snapshot.user):,} bytes of JSON, and {self._max_session_size:,} "
