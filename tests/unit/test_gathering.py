@@ -37,7 +37,9 @@ class Backend:
         return f"{entry}!"
 
     def gathering(self):
-        return Gathering(self.one, self.many)
+        gathering = Gathering(self.one, self.many)
+        gathering.begin_in(asyncio.get_running_loop())
+        return gathering
 
 
 def test_a_lone_call_goes_at_once_and_alone():
@@ -133,9 +135,10 @@ def test_who_is_cancelled_on_the_way_holds_up_nobody(cancelled):
 
 def test_a_loop_that_ended_on_the_way_does_not_hold_up_the_next_one():
     backend = Backend()
-    gathering = backend.gathering()
+    gathering = Gathering(backend.one, backend.many)
 
     async def abandoned():
+        gathering.begin_in(asyncio.get_running_loop())
         never = asyncio.Event()
         backend.go = never
         task = asyncio.create_task(gathering("a"))
@@ -143,6 +146,7 @@ def test_a_loop_that_ended_on_the_way_does_not_hold_up_the_next_one():
         return task
 
     async def afterwards():
+        gathering.begin_in(asyncio.get_running_loop())
         backend.go = asyncio.Event()
         backend.go.set()
         return await gathering("b")

@@ -66,6 +66,13 @@ def test_long_digits_in_a_text_are_no_integer():
     assert states.encode([2**63 - 1, -(2**63)])
 
 
+@pytest.mark.parametrize("integer", [2**63, 2**64 - 1, -(2**63) - 1])
+def test_an_integer_beyond_64_bits_is_found_wherever_it_stands(integer):
+    for length in range(24):
+        with pytest.raises(StateError, match="does not fit into 64 bits"):
+            states.encode({"text": "a" * length, "number": integer})
+
+
 def nested(levels):
     value = []
     for _ in range(levels - 1):

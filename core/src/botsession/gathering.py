@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
 
+import msgspec
+
 EntryT = TypeVar("EntryT")
 OutcomeT = TypeVar("OutcomeT")
 
@@ -36,18 +38,20 @@ class Gathering(Generic[EntryT, OutcomeT]):
     ) -> None:
         self._one = one
         self._many = many
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: asyncio.AbstractEventLoop
         self._under_way = False
         self._crowded = False
         self._waiting: deque[_Waiter[EntryT, OutcomeT]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def begin_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begins, or begins anew, in an event loop: who was under way in one that has ended does not come back."""
+        self._loop, self._under_way = loop, False
+        self._waiting.clear()
+
     async def __call__(self, entry: EntryT) -> OutcomeT:
         """Does it for one entry, alone or together with others."""
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:  # whoever was under way in a loop that has ended does not come back
-            self._loop, self._under_way = loop, False
-            self._waiting.clear()
+        loop = self._loop
         if not self._under_way:
             self._under_way = True
             if not self._crowded:
@@ -105,10 +109,7 @@ class Gathering(Generic[EntryT, OutcomeT]):
                 waiter.outcome.set_result(outcome)
 
 
-class _Waiter(Generic[EntryT, OutcomeT]):
-    __slots__ = ("entry", "outcome", "under_way")
-
-    def __init__(self, entry: EntryT, outcome: asyncio.Future[OutcomeT]) -> None:
-        self.entry = entry
-        self.outcome = outcome
-        self.under_way: asyncio.Task[None] | None = None
+class _Waiter(msgspec.Struct, Generic[EntryT, OutcomeT], eq=False):
+    entry: EntryT
+    outcome: asyncio.Future[OutcomeT]
+    under_way: asyncio.Task[None] | None = None

@@ -21,6 +21,8 @@ from botsession.protocol import (
 from botsession.session import Session, StateT
 
 if TYPE_CHECKING:
+    import asyncio
+
     from botsession.leasing import Hold, Leasing
     from botsession.lifetime import Lifetime
     from botsession.shapes import Shape, Snapshot
@@ -78,16 +80,25 @@ class Keeper(Generic[StateT]):
         self._stamps = isinstance(store, SupportsExpiry)
         self._reading: Reading = store.read
         self._replacing: Replacing | None = None
+        self._gatherings: list[Gathering[Any, Any]] = []
         if isinstance(store, SupportsReplace):
             self._replacing = _one_by_one(store)
             if isinstance(store, SupportsBulk):
-                self._reading = Gathering(store.read, store.read_many)
-                alone = self._replacing if leasing is None else _alone(store)
-                self._replacing = Gathering(alone, store.replace_many)
+                reading = Gathering(store.read, store.read_many)
+                replacing = Gathering(self._replacing if leasing is None else _alone(store), store.replace_many)
+                self._reading, self._replacing = reading, replacing
+                self._gatherings = [reading, replacing]
         self._touching = store if isinstance(store, SupportsTouch) else None
         self._shape = shape
         self._max_session_size = max_session_size
         self._leasing = leasing
+
+    def begin_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begins, or begins anew, in an event loop."""
+        for gathering in self._gatherings:
+            gathering.begin_in(loop)
+        if self._leasing is not None:
+            self._leasing.begin_in(loop)
 
     def initial_state(self) -> StateT:
         """Returns a fresh copy of the initial state."""
@@ -208,7 +219,9 @@ class Keeper(Generic[StateT]):
         deadline = self._lifetime.deadline(session, now)
         if deadline is None or deadline == session.expires_at:
             return False
-        return session.expires_at is None or session.expires_at - now < (deadline - now) * share
+        if session.expires_at is None:
+            return True
+        return deadline > now and (session.expires_at - now) / (deadline - now) < share
 
     async def _renew(self, session: Session[Any]) -> bool:
         """Moves the session's deadline; returns whether it is still there."""

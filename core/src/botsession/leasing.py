@@ -8,6 +8,8 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import msgspec
+
 from botsession.errors import LeaseTimeoutError, StoreError, StoreUnavailableError
 from botsession.gathering import Gathering
 from botsession.lifetime import new_version
@@ -22,7 +24,7 @@ from botsession.protocol import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import Coroutine, Sequence
 
 FIRST_PAUSE: Final = 0.003
 """Seconds after which a lease is asked for a second time."""
@@ -47,24 +49,22 @@ def is_leasing(store: SessionStore) -> bool:
     return isinstance(store, SupportsLease) and isinstance(store, SupportsBulk) and isinstance(store, SupportsReplace)
 
 
-class Hold:
+class Hold(msgspec.Struct, eq=False):
     """One turn's hold of a lease.
 
     Attributes:
+        leasing: Where it is one of the `holds`.
         session_id: The session.
         holder: The turn's own name.
         until: Until when it holds, by `time.monotonic`.
         failure: What its turn has failed by, where that was an error.
     """
 
-    __slots__ = ("_leasing", "failure", "holder", "session_id", "until")
-
-    def __init__(self, leasing: Leasing, session_id: str) -> None:
-        self.session_id = session_id
-        self.holder = new_version()
-        self.until = -math.inf
-        self.failure: BaseException | None = None
-        self._leasing = leasing
+    leasing: Leasing
+    session_id: str
+    holder: str
+    until: float = -math.inf
+    failure: BaseException | None = None
 
     @property
     def lost(self) -> bool:
@@ -77,21 +77,21 @@ class Hold:
         Args:
             error: What failed; after a `StoreUnavailableError`, nobody waits for the backend once more.
         """
-        if self not in self._leasing.holds:
+        if self not in self.leasing.holds:
             return
         self.failure = error
         if isinstance(error, StoreUnavailableError):
-            self._leasing.drop(self)
+            self.leasing.drop(self)
         else:
-            await asyncio.wait([self._leasing.leave(self)])
+            await asyncio.wait([self.leasing.leave(self)])
 
     def leave(self) -> None:
         """Gives the lease up without waiting for that; the next turn of the session here will."""
-        self._leasing.leave(self)
+        self.leasing.leave(self)
 
     def forget(self) -> None:
         """Takes note that the lease was given up when the session was stored."""
-        self._leasing.holds.discard(self)
+        self.leasing.holds.discard(self)
 
 
 class _Pauses:
@@ -143,15 +143,22 @@ class Leasing:
         self._store = store
         self._ttl = ttl
         self._wait = wait
-        self._claim: Callable[[Claim], Awaitable[StoredSession | Held | None]] = Gathering(
-            self._claim_one, store.lease_many
-        )
-        self._release: Callable[[Hold], Awaitable[None]] = Gathering(self._release_one, self._release_many)
+        self._claim: Gathering[Claim, StoredSession | Held | None] = Gathering(self._claim_one, store.lease_many)
+        self._release: Gathering[Hold, None] = Gathering(self._release_one, self._release_many)
         self.holds: set[Hold] = set()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: asyncio.AbstractEventLoop
         self._renewal: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._leaving: dict[str, asyncio.Task[None]] = {}
+
+    def begin_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begins, or begins anew, in an event loop: no turn of one that has ended goes on."""
+        self._loop, self._renewal = loop, None
+        self.holds.clear()
+        self._leaving.clear()
+        self._tasks.clear()
+        self._claim.begin_in(loop)
+        self._release.begin_in(loop)
 
     async def take(self, session_id: str) -> tuple[StoredSession | None, Hold]:
         """Waits for the lease of a session; returns the session as it is then, and the hold.
@@ -159,15 +166,9 @@ class Leasing:
         Raises:
             LeaseTimeoutError: Somebody else held it all the time.
         """
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:  # no turn of a loop that has ended goes on
-            self._loop, self._renewal = loop, None
-            self.holds.clear()
-            self._leaving.clear()
-            self._tasks.clear()
         if session_id in self._leaving:
             await asyncio.wait([self._leaving[session_id]])
-        hold = Hold(self, session_id)
+        hold = Hold(self, session_id, new_version())
         self.holds.add(hold)
         claim = Claim(session_id, hold.holder, self._ttl, LONGEST_PAUSE + _PLACE_SECONDS)
         asked = time.monotonic()
@@ -180,7 +181,7 @@ class Leasing:
             raise
         hold.until = asked + self._ttl
         if self._renewal is None:
-            self._keep_renewing(loop)
+            self._keep_renewing()
         return outcome, hold
 
     def leave(self, hold: Hold) -> asyncio.Task[None]:
@@ -239,7 +240,7 @@ class Leasing:
         await self._release_many([hold])
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -251,10 +252,10 @@ class Leasing:
             if str(error) != str(hold.failure):  # else it was told already
                 _logger.warning("the lease of session %r could not be given up: %s", hold.session_id, error)
 
-    def _keep_renewing(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._renewal = loop.call_later(self._ttl / 3, self._renew_all, loop)
+    def _keep_renewing(self) -> None:
+        self._renewal = self._loop.call_later(self._ttl / 3, self._renew_all)
 
-    def _renew_all(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _renew_all(self) -> None:
         """Renews the leases that were taken or renewed a while ago, and comes back as long as there are any."""
         due = time.monotonic() + self._ttl * 3 / 4
         for hold in self.holds:
@@ -262,7 +263,7 @@ class Leasing:
                 self._begin(self._renew(hold))
         self._renewal = None
         if self.holds:
-            self._keep_renewing(loop)
+            self._keep_renewing()
 
     async def _renew(self, hold: Hold) -> None:
         asked = time.monotonic()

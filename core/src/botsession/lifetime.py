@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -130,16 +130,30 @@ class Lifetime:
         Raises:
             ConfigError: The session's own `expires_in` is no number of minutes above zero.
         """
+        self._stamp(session, self.now(), new_version())
+
+    def stamp_all(self, sessions: Sequence[Session]) -> datetime:
+        """Marks sessions that are written together, as `stamp` does, at one moment; returns it.
+
+        Raises:
+            ConfigError: The own `expires_in` of one of them is no number of minutes above zero.
+        """
         now = self.now()
+        digits = os.urandom(8 * len(sessions)).hex()
+        for index, session in enumerate(sessions):
+            self._stamp(session, now, digits[16 * index : 16 * index + 16])
+        return now
+
+    def expired(self, expires_at: datetime | None, now: datetime | None = None) -> bool:
+        """Tells whether a deadline has been reached, now or at that moment; `None` never is."""
+        return expires_at is not None and expires_at <= (now or self.now())
+
+    def _stamp(self, session: Session, now: datetime, version: str) -> None:
         if not session.version:
             session.created_at = now
         session.expires_at = self.deadline(session, now)
         session.last_activity = now
-        session.version = new_version()
-
-    def expired(self, expires_at: datetime | None) -> bool:
-        """Tells whether a deadline has been reached; `None` never is."""
-        return expires_at is not None and expires_at <= self.now()
+        session.version = version
 
 
 def _milliseconds(moment: datetime) -> datetime:

@@ -183,7 +183,7 @@ class SupportsScan(Protocol):
         ...
 
 
-class Replacement(msgspec.Struct, frozen=True):
+class Replacement(msgspec.Struct, frozen=True, gc=False):
     """One entry of `replace_many`: the arguments of one `replace`.
 
     Attributes:
@@ -227,7 +227,7 @@ class SupportsBulk(Protocol):
         ...
 
 
-class Claim(msgspec.Struct, frozen=True):
+class Claim(msgspec.Struct, frozen=True, gc=False):
     """One entry of `lease_many`.
 
     Attributes:

@@ -33,7 +33,7 @@ LENGTH = msgspec.Meta(ge=1 / 60_000, le=525_600_000)
 """A lifetime in minutes: what `check_minutes` takes, from a millisecond to a thousand years."""
 
 
-class _Header(msgspec.Struct):
+class _Header(msgspec.Struct, gc=False):
     version: str
     expires_at: datetime | None
     last_activity: datetime
@@ -41,7 +41,7 @@ class _Header(msgspec.Struct):
     id: str
 
 
-class _Record(_Header):
+class _Record(_Header, gc=False):
     user: dict[str, Any] | None
     state: dict[str, Any]
     expires_in: Annotated[float, LENGTH] | msgspec.UnsetType | None = msgspec.UNSET
@@ -56,6 +56,8 @@ _HEAD = re.compile(
     rb'({"version":"[^"\\]*"),"expires_at":(?:null|"[^"\\]*"),"last_activity":"[^"\\]*"(?=,"created_at":)'
 )
 """How `encode` begins."""
+
+_BEFORE_STATE = b',"user":null,"state":'
 
 
 def check_pair(session_id: str, session: StoredSession) -> None:
@@ -152,8 +154,9 @@ def decode(raw: bytes, session_id: str, *, store: str) -> StoredSession:
         record.version,
         record.shape,
     )
-    if record.user is None and record.expires_in is msgspec.UNSET and not record.shape:
-        session._read = raw.partition(b',"user":null,"state":')[2].rstrip()[:-1]
+    begin = raw.find(_BEFORE_STATE)
+    if begin > 0 and record.user is None and record.expires_in is msgspec.UNSET and not record.shape:
+        session._read = raw.rstrip()[begin + len(_BEFORE_STATE) : -1]
     return session
 
 
@@ -209,14 +212,16 @@ def renew(raw: bytes, *, expires_at: datetime | None, last_activity: datetime) -
 
 
 def _check_stored(header: _Header, raw: bytes, session_id: str, store: str) -> None:
-    ends = header.expires_at
+    begins, active, ends = header.created_at, header.last_activity, header.expires_at
     if header.id != session_id:
         reason = f"it says that it is session {header.id!r}"
     elif not header.version:
         reason = "it has no version"
-    elif not (header.created_at.tzinfo and header.last_activity.tzinfo and (ends is None or ends.tzinfo)):
+    elif begins.tzinfo is active.tzinfo is UTC and (ends is None or ends.tzinfo is UTC):
+        return
+    elif not (begins.tzinfo and active.tzinfo and (ends is None or ends.tzinfo)):
         reason = "a moment in it has no time zone"
-    elif not all(map(_is_in_range, (header.created_at, header.last_activity, ends))):
+    elif not all(map(_is_in_range, (begins, active, ends))):
         reason = "a moment in it is before the year 1 or after the year 9999 in UTC"
     else:
         return
@@ -224,10 +229,7 @@ def _check_stored(header: _Header, raw: bytes, session_id: str, store: str) -> N
 
 
 def _is_in_range(moment: datetime | None) -> bool:
-    if moment is None or moment.tzinfo is UTC:
-        return True
     try:
-        moment.astimezone(UTC)
+        return moment is None or bool(moment.astimezone(UTC))
     except OverflowError:
         return False
-    return True

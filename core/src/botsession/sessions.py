@@ -150,7 +150,7 @@ class Sessions(Generic[StateT]):
             max_session_size=limits["max_session_size"],
             leasing=_leasing(store, limits),
         )
-        self._line: Line[StateT] = Line(exclusive=limits["lock"] != "none")
+        self._line: Line[StateT] = Line(exclusive=limits["lock"] != "none", begin_in=self._keeper.begin_in)
 
     async def init(self) -> Self:
         """Connects the store; may be called again.
@@ -258,6 +258,7 @@ class Sessions(Generic[StateT]):
             StateError: The state does not fit the `state_type`.
         """
         check_session_id(session_id)
+        self._line.enter_loop()
         return await self._keeper.read(session_id)
 
     async def destroy(self, session_id: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -137,10 +137,12 @@ class Line(Generic[StateT]):
 
     Args:
         exclusive: Whether turns of one session wait for each other; otherwise they run side by side.
+        begin_in: Called with each new event loop, before the first turn in it begins.
     """
 
-    def __init__(self, *, exclusive: bool) -> None:
+    def __init__(self, *, exclusive: bool, begin_in: Callable[[asyncio.AbstractEventLoop], None]) -> None:
         self.exclusive = exclusive
+        self._begin_in = begin_in
         self._running: dict[Hashable, Turn[StateT]] = {}
         self._waiting: dict[Hashable, deque[tuple[Turn[StateT], asyncio.Future[None]]]] = {}
         self._emptied: asyncio.Future[None] | None = None
@@ -163,7 +165,7 @@ class Line(Generic[StateT]):
         Raises:
             StoreError: Turns are running in another event loop.
         """
-        self._begin_in(asyncio.get_running_loop())
+        self.enter_loop()
         if turn.key in self._running:
             return False
         self._running[turn.key] = turn
@@ -201,7 +203,7 @@ class Line(Generic[StateT]):
 
     def running(self, session_id: str) -> Turn[StateT] | None:
         """Returns the turn that this session is in, where turns of one session wait for each other."""
-        self._begin_in(asyncio.get_running_loop())
+        self.enter_loop()
         return self._running.get(session_id)
 
     def is_around(self) -> bool:
@@ -210,13 +212,18 @@ class Line(Generic[StateT]):
 
     async def empty(self) -> None:
         """Waits until no turn is running any more."""
-        self._begin_in(asyncio.get_running_loop())
+        self.enter_loop()
         while self._running:
             self._emptied = self._emptied or asyncio.get_running_loop().create_future()
             await asyncio.shield(self._emptied)
 
-    def _begin_in(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begins anew where the event loop is another one than before: turns of one that has ended do not come back."""
+    def enter_loop(self) -> None:
+        """Begins anew where the event loop is another one than before: turns of one that has ended do not come back.
+
+        Raises:
+            StoreError: Turns are running in another event loop.
+        """
+        loop = asyncio.get_running_loop()
         if loop is self._loop:
             return
         if self._running and self._loop is not None and self._loop.is_running():
@@ -225,3 +232,4 @@ class Line(Generic[StateT]):
         self._running.clear()
         self._waiting.clear()
         self._emptied = None
+        self._begin_in(loop)

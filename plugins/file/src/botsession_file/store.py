@@ -152,11 +152,11 @@ class FileSessionStore:
         """Replaces many sessions, in as many threads as help; one that the disk refused has that as its outcome."""
         self._threads.check_started()
         for replacement in replacements:
-            records.check_pair(replacement.session.id, replacement.session)
-        changes = [
-            self._change(entry.session.id, entry.session, entry.expected, entry.holder) for entry in replacements
-        ]
-        return await self._carry_out(changes)
+            check_session_id(replacement.session.id)
+        self.lifetime.stamp_all([replacement.session for replacement in replacements])
+        return await self._carry_out(
+            [_change(replacement.session, replacement.expected, replacement.holder) for replacement in replacements]
+        )
 
     async def restore_many(self, restorations: Sequence[Restoration]) -> list[SessionConflictError | StoreError | None]:
         """Restores many sessions, in as many threads as help; one that the disk refused has that as its outcome."""

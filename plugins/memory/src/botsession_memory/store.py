@@ -169,7 +169,8 @@ class MemorySessionStore:
     async def replace_many(self, replacements: Sequence[Replacement]) -> list[SessionConflictError | StoreError | None]:
         for replacement in replacements:
             self._check(replacement.session.id)
-        entries = [self._entry(replacement.session.id, replacement.session) for replacement in replacements]
+        self.lifetime.stamp_all([replacement.session for replacement in replacements])
+        entries = [_encoded(replacement.session) for replacement in replacements]
         return [
             self._outcome(replacement.session.id, entry, replacement.expected, replacement.holder)
             for entry, replacement in zip(entries, replacements, strict=True)

@@ -172,9 +172,8 @@ class MongoSessionStore:
     async def replace_many(self, replacements: Sequence[Replacement]) -> list[SessionConflictError | StoreError | None]:
         collection = self._opened()
         for replacement in replacements:
-            records.check_pair(replacement.session.id, replacement.session)
-            self.lifetime.stamp(replacement.session)
-        now = self.lifetime.now()
+            check_session_id(replacement.session.id)
+        now = self.lifetime.stamp_all([replacement.session for replacement in replacements])
         changes = [Change.replacement(entry, now) for entry in replacements]
         if len(changes) != 1:
             return await self._storing.store_many(collection, changes)

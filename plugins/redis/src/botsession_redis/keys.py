@@ -38,7 +38,7 @@ class Keys:
     def both(self, session_id: str) -> tuple[bytes, bytes]:
         """Returns the keys of a session and of its lease."""
         key = self.session(session_id)
-        return key, self.beside(key, b"")
+        return key, self.beside(key, b"") if self._is_cluster else key + MARK
 
     def beside(self, session_key: bytes, name: bytes) -> bytes:
         """Returns a key for what belongs to a session: in its slot, and under the store's prefix."""

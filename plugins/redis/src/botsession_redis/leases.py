@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from botsession import Claim, Held, StoredSession, StoreError
+from botsession import Claim, Clock, Held, StoredSession, StoreError
 from botsession_redis import scripts
 from botsession_redis.keys import Keys
 from botsession_redis.link import Link
 
-Reading = Callable[[str, Any], StoredSession | None]
-"""Returns the session of an id in what the server has answered, or raises why it is none."""
+Reading = Callable[[str, Any, datetime], StoredSession | StoreError | None]
+"""Returns the session of an id in what the server has answered, or the error that tells why it is none."""
 
 
 class Leases:
     """The leases of one store."""
 
-    def __init__(self, link: Link, keys: Keys, reading: Reading) -> None:
+    def __init__(self, link: Link, keys: Keys, clock: Clock, reading: Reading) -> None:
         self._link = link
         self._keys = keys
+        self._clock = clock
         self._reading = reading
 
     async def take(self, claims: Sequence[Claim]) -> list[StoredSession | Held | StoreError | None]:
@@ -31,38 +34,38 @@ class Leases:
                 [("SET", lease, claim.holder, "NX", "PX", _milliseconds(claim.ttl)), ("GET", key)]
             )
             if taken is not None:
-                return [self._outcome(claim.session_id, taken if isinstance(taken, Exception) else found)]
+                return self._outcomes(claims, [taken if isinstance(taken, Exception) else found])
         calls = [
-            (*self._keys.both(claim.session_id), claim.holder, _milliseconds(claim.ttl), _milliseconds(claim.again))
+            (self._keys.both(claim.session_id), (claim.holder, _milliseconds(claim.ttl), _milliseconds(claim.again)))
             for claim in claims
         ]
-        replies = await self._link.run(scripts.LEASE, calls)
-        return [self._outcome(claim.session_id, reply) for claim, reply in zip(claims, replies, strict=True)]
+        return self._outcomes(claims, await self._link.run(scripts.LEASE, calls))
 
     async def renew(self, session_id: str, holder: str, ttl: float) -> bool:
         """Holds a lease longer; see `SupportsLease.renew_lease`."""
         _, lease = self._keys.both(session_id)
-        [outcome] = await self._link.run(scripts.RENEW, [(lease, holder, _milliseconds(ttl))])
+        [outcome] = await self._link.run(scripts.RENEW, [((lease,), (holder, _milliseconds(ttl)))])
         if isinstance(outcome, Exception):
             raise self._link.explain(outcome)
         return bool(outcome)
 
     async def release(self, holders: Mapping[str, str]) -> None:
         """Gives leases up; see `SupportsLease.release_leases`."""
-        calls = [(self._keys.both(session_id)[1], holder) for session_id, holder in holders.items()]
+        calls = [((self._keys.both(session_id)[1],), (holder,)) for session_id, holder in holders.items()]
         for outcome in await self._link.run(scripts.RELEASE, calls):
             if isinstance(outcome, Exception):
                 raise self._link.explain(outcome)
 
-    def _outcome(self, session_id: str, reply: Any) -> StoredSession | Held | StoreError | None:
-        if isinstance(reply, list):
-            milliseconds, ahead = reply
-            return Held(milliseconds / 1000, ahead)
-        try:
-            return self._reading(session_id, reply)
-        except StoreError as error:
-            return error
+    def _outcomes(
+        self, claims: Sequence[Claim], replies: Sequence[Any]
+    ) -> list[StoredSession | Held | StoreError | None]:
+        now = self._clock()
+        return [
+            Held(reply[0] / 1000, reply[1]) if isinstance(reply, list) else self._reading(claim.session_id, reply, now)
+            for claim, reply in zip(claims, replies, strict=True)
+        ]
 
 
+@lru_cache(maxsize=8)
 def _milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))

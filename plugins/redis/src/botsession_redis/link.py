@@ -15,7 +15,7 @@ from botsession import CorruptSessionError, StoreError
 from botsession_redis.connecting import PoolMaker
 from botsession_redis.failures import CLIENT_ERRORS, explain, is_no_string
 from botsession_redis.pool import Pool
-from botsession_redis.scripts import Argument, Call, Script
+from botsession_redis.scripts import Argument, Call, Command, Script
 from botsession_redis.time_limit import TimeLimit
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ class Link:
         self.check_open()
         return await self._ask(lambda client: client.execute_command(*command), again=again)
 
-    async def send_all(self, commands: Sequence[Call], *, again: bool = True) -> list[Any]:
+    async def send_all(self, commands: Sequence[Command], *, again: bool = True) -> list[Any]:
         """Sends many commands at once; a reply that is an error is returned as one."""
         self.check_open()
 
@@ -158,7 +158,7 @@ class Link:
             return corrupt
         return explain(error, self._server, self._timeout)
 
-    async def _exchange(self, client: Any, commands: Sequence[Call]) -> list[Any]:
+    async def _exchange(self, client: Any, commands: Sequence[Command]) -> list[Any]:
         if callable(self._source):
             return await _exchange(client.connection_pool, commands)
         if len(commands) == 1:
@@ -205,7 +205,7 @@ async def _called(call: Callable[[Any], Awaitable[T]], client: Client | None) ->
         raise exceptions.ConnectionError("the client closed the connection while it was being opened") from error
 
 
-async def _exchange(pool: Pool, commands: Sequence[Call]) -> list[Any]:
+async def _exchange(pool: Pool, commands: Sequence[Command]) -> list[Any]:
     """Sends commands over one connection and reads the replies, without what a client does around each command."""
     connection = await pool.get_connection()
     try:

@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from typing import Final
 
 Argument = bytes | str | int
-Call = tuple[Argument, ...]
-"""The keys of one session, then the script's arguments for it."""
+Command = tuple[Argument, ...]
+Call = tuple[tuple[bytes, ...], tuple[Argument, ...]]
+"""The keys of one session, and the script's arguments for it."""
 
 
 _HEAD: Final = re.compile(
-    rb'\s*{\s*"version"\s*:\s*"[^"]*"\s*,\s*"expires_at"\s*:\s*"?[^",}\s]*"?\s*,\s*"last_activity"\s*:\s*"[^"]*"'
+    rb'{"version":"[^"]*","expires_at":"[^"]*","last_activity":"[^"]*"'  # the usual one, for speed
+    rb'|\s*{\s*"version"\s*:\s*"[^"]*"\s*,\s*"expires_at"\s*:\s*"?[^",}\s]*"?\s*,\s*"last_activity"\s*:\s*"[^"]*"'
 )
 
 
@@ -31,26 +33,24 @@ class Script:
 
     Args:
         text: Lua.
-        keys: How many keys it has for each session.
     """
 
-    def __init__(self, text: str, *, keys: int = 1) -> None:
+    def __init__(self, text: str) -> None:
         self._text = text
         self._digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-        self._keys = keys
 
-    def by_digest(self, calls: Sequence[Call]) -> Call:
+    def by_digest(self, calls: Sequence[Call]) -> Command:
         """Returns the command that calls the script if the server has it."""
-        return ("EVALSHA", self._digest, *self._flat(calls))
+        return ("EVALSHA", self._digest, *_flat(calls))
 
-    def by_text(self, calls: Sequence[Call]) -> Call:
+    def by_text(self, calls: Sequence[Call]) -> Command:
         """Returns the command that calls the script and has the server keep it."""
-        return ("EVAL", self._text, *self._flat(calls))
+        return ("EVAL", self._text, *_flat(calls))
 
-    def _flat(self, calls: Sequence[Call]) -> list[Argument]:
-        keys = [key for call in calls for key in call[: self._keys]]
-        arguments = [argument for call in calls for argument in call[self._keys :]]
-        return [len(keys), *keys, *arguments]
+
+def _flat(calls: Sequence[Call]) -> list[Argument]:
+    keys = [key for keys, _ in calls for key in keys]
+    return [len(keys), *keys, *(argument for _, arguments in calls for argument in arguments)]
 
 
 READ: Final = Script("""
@@ -157,8 +157,7 @@ for i = 1, #KEYS, 2 do
   outcomes[#outcomes + 1] = free_in and {free_in, ahead} or redis.pcall('GET', KEYS[i])
 end
 return outcomes
-""",
-    keys=2,
+"""
 )
 """Takes leases and reads: what is stored, or in how many milliseconds the lease may be free and how many wait longer.
 
@@ -239,8 +238,7 @@ for i = 1, #KEYS, 2 do
   outcomes[#outcomes + 1] = outcome
 end
 return outcomes
-""",
-    keys=2,
+"""
 )
 """Compare-and-set: 1 stored, 0 conflict. It may run twice: a record that is there already has been stored.
 
@@ -250,17 +248,14 @@ for any; now as text; the deadline in milliseconds, or nothing for never; who ho
 record.
 """
 
-QUARANTINE: Final = Script(
-    """
+QUARANTINE: Final = Script("""
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind == 'none' then return {0} end
 if kind == 'string' and redis.call('GET', KEYS[1]) ~= ARGV[1] then return {0} end
 redis.call('RENAME', KEYS[1], KEYS[2])
 redis.call('PERSIST', KEYS[2])
 return {1}
-""",
-    keys=2,
-)
+""")
 """Puts aside what is unreadable, if it is still there: 1, or 0. Keys: the session, the new name. Argument: the bytes read."""
 
 TOUCH: Final = Script("""

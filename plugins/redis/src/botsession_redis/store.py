@@ -121,7 +121,7 @@ class RedisSessionStore:
         self._name = f"RedisSessionStore({server}, key_prefix={key_prefix!r})"
         self._link = Link(source, server, store=self._name, timeout=timeout, limit=max_connections)
         self._keys = Keys(key_prefix, self._link.is_cluster)
-        self._leases = Leases(self._link, self._keys, self._session)
+        self._leases = Leases(self._link, self._keys, self.lifetime.now, self._outcome)
         self._listing = Listing(self._link, self.lifetime, key_prefix, self._name, self._keys.is_of_a_session)
 
     def __repr__(self) -> str:
@@ -139,7 +139,7 @@ class RedisSessionStore:
 
     async def read(self, session_id: str) -> StoredSession | None:
         [raw] = await self._link.send_all([("GET", self._keys.session(session_id))])
-        return self._session(session_id, raw)
+        return self._session(session_id, raw, self.lifetime.now())
 
     async def write(self, session_id: str, session: StoredSession) -> None:
         self._link.check_open()
@@ -176,7 +176,7 @@ class RedisSessionStore:
             await self.read(session_id)
         except CorruptSessionError as error:
             aside = self._keys.beside(key, f"corrupt-{self.lifetime.now():%Y%m%dT%H%M%SZ}-{new_version()}".encode())
-            [moved] = await self._link.run(scripts.QUARANTINE, [(key, aside, error.raw)])
+            [moved] = await self._link.run(scripts.QUARANTINE, [((key, aside), (error.raw,))])
             if isinstance(moved, Exception):
                 raise self._link.explain(moved) from error
             return f"the key {aside!r}" if moved else None
@@ -186,7 +186,7 @@ class RedisSessionStore:
         key = self._keys.session(session_id)
         until = "" if expires_at is None else _milliseconds(expires_at)
         text = "null" if expires_at is None else f'"{records.moment(expires_at)}"'
-        call = (key, records.moment(self.lifetime.now()), until, text)
+        call = (key,), (records.moment(self.lifetime.now()), until, text)
         [outcome] = await self._link.run(scripts.TOUCH, [call])
         if isinstance(outcome, Exception):
             raise self._link.explain(outcome, session_id)
@@ -198,28 +198,30 @@ class RedisSessionStore:
         return await self._listing.page(prefix, after, limit)
 
     async def read_many(self, session_ids: Sequence[str]) -> list[StoredSession | StoreError | None]:
-        calls = [(self._keys.session(session_id),) for session_id in session_ids]
-        outcomes: list[StoredSession | StoreError | None] = []
-        for session_id, raw in zip(session_ids, await self._link.run(scripts.READ, calls), strict=True):
-            try:
-                outcomes.append(self._session(session_id, raw))
-            except StoreError as error:
-                outcomes.append(error)
+        calls: list[scripts.Call] = [((self._keys.session(session_id),), ()) for session_id in session_ids]
+        replies = await self._link.run(scripts.READ, calls)
+        now = self.lifetime.now()
+        outcomes = [
+            self._outcome(session_id, reply, now) for session_id, reply in zip(session_ids, replies, strict=True)
+        ]
         _check_any(outcomes)
         return outcomes
 
     async def replace_many(self, replacements: Sequence[Replacement]) -> list[SessionConflictError | StoreError | None]:
         self._link.check_open()
-        for replacement in replacements:
-            records.check_pair(replacement.session.id, replacement.session)
-        calls = [self._replacement(replacement) for replacement in replacements]
+        keys = [self._keys.both(replacement.session.id) for replacement in replacements]
+        now = records.moment(self.lifetime.stamp_all([replacement.session for replacement in replacements]))
+        calls = [(each, _replacement(replacement, now)) for each, replacement in zip(keys, replacements, strict=True)]
         return await self._carry_out([replacement.session.id for replacement in replacements], calls)
 
     async def restore_many(self, restorations: Sequence[Restoration]) -> list[SessionConflictError | StoreError | None]:
         self._link.check_open()
         for restoration in restorations:
             records.check_restored(restoration.session)
-        calls = [self._restoration(restoration) for restoration in restorations]
+        now = records.moment(self.lifetime.now())
+        calls = [
+            (self._keys.both(restoration.session.id), _restoration(restoration, now)) for restoration in restorations
+        ]
         return await self._carry_out([restoration.session.id for restoration in restorations], calls)
 
     async def destroy_many(self, session_ids: Sequence[str]) -> None:
@@ -251,54 +253,26 @@ class RedisSessionStore:
         _check_any(verdicts)
         return verdicts
 
-    def _session(self, session_id: str, raw: Any) -> StoredSession | None:
-        if raw is None:
+    def _outcome(self, session_id: str, reply: Any, now: datetime) -> StoredSession | StoreError | None:
+        """Returns the session, or the error that tells why there is none in the reply."""
+        try:
+            return self._session(session_id, reply, now)
+        except StoreError as error:
+            return error
+
+    def _session(self, session_id: str, reply: Any, now: datetime) -> StoredSession | None:
+        if reply is None:
             return None
-        if isinstance(raw, Exception):
-            raise self._link.explain(raw, session_id)
-        session = records.decode(raw, session_id, store=self._name)
-        if not scripts.is_laid_out(raw):
-            raise self._disordered(session_id, raw)
-        return None if self.lifetime.expired(session.expires_at) else session
+        if isinstance(reply, Exception):
+            raise self._link.explain(reply, session_id)
+        session = records.decode(reply, session_id, store=self._name)
+        if not scripts.is_laid_out(reply):
+            raise self._disordered(session_id, reply)
+        return None if self.lifetime.expired(session.expires_at, now) else session
 
     def _disordered(self, session_id: str, raw: bytes) -> CorruptSessionError:
         reason = "it does not begin with version, expires_at and last_activity, by which the server compares it"
         return CorruptSessionError(session_id, store=self._name, raw=raw, reason=reason)
-
-    def _replacement(self, replacement: Replacement) -> scripts.Call:
-        session, expected = replacement.session, replacement.expected
-        self.lifetime.stamp(session)
-        return self._call(
-            session,
-            session.last_activity,
-            expected="" if expected is None else f"={expected}",
-            version=session.version,
-            holder=replacement.holder or "",
-        )
-
-    def _restoration(self, restoration: Restoration) -> scripts.Call:
-        session, over = restoration.session, restoration.over
-        return self._call(
-            session,
-            self.lifetime.now(),
-            expected="" if over is None else f"={over.version}",
-            active="" if over is None else records.moment(over.last_activity),
-        )
-
-    def _call(
-        self,
-        session: StoredSession,
-        now: datetime,
-        *,
-        expected: str,
-        version: str = "",
-        active: str = "",
-        holder: str = "",
-    ) -> scripts.Call:
-        """Returns keys and arguments of `scripts.REPLACE`."""
-        deadline = "" if session.expires_at is None else _milliseconds(session.expires_at)
-        arguments = (expected, version, active, records.moment(now), deadline, holder, records.encode(session))
-        return (*self._keys.both(session.id), *arguments)
 
     def _verdict(self, session_id: str, outcome: Any, lost: StoreUnavailableError | None) -> StoreError | None:
         if isinstance(outcome, Exception):
@@ -314,6 +288,27 @@ def _check_any(outcomes: Sequence[object]) -> None:
     first = next(iter(outcomes), None)
     if isinstance(first, StoreUnavailableError) and all(isinstance(each, StoreUnavailableError) for each in outcomes):
         raise first
+
+
+def _replacement(replacement: Replacement, now: str) -> tuple[scripts.Argument, ...]:
+    """Returns the arguments of `scripts.REPLACE` for a session that is written now."""
+    session, expected, holder = replacement.session, replacement.expected, replacement.holder
+    return _over(expected), session.version, "", now, _deadline(session), holder or "", records.encode(session)
+
+
+def _restoration(restoration: Restoration, now: str) -> tuple[scripts.Argument, ...]:
+    """Returns the arguments of `scripts.REPLACE` for a session that is stored as it is."""
+    session, over = restoration.session, restoration.over
+    expected, active = (None, "") if over is None else (over.version, records.moment(over.last_activity))
+    return _over(expected), "", active, now, _deadline(session), "", records.encode(session)
+
+
+def _over(expected: str | None) -> str:
+    return "" if expected is None else f"={expected}"
+
+
+def _deadline(session: StoredSession) -> int | str:
+    return "" if session.expires_at is None else _milliseconds(session.expires_at)
 
 
 def _milliseconds(moment: datetime) -> int:
