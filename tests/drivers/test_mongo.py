@@ -1,73 +1,33 @@
+"""What lies in MongoDB, and which commands bring it there, seen by a bare client."""
+
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import datetime as dt
-import gc
-import os
-import subprocess
-import sys
-import time
-import uuid
-import warnings
 
 import bson
 import pytest
 from bson.raw_bson import RawBSONDocument
-from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import AsyncMongoClient, MongoClient
+from mongo_setups import CLIENTS, run
+from pymongo import MongoClient
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.monitoring import CommandListener
 
 import servers
 from botsession import (
-    ConfigError,
     CorruptSessionError,
     Replacement,
     Session,
     SessionConflictError,
     SessionTooLargeError,
     StoreError,
-    StoreUnavailableError,
-    open_store,
 )
 from botsession_mongo import MongoSessionStore, documents
 from botsession_mongo.batch import Batch
 from botsession_mongo.changes import Change
 
 ID = "telegram:42"
-CLIENTS = {"motor": AsyncIOMotorClient, "pymongo": AsyncMongoClient}
-
-
-@pytest.fixture(params=["motor", "pymongo"])
-def api(request):
-    return request.param
-
-
-@pytest.fixture
-def collection():
-    with MongoClient(servers.mongo_url(), tz_aware=True) as client:
-        name = f"t{uuid.uuid4().hex}"
-        yield client.drivers[name]
-        client.drivers.drop_collection(name)
-
-
-@contextlib.asynccontextmanager
-async def opened(collection, api, **options):
-    given = {"url": f"{servers.mongo_url()}/drivers", "api": api, "collection_name": collection.name, **options}
-    store = MongoSessionStore(**given)
-    try:
-        yield await store.init()
-    finally:
-        await store.close()
-
-
-def run(test, *args, **options):
-    async def body():
-        async with opened(*args, **options) as store:
-            return await test(store)
-
-    return asyncio.run(body())
 
 
 class Commands(CommandListener):
@@ -271,17 +231,6 @@ def test_one_command_per_operation(collection, api):
         client.botsession.drop_collection(collection.name)
 
 
-@pytest.mark.parametrize(("query", "concern"), [("?w=1", {"w": 1}), ("?journal=true", {"w": "majority", "j": True})])
-def test_the_url_decides_the_write_concern(collection, api, query, concern):
-    async def body(store):
-        assert store._connection.collection.write_concern.document == concern
-        assert store._connection.collection.name == collection.name
-        assert store._connection.collection.database.name == "drivers"
-        await store.write(ID, Session(ID))
-
-    run(body, collection, api, url=f"{servers.mongo_url()}/drivers{query}")
-
-
 def test_another_index_on_the_deadline_is_an_error(collection, api):
     collection.create_index("expires_at", expireAfterSeconds=3600)
     with pytest.raises(StoreError, match=r"another index on expires_at.*drop it"):
@@ -396,186 +345,3 @@ def test_another_unique_index_is_no_conflict(collection, api):
         assert [type(failure) for failure in batch.failed.values()] == [StoreError, SessionConflictError]
 
     run(body, collection, api)
-
-
-def test_a_batch_whose_reply_is_lost_after_it_was_stored(collection, api):
-    async def body():
-        async with proxy() as (url, breaker), opened(collection, api, url=f"{url}/drivers") as store:
-            sessions = [Session(session_id, {"n": 1}) for session_id in "abc"]
-            for session in sessions[:2]:
-                await store.write(session.id, session)
-            entries = [Replacement(session, session.version or None) for session in sessions]
-            entries[1] = Replacement(sessions[1], "another")
-            breaker.update({"after": 1})
-            outcomes = await store.replace_many(entries)
-            assert breaker == {"after": 0}
-            assert [type(outcome) for outcome in outcomes] == [type(None), StoreUnavailableError, type(None)]
-            assert (await store.read("a")).version == sessions[0].version
-
-    asyncio.run(body())
-
-
-def test_a_reply_that_is_lost_after_the_session_was_stored(collection, api):
-    async def body():
-        async with proxy() as (url, breaker), opened(collection, api, url=f"{url}/drivers") as store:
-            session = Session(ID, {"n": 1})
-            await store.replace(ID, session, expected=None)
-            breaker.update({"after": 1})
-            session.state = {"n": 2}
-            await store.replace(ID, session, expected=session.version)
-            assert breaker == {"after": 0}
-            assert (await store.read(ID)).version == session.version
-
-    asyncio.run(body())
-
-
-@contextlib.asynccontextmanager
-async def proxy():
-    """Gives the URL of a proxy before the server, which swallows the reply to an update, once for each `after`."""
-    host, port = servers.mongo_url().removeprefix("mongodb://").split(":")
-    breaker = {"after": 0}
-    tasks = set()
-
-    async def forward(reader, writer):
-        tasks.add(asyncio.current_task())
-        from_server, to_server = await asyncio.open_connection(host, int(port))
-        answers = asyncio.create_task(copy(from_server, writer))
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65536):
-                if breaker["after"] and b"\x02update\x00" in data:
-                    breaker["after"] -= 1
-                    answers.cancel()
-                    await asyncio.wait([answers])
-                    to_server.write(data)
-                    await from_server.read(65536)
-                    break
-                to_server.write(data)
-        answers.cancel()
-        for end in (to_server, writer):
-            end.close()
-            with contextlib.suppress(OSError):
-                await end.wait_closed()
-
-    async def copy(reader, writer):
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65536):
-                writer.write(data)
-
-    server = await asyncio.start_server(forward, "127.0.0.1", 0)
-    try:
-        yield f"mongodb://127.0.0.1:{server.sockets[0].getsockname()[1]}", breaker
-    finally:
-        server.close()
-        await asyncio.wait(tasks, timeout=5)
-
-
-@pytest.mark.parametrize("connections", [1, 64])
-def test_a_server_that_hangs(api, connections):
-    async def body():
-        ends = []
-        server = await asyncio.start_server(lambda _, writer: ends.append(writer), "127.0.0.1", 0)
-        url = f"mongodb://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        stores = [MongoSessionStore(url, api=api, timeout=0.5) for _ in range(1 if connections == 1 else 4)]
-        started = time.monotonic()
-        outcomes = await asyncio.gather(*(store.init() for store in stores), return_exceptions=True)
-        assert time.monotonic() - started < 2
-        for outcome in outcomes:
-            assert isinstance(outcome, StoreUnavailableError), outcome
-            assert "does not answer" in str(outcome)
-        server.close()
-        for end in ends:
-            end.close()
-
-    asyncio.run(body())
-
-
-def test_nobody_listens(api):
-    store = MongoSessionStore(f"mongodb://ann:s3cret@127.0.0.1:{servers.free_port()}/", api=api, timeout=0.7)
-    with pytest.raises(
-        StoreUnavailableError, match=r"MongoDB at 127\.0\.0\.1:\d+ does not answer: .*Errno 111"
-    ) as caught:
-        asyncio.run(store.init())
-    assert "s3cret" not in f"{caught.value}{store!r}"
-    with pytest.raises(StoreError, match="not open"):
-        asyncio.run(store.read(ID))
-    del caught
-    with warnings.catch_warnings():
-        # PyMongo forgets the socket on which it is connecting when it is closed.
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
-
-
-def test_a_wrong_password(collection, api):
-    url = servers.mongo_url().replace("mongodb://", "mongodb://nobody:s3cret@")
-    try:
-        with MongoClient(url, serverSelectionTimeoutMS=2000) as client:
-            client.admin.command("ping")
-    except Exception as error:
-        if getattr(error, "code", None) != 18:
-            pytest.skip(f"the server has no authentication: {error}")
-    else:
-        pytest.skip("the server lets everybody in")
-    with pytest.raises(StoreUnavailableError, match=r"refuses access.*check user, password"):
-        run(lambda store: store.ping(), collection, api, url=url)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"url": "redis://localhost"}, "begins with mongodb://"),
-        ({"url": "mongodb://ann:s3/cret@localhost"}, "percent-encode"),
-        ({"url": "mongodb://ann:s3@cret@localhost"}, "percent-encode"),
-        ({"url": "mongodb://localhost/?nonsense=1"}, r"Unknown option.*nonsense"),
-        ({"url": "mongodb://localhost/?w=0"}, "w=0"),
-        ({"api": "sync"}, "'api'"),
-        ({"timeout": 0}, "timeout"),
-        ({"collection_name": ""}, "collection_name"),
-        ({"client": 5}, "AsyncIOMotorClient"),
-        ({"collection": "x"}, "collection_name"),
-    ],
-    ids=str,
-)
-def test_wrong_options(options, message):
-    with pytest.raises(ConfigError, match=message) as caught:
-        open_store("mongo", **options)
-    assert "s3" not in str(caught.value)
-    assert caught.value.__cause__ is None or "s3" not in str(caught.value.__cause__)
-
-
-def test_a_synchronous_client_is_refused():
-    with MongoClient(servers.mongo_url()) as client, pytest.raises(ConfigError, match="MongoClient"):
-        MongoSessionStore(client=client)
-
-
-def test_a_client_and_a_url_are_refused():
-    with pytest.raises(ConfigError, match="not both"):
-        open_store("mongodb://localhost", client=object())
-
-
-@pytest.mark.parametrize("scheme", ["mongo", "mongodb", "mongodb+srv"])
-def test_names_of_the_driver(scheme):
-    store = open_store(f"{scheme}://ann:s3cret@db.example.com/shop?tls=true", collection_name="talks")
-    shown = "MongoSessionStore('mongodb://db.example.com:27017', database='shop', collection_name='talks')"
-    assert repr(store) == (shown if scheme != "mongodb+srv" else shown.replace(":27017", ""))
-
-
-def test_a_name_that_the_dns_does_not_know(api):
-    store = MongoSessionStore("mongodb+srv://ann:s3cret@db.botsession.invalid/", api=api, timeout=2)
-    with pytest.raises(StoreUnavailableError, match=r"db\.botsession\.invalid"):
-        asyncio.run(store.init())
-
-
-def test_opening_imports_the_client_only_when_it_is_needed():
-    program = """
-import sys, asyncio
-import botsession, botsession_mongo
-assert not {"pymongo", "bson", "motor"} & set(sys.modules)
-store = botsession.open_store(sys.argv[1], api="pymongo", timeout=5)
-async def main():
-    await store.init()
-    await store.close()
-asyncio.run(main())
-assert "pymongo" in sys.modules and "motor" not in sys.modules
-"""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("BOTSESSION")}
-    subprocess.run([sys.executable, "-c", program, servers.mongo_url()], check=True, timeout=30, env=environment)

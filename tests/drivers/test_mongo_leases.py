@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime as dt
 import time
-import uuid
 
 import pytest
-from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import AsyncMongoClient, MongoClient
+from mongo_setups import CLIENTS, opened, run
 from pymongo.monitoring import CommandListener
 
 import servers
@@ -28,41 +25,9 @@ from botsession_mongo import MongoSessionStore
 
 ID = "telegram:42"
 OTHER = "telegram:43"
-CLIENTS = {"motor": AsyncIOMotorClient, "pymongo": AsyncMongoClient}
 LONG = 600.0
 HOUR = dt.timedelta(hours=1)
 NEVER = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
-
-
-@pytest.fixture(params=["motor", "pymongo"])
-def api(request):
-    return request.param
-
-
-@pytest.fixture
-def collection():
-    with MongoClient(servers.mongo_url(), tz_aware=True) as client:
-        name = f"t{uuid.uuid4().hex}"
-        yield client.drivers[name]
-        client.drivers.drop_collection(name)
-
-
-@contextlib.asynccontextmanager
-async def opened(collection, api, **options):
-    url = f"{servers.mongo_url()}/drivers"
-    store = MongoSessionStore(url, api=api, collection_name=collection.name, **options)
-    try:
-        yield await store.init()
-    finally:
-        await store.close()
-
-
-def run(test, collection, api, **options):
-    async def body():
-        async with opened(collection, api, **options) as store:
-            await test(store)
-
-    asyncio.run(body())
 
 
 async def claim(store, holder, session_id=ID, ttl=LONG, again=LONG):

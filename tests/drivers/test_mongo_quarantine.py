@@ -8,8 +8,8 @@ import uuid
 
 import bson
 import pytest
-from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import AsyncMongoClient, MongoClient
+from mongo_setups import CLIENTS
+from pymongo import MongoClient
 from pymongo.monitoring import CommandListener
 
 import servers
@@ -17,12 +17,6 @@ from botsession import Claim, CorruptSessionError, Held, Session
 from botsession_mongo import MongoSessionStore
 
 ID = "telegram:42"
-CLIENTS = {"motor": AsyncIOMotorClient, "pymongo": AsyncMongoClient}
-
-
-@pytest.fixture(params=["motor", "pymongo"])
-def api(request):
-    return request.param
 
 
 @pytest.fixture

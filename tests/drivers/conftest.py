@@ -1,0 +1,24 @@
+"""Both clients of the MongoDB driver, and a collection for each test."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from mongo_setups import CLIENTS
+from pymongo import MongoClient
+
+import servers
+
+
+@pytest.fixture(params=sorted(CLIENTS))
+def api(request):
+    return request.param
+
+
+@pytest.fixture
+def collection():
+    with MongoClient(servers.mongo_url(), tz_aware=True) as client:
+        name = f"t{uuid.uuid4().hex}"
+        yield client.drivers[name]
+        client.drivers.drop_collection(name)

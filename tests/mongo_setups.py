@@ -1,0 +1,35 @@
+"""What the tests of the MongoDB driver have in common: its two clients, and a store that is open."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import AsyncMongoClient
+
+import servers
+from botsession_mongo import MongoSessionStore
+
+CLIENTS = {"motor": AsyncIOMotorClient, "pymongo": AsyncMongoClient}
+
+
+@contextlib.asynccontextmanager
+async def opened(collection, api, **options):
+    """Gives an open store in a collection."""
+    given = {"url": f"{servers.mongo_url()}/drivers", "api": api, "collection_name": collection.name, **options}
+    store = MongoSessionStore(**given)
+    try:
+        yield await store.init()
+    finally:
+        await store.close()
+
+
+def run(test, collection, api, **options):
+    """Runs a test with an open store."""
+
+    async def body():
+        async with opened(collection, api, **options) as store:
+            return await test(store)
+
+    return asyncio.run(body())
