@@ -275,13 +275,25 @@ def test_an_unreadable_value_stays_and_is_told(raw):
     asyncio.run(main())
 
 
-def test_a_value_in_another_order_is_unreadable_and_not_in_conflict_for_ever():
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        lambda record: json.dumps(record, sort_keys=True),
+        lambda record: json.dumps({**record, "expires_at": record["expires_at"].replace("T", " ")}),
+        lambda record: json.dumps(
+            {**record, "expires_at": record["expires_at"].replace("T", " ")}, separators=(",", ":")
+        ),
+    ],
+    ids=["in another order", "a blank in the deadline", "the same without blanks"],
+)
+def test_a_value_that_the_scripts_cannot_compare_is_unreadable_and_not_in_conflict_for_ever(spoilt):
     async def main():
         async with opened() as (store, client):
             sessions = Sessions(store, initial_state={"count": 1})
             await sessions.update(ID, lambda session: session.set_state({"count": 2}))
-            laid_out = json.dumps(json.loads(await client.get(key_of(store)))).encode()
-            disordered = json.dumps(json.loads(laid_out), sort_keys=True).encode()
+            record = json.loads(await client.get(key_of(store)))
+            laid_out = json.dumps(record).encode()
+            disordered = spoilt(record).encode()
             await client.set(key_of(store), laid_out)
             await sessions.update(ID, lambda session: session.set_state({"count": 3}))
             await client.set(key_of(store), disordered)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from botsession import ConfigError, Session, SessionConflictError, Sessions
-from botsession.lifetime import check_minutes
+from botsession.lifetime import Lifetime, check_minutes
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -49,6 +49,23 @@ def test_a_session_ends_the_given_minutes_after_its_last_write():
             assert session.state == {}
 
     with_sessions(scenario, expires_in=10)
+
+
+def test_sessions_that_are_written_together_have_one_moment_and_versions_of_their_own():
+    lifetime = Lifetime(10, clock=lambda: START)
+    before = START - timedelta(days=1)
+    sessions = [
+        Session("new"),
+        Session("old", created_at=before, last_activity=before, version="1"),
+        Session("short", expires_in=1),
+    ]
+    assert lifetime.stamp_all(sessions) == START
+    assert [session.created_at for session in sessions] == [START, before, START]
+    assert [session.expires_at for session in sessions] == [START + timedelta(minutes=each) for each in (10, 10, 1)]
+    assert {session.last_activity for session in sessions} == {START}
+    assert len({session.version for session in sessions}) == 3
+    assert all(len(session.version) == 16 for session in sessions)
+    assert lifetime.stamp_all([]) == START
 
 
 def test_the_default_is_one_year():

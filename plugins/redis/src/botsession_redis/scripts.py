@@ -18,7 +18,7 @@ Call = tuple[tuple[bytes, ...], tuple[Argument, ...]]
 
 
 _HEAD: Final = re.compile(
-    rb'{"version":"[^"]*","expires_at":"[^"]*","last_activity":"[^"]*"'  # the usual one, for speed
+    rb'{"version":"[^"]*","expires_at":"[^",}\s]*","last_activity":"[^"]*"'  # the usual one, for speed
     rb'|\s*{\s*"version"\s*:\s*"[^"]*"\s*,\s*"expires_at"\s*:\s*"?[^",}\s]*"?\s*,\s*"last_activity"\s*:\s*"[^"]*"'
 )
 
