@@ -52,6 +52,26 @@ def test_64_concurrent_turns_of_one_session_lose_none_and_run_in_order(backend):
     assert asyncio.run(scenario()) == list(range(64))
 
 
+def test_without_a_lock_a_turn_of_one_session_is_saved_or_in_conflict(backend):
+    async def scenario():
+        async with Sessions({**backend, "initial_state": {"seen": []}}, lock="none") as sessions:
+
+            async def turn(number):
+                async with sessions.turn("telegram:42") as session:
+                    session.state["seen"].append(number)
+                    await asyncio.sleep(0)
+                return number
+
+            outcomes = await asyncio.gather(*map(turn, range(32)), return_exceptions=True)
+            outcomes += await asyncio.gather(*map(turn, range(32, 64)), return_exceptions=True)
+            saved = [outcome for outcome in outcomes if isinstance(outcome, int)]
+            assert all(isinstance(each, int | SessionConflictError) for each in outcomes)
+            assert saved
+            assert sorted((await sessions.read("telegram:42")).state["seen"]) == saved
+
+    asyncio.run(scenario())
+
+
 def test_turns_of_different_sessions_overlap(backend):
     async def scenario():
         async with Sessions(backend) as sessions:

@@ -67,6 +67,21 @@ def test_what_comes_meanwhile_goes_together_in_order():
     asyncio.run(scenario())
 
 
+def test_what_concerns_one_session_goes_in_calls_one_after_the_other():
+    async def scenario():
+        backend = Backend(held=True)
+        gathering = Gathering(backend.one, backend.many, session_id=lambda entry: entry[0])
+        gathering.begin_in(asyncio.get_running_loop())
+        entries = ["z", "a1", "b1", "a2", "a3", "c1", "b2"]
+        tasks = [asyncio.create_task(gathering(entry)) for entry in entries]
+        await asyncio.sleep(0)
+        backend.go.set()
+        assert await asyncio.gather(*tasks) == [f"{entry}!" for entry in entries]
+        assert backend.calls == [["z"], ["a1", "b1"], ["a2"], ["a3", "c1", "b2"]]
+
+    asyncio.run(scenario())
+
+
 def test_each_caller_gets_its_own_error():
     async def scenario():
         backend = Backend(held=True)

@@ -29,15 +29,20 @@ class Gathering(Generic[EntryT, OutcomeT]):
     Args:
         one: Does it for one entry.
         many: Does it for many: for each entry the outcome, or the error that `one` would have raised.
+        session_id: Tells the session of an entry, where `many` takes at most one for each session: the next one for the
+            same session goes in a later call.
     """
 
     def __init__(
         self,
         one: Callable[[EntryT], Awaitable[OutcomeT]],
         many: Callable[[Sequence[EntryT]], Awaitable[Sequence[OutcomeT | Exception]]],
+        *,
+        session_id: Callable[[EntryT], str] | None = None,
     ) -> None:
         self._one = one
         self._many = many
+        self._session_id = session_id
         self._loop: asyncio.AbstractEventLoop
         self._under_way = False
         self._crowded = False
@@ -75,10 +80,18 @@ class Gathering(Generic[EntryT, OutcomeT]):
     def _come_back(self, loop: asyncio.AbstractEventLoop) -> None:
         """Sends those who have gathered meanwhile."""
         together: list[_Waiter[EntryT, OutcomeT]] = []
+        sessions: set[str] = set()
         while self._waiting and len(together) < LARGEST:
             waiter = self._waiting.popleft()
-            if not waiter.outcome.done():
-                together.append(waiter)
+            if waiter.outcome.done():
+                continue
+            if self._session_id is not None:
+                session_id = self._session_id(waiter.entry)
+                if session_id in sessions:
+                    self._waiting.appendleft(waiter)
+                    break
+                sessions.add(session_id)
+            together.append(waiter)
         if not together:
             self._under_way = False
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Generic
 
 import msgspec
@@ -85,7 +86,8 @@ class Keeper(Generic[StateT]):
             self._replacing = _one_by_one(store)
             if isinstance(store, SupportsBulk):
                 reading = Gathering(store.read, store.read_many)
-                replacing = Gathering(self._replacing if leasing is None else _alone(store), store.replace_many)
+                alone = self._replacing if leasing is None else _alone(store)
+                replacing = Gathering(alone, store.replace_many, session_id=attrgetter("session.id"))
                 self._reading, self._replacing = reading, replacing
                 self._gatherings = [reading, replacing]
         self._touching = store if isinstance(store, SupportsTouch) else None

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import time
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
@@ -143,8 +144,12 @@ class Leasing:
         self._store = store
         self._ttl = ttl
         self._wait = wait
-        self._claim: Gathering[Claim, StoredSession | Held | None] = Gathering(self._claim_one, store.lease_many)
-        self._release: Gathering[Hold, None] = Gathering(self._release_one, self._release_many)
+        self._claim: Gathering[Claim, StoredSession | Held | None] = Gathering(
+            self._claim_one, store.lease_many, session_id=attrgetter("session_id")
+        )
+        self._release: Gathering[Hold, None] = Gathering(
+            self._release_one, self._release_many, session_id=attrgetter("session_id")
+        )
         self.holds: set[Hold] = set()
         self._loop: asyncio.AbstractEventLoop
         self._renewal: asyncio.TimerHandle | None = None
