@@ -308,6 +308,34 @@ def test_a_value_that_the_scripts_cannot_compare_is_unreadable_and_not_in_confli
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("when", ["before the turn", "in the turn"])
+def test_a_lease_that_is_no_text_is_none_and_concerns_no_other_session(when):
+    async def main():
+        async with opened() as (store, client):
+            sessions = Sessions(store)
+            lease = key_of(store, "x:20") + "\x1f"
+
+            async def spoil():
+                await client.delete(lease)
+                await client.rpush(lease, "a")
+
+            async def turn(number):
+                async with sessions.turn(f"x:{number}") as session:
+                    session.state["number"] = number
+                    if number == 20 and when == "in the turn":
+                        await spoil()
+                    await asyncio.sleep(0)
+
+            if when == "before the turn":
+                await spoil()
+            await asyncio.gather(*map(turn, range(40)))
+            for number in range(40):
+                assert (await sessions.read(f"x:{number}")).state == {"number": number}
+            assert not await client.exists(lease)
+
+    asyncio.run(main())
+
+
 def test_prefixes_and_globs_are_plain_text():
     async def main():
         base = uuid.uuid4().hex

@@ -68,8 +68,15 @@ local function now()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+local function text_of(key)
+  local text = redis.pcall('GET', key)
+  if type(text) ~= 'table' then return text end
+  if string.find(text.err, 'WRONGTYPE', 1, true) then return '' end
+  return redis.call('GET', key)
+end
+
 local function load(key, now)
-  local text = redis.call('GET', key) or ''
+  local text = text_of(key) or ''
   if text ~= '' and not string.find(text, ';', 1, true) then
     local left = redis.call('PTTL', key)
     return {name = text, ends = now + left, held = left > 0}, {}
@@ -117,7 +124,8 @@ local function release(key, holder)
 end
 """
 """The lease of a session is a text: the holder, for as long as the key lives; or, where others wait, `holder:until;` and then
-for each who waits `holder:until;`, in milliseconds. The holder is empty while nobody holds it.
+for each who waits `holder:until;`, in milliseconds. The holder is empty while nobody holds it. A key that holds no text is no
+lease: leases keep turns in order, and the version keeps sessions whole.
 """
 
 LEASE: Final = Script(
@@ -182,7 +190,7 @@ RELEASE: Final = Script(
     + """
 local outcomes = {}
 for i, key in ipairs(KEYS) do
-  local text = redis.call('GET', key)
+  local text = text_of(key)
   if text == ARGV[i] then
     redis.call('UNLINK', key)
   elseif text then
@@ -215,7 +223,7 @@ for i = 1, #KEYS, 2 do
       stored, found = false, nil
     end
     local last = active ~= '' and select(3, string.match(stored or '', header .. activity))
-    local lease = holder ~= '' and redis.call('GET', lease_key)
+    local lease = holder ~= '' and text_of(lease_key)
     if (version ~= '' and found == version) or stored == record then
       outcome = 1
     elseif (expected == '' and stored) or (expected ~= '' and (found and '=' .. found) ~= expected)
