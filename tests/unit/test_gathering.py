@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from botsession import BotSessionError, Sessions, StoreUnavailableError, open_store
+from botsession import BotSessionError, Sessions, StoreError, StoreUnavailableError, open_store
 from botsession.gathering import LARGEST, Gathering
 
 
@@ -108,6 +108,29 @@ def test_an_error_of_the_whole_call_reaches_everyone_and_those_after_go_on():
         assert [type(outcome) for outcome in outcomes] == [str, StoreUnavailableError, StoreUnavailableError]
         backend.lost = False
         assert await gathering("d") == "d!"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("outcomes", [[], ["b!"], ["b!", "c!", "d!"], None], ids=str)
+def test_a_driver_that_answers_wrongly_leaves_nobody_waiting(outcomes):
+    async def scenario():
+        backend = Backend(held=True)
+        gathering = backend.gathering()
+        tasks = [asyncio.create_task(gathering(entry)) for entry in "abc"]
+        await asyncio.sleep(0)
+
+        async def many(_entries):
+            return outcomes
+
+        gathering._many = many
+        backend.go.set()
+        async with asyncio.timeout(30):
+            first, *others = await asyncio.gather(*tasks, return_exceptions=True)
+            gathering._many = backend.many
+            assert await gathering("d") == "d!"
+        assert first == "a!"
+        assert [type(error) for error in others] == [TypeError if outcomes is None else StoreError] * 2
 
     asyncio.run(scenario())
 

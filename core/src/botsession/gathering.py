@@ -13,6 +13,8 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
+from botsession.errors import StoreError
+
 EntryT = TypeVar("EntryT")
 OutcomeT = TypeVar("OutcomeT")
 
@@ -101,9 +103,15 @@ class Gathering(Generic[EntryT, OutcomeT]):
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    async def _outcomes(self, entries: Sequence[EntryT]) -> Sequence[OutcomeT | Exception]:
+        outcomes = await self._many(entries)
+        if len(outcomes) != len(entries):
+            raise StoreError(f"the driver gave {len(outcomes)} outcomes for {len(entries)} entries")
+        return outcomes
+
     async def _go(self, together: list[_Waiter[EntryT, OutcomeT]], loop: asyncio.AbstractEventLoop) -> None:
         try:
-            outcomes = await self._many([waiter.entry for waiter in together])
+            outcomes = await self._outcomes([waiter.entry for waiter in together])
         except asyncio.CancelledError:
             for waiter in together:
                 waiter.outcome.cancel()
