@@ -7,7 +7,15 @@ import time
 import pytest
 from kit.watched import ID, LONG, Watched, count, steps, until, with_store
 
-from botsession import ConfigError, Held, LeaseTimeoutError, SessionConflictError, Sessions, StoreUnavailableError
+from botsession import (
+    ConfigError,
+    Held,
+    LeaseTimeoutError,
+    SessionConflictError,
+    Sessions,
+    StoreUnavailableError,
+    UnsupportedError,
+)
 
 
 def test_two_sessions_on_one_store_exclude_each_other():
@@ -297,14 +305,26 @@ def test_leases_are_not_used_where_the_store_has_not_what_they_need(store_type):
     with_store(scenario, store_type)
 
 
-def test_a_store_without_leases_has_turns_within_the_process():
+class FourMethods(Partial):
+    methods = ("init", "read", "write", "destroy")
+
+
+@pytest.mark.parametrize("lock", ["auto", "local"])
+def test_a_store_without_leases_has_turns_within_the_process(lock):
     async def scenario(store):
-        sessions = Sessions(store, lock="auto")
+        sessions = Sessions(store, lock=lock)
         await asyncio.gather(*(count(sessions) for _ in range(8)))
         assert (await sessions.read(ID)).state == {"count": 8}
 
-    class FourMethods(Partial):
-        methods = ("init", "read", "write", "destroy")
+    with_store(scenario, FourMethods)
+
+
+def test_turns_do_not_run_side_by_side_in_a_store_that_compares_no_versions():
+    async def scenario(store):
+        with pytest.raises(
+            UnsupportedError, match=r"FourMethods cannot run turns of one session side by side.*'replace'"
+        ):
+            Sessions(store, lock="none")
 
     with_store(scenario, FourMethods)
 

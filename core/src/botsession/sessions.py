@@ -22,6 +22,7 @@ from botsession.protocol import (
     SupportsClose,
     SupportsExpiry,
     SupportsQuarantine,
+    SupportsReplace,
 )
 from botsession.session import Session, StateT
 from botsession.shapes import Migration, Shape
@@ -72,6 +73,7 @@ class Sessions(Generic[StateT]):
         ConfigError: A setting or an option is unknown, missing or of the wrong type.
         DriverError: The driver is not installed, installed twice, or does not load.
         StateError: The initial state is no JSON object, or does not fit the `state_type`.
+        UnsupportedError: `lock` is `none`, and the store has no `replace`, without which turns would overwrite each other.
     """
 
     @overload
@@ -143,6 +145,10 @@ class Sessions(Generic[StateT]):
         limits = _limits(
             settings, lock=lock, lease_ttl=lease_ttl, lease_wait=lease_wait, max_session_size=max_session_size
         )
+        if limits["lock"] == "none" and not isinstance(store, SupportsReplace):
+            from botsession.unsupported import unsupported
+
+            raise unsupported(store, "replace", 'run turns of one session side by side (lock="none")')
         self._keeper = Keeper(
             store,
             lifetime,
