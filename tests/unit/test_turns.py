@@ -225,6 +225,25 @@ def test_a_task_begun_in_a_turn_may_have_a_turn_after_it():
     assert asyncio.run(scenario()).state == {"later": True}
 
 
+def test_a_turn_is_begun_once():
+    async def scenario():
+        async with Sessions("memory") as sessions:
+            turn = sessions.turn("telegram:42")
+            async with turn as session:
+                session.state["count"] = 1
+                with pytest.raises(TurnEndedError, match="was begun before"):
+                    await turn.__aenter__()
+                await sessions.destroy("telegram:42")
+            with pytest.raises(TurnEndedError, match=r"begin another one by `sessions\.turn`"):
+                await turn.__aenter__()
+            assert await sessions.read("telegram:42") is None
+            async with sessions.turn("telegram:42") as session:
+                session.state["count"] = 2
+            assert (await sessions.read("telegram:42")).state == {"count": 2}
+
+    asyncio.run(scenario())
+
+
 def test_set_state_and_reset_state():
     async def scenario():
         async with Sessions("memory", initial_state={"count": 0, "cart": []}) as sessions:

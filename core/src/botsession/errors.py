@@ -97,7 +97,7 @@ class StateError(BotSessionError, ValueError):
 
 
 class TurnEndedError(BotSessionError):
-    """The session was changed after its turn had ended, so that nothing would save the change."""
+    """The session was changed after its turn had ended, so that nothing would save the change; or a turn was begun twice."""
 
 
 class NestedTurnError(BotSessionError):

@@ -205,11 +205,12 @@ class Sessions(Generic[StateT]):
             session_id: Whose turn it is, such as `telegram:42`.
 
         Returns:
-            An asynchronous context manager that gives the `Session`. It raises, when entered or left:
+            An asynchronous context manager that gives the `Session`, to be entered once. It raises, when entered or left:
 
         Raises:
             InvalidSessionIdError: `session_id` is no session id.
             NestedTurnError: A turn of this session is running around this one.
+            TurnEndedError: It was entered before.
             LeaseTimeoutError: Another process held the session's lease all the time; the handler did not run.
             SessionConflictError: Another process wrote or destroyed the session during the turn, or took it over because this
                 one was paused beyond its lease; nothing was saved.

@@ -27,6 +27,7 @@ class Turn(Generic[StateT]):
 
     __slots__ = (
         "_beginning",
+        "_begun",
         "_destroyed",
         "_destroying",
         "_ended",
@@ -43,6 +44,7 @@ class Turn(Generic[StateT]):
         self.session_id = session_id
         self.key: Hashable = session_id if line.exclusive else object()
         self.running = False
+        self._begun = False
         self._keeper = keeper
         self._line = line
         self._beginning: Beginning[StateT]
@@ -54,6 +56,11 @@ class Turn(Generic[StateT]):
 
     async def __aenter__(self) -> Session[StateT]:
         check_session_id(self.session_id)
+        if self._begun:
+            raise TurnEndedError(
+                f"this turn of session {self.session_id!r} was begun before; begin another one by `sessions.turn`"
+            )
+        self._begun = True
         outer = _around.get()
         if outer:
             outer = tuple(turn for turn in outer if turn.running)
