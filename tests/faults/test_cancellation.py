@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
+import weakref
 
 import backends
 import pytest
@@ -314,10 +316,27 @@ def test_an_event_loop_that_ends_in_the_middle_of_turns(backend, same):
         warnings.simplefilter("ignore", ResourceWarning)  # Python's own word on a loop that ends before its connections
         asyncio.run(first(sessions))
         running.clear()
+        abandoned = [weakref.ref(sessions), *clients_of(sessions)]
         if not same:
             sessions = Sessions(backend, **LEASE)
         asyncio.run(second(sessions))
         del sessions
+        wait_until_freed(abandoned)
+
+
+def clients_of(sessions):
+    """Returns weak references to what PyMongo warns about when it is freed without having been closed."""
+    connection = getattr(sessions.store, "_connection", None)
+    client = None if connection is None else connection._client
+    return [] if client is None else [weakref.ref(vars(client).get("delegate", client))]
+
+
+def wait_until_freed(abandoned):
+    """Frees what nobody has any more; threads of a client may hold it a little longer than their event loop has run."""
+    until = time.monotonic() + SECONDS
+    while any(each() is not None for each in abandoned):
+        assert time.monotonic() < until, [gc.get_referrers(each()) for each in abandoned]
+        time.sleep(0.01)
         gc.collect()
 
 

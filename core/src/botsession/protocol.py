@@ -183,7 +183,7 @@ class SupportsScan(Protocol):
         ...
 
 
-class Replacement(msgspec.Struct, frozen=True, gc=False):
+class Replacement(msgspec.Struct, frozen=True):
     """One entry of `replace_many`: the arguments of one `replace`.
 
     Attributes:
