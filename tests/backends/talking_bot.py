@@ -1,6 +1,4 @@
-"""A bot that talks without a pause until its standard input ends; it writes down what was acknowledged.
-
-    python talking_bot.py CONFIG JOURNAL NUMBER
+"""A bot that talks without a pause until it is told to stop; it writes down what was acknowledged.
 
 A line of the journal is `+ ID` for a turn that was saved, and `- ID` for a session that was destroyed for good.
 """
@@ -11,8 +9,8 @@ import asyncio
 import itertools
 import pathlib
 import random
-import sys
 import threading
+from multiprocessing.synchronize import Event
 
 from botsession import Sessions
 from botsession.config import load_settings
@@ -43,18 +41,18 @@ def count_up(session):
     session.state["count"] = session.state.get("count", 0) + 1
 
 
-async def main(config, journal, number):
+def run(config: pathlib.Path, journal: pathlib.Path, number: int, talking: Event, stopped: Event) -> None:
+    """Talks from when `talking` is set here until `stopped` is set elsewhere."""
+    with journal.open("a", buffering=1) as file:
+        asyncio.run(_run(config, file, number, talking, stopped))
+
+
+async def _run(config, journal, number, talking, stopped):
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    threading.Thread(target=lambda: (sys.stdin.read(), loop.call_soon_threadsafe(stop.set)), daemon=True).start()
+    threading.Thread(target=lambda: (stopped.wait(), loop.call_soon_threadsafe(stop.set)), daemon=True).start()
     async with Sessions(load_settings(config)) as sessions:
-        sys.stdout.write("talking\n")
-        sys.stdout.flush()
+        talking.set()
         chance = random.Random(f"{number} {config}")
         talks = (talk(sessions, journal, chance, stop) for _ in range(3))
         await asyncio.gather(leave(sessions, journal, number, stop), *talks)
-
-
-if __name__ == "__main__":
-    with pathlib.Path(sys.argv[2]).open("a", buffering=1) as file:
-        asyncio.run(main(sys.argv[1], file, sys.argv[3]))

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import pathlib
+import os
 import random
-import subprocess
-import sys
 import time
 from collections import Counter
 
 import backends
+import forked
 import pytest
 import talking_bot
 
 from botsession import Session, open_store
 
-BOT = pathlib.Path(talking_bot.__file__)
 QUIET = 400
 """How many sessions nobody talks to."""
 
@@ -51,39 +49,48 @@ class Move:
         """Ends one bot after the other, and starts it again with another configuration."""
         for number in range(3):
             self.end(number)
-            command = [
-                sys.executable,
-                BOT,
-                self.folder / f"{config}.toml",
-                self.folder / f"journal-{number}",
-                str(number),
-            ]
-            self.bots[number] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            assert self.bots[number].stdout.readline() == "talking\n"
-            time.sleep(0.1)
+            talking, stopped = forked.processes.Event(), forked.processes.Event()
+            files = self.folder / f"{config}.toml", self.folder / f"journal-{number}"
+            bot = forked.processes.Process(target=talking_bot.run, args=(*files, number, talking, stopped))
+            bot.start()
+            self.bots[number] = bot, stopped
+            assert talking.wait(30)
+            self.let_them_talk()
+
+    def let_them_talk(self):
+        """Waits for some more turns, since a bot that is started quickly is also replaced quickly."""
+        wanted = sum(self.journal()[0].values()) + 70
+        deadline = time.monotonic() + 30
+        while sum(self.journal()[0].values()) < wanted:
+            assert time.monotonic() < deadline, "the bots do not go on"
+            time.sleep(0.02)
 
     def end(self, number):
-        if bot := self.bots.pop(number, None):
-            bot.communicate(timeout=30)
-            assert bot.returncode == 0
+        if number in self.bots:
+            bot, stopped = self.bots.pop(number)
+            stopped.set()
+            bot.join(30)
+            assert bot.exitcode == 0
 
     def run_mover(self, *options, kills):
         """Runs `migrate`, killed some times, then to its end; returns what it says."""
-        command = [sys.executable, "-m", "botsession_console", "migrate", *self.names.values(), *options]
-        command += ["--config", str(self.folder / "old.toml")]
+        arguments = ["migrate", *self.names.values(), *options, "--config", str(self.folder / "old.toml")]
+        streams = [self.folder / name for name in ("stdin", "stdout", "stderr")]
+        streams[0].touch()
         for _ in range(kills):
-            mover = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            time.sleep(0.35 + self.chance.random() / 4)
+            mover = forked.start_command(arguments, self.folder, os.environ, streams)
+            time.sleep(0.05 + self.chance.random() / 4)
             mover.kill()
-            mover.communicate()
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+            mover.join()
+        done = forked.run_command(arguments, b"", self.folder, os.environ, self.folder)
         assert done.returncode == 0, done.stderr
-        return done.stdout
+        return done.stdout.decode()
 
     def journal(self):
         saved, left = Counter(), set()
         for number in range(3):
-            for line in (self.folder / f"journal-{number}").read_text().splitlines():
+            file = self.folder / f"journal-{number}"
+            for line in file.read_text().splitlines() if file.exists() else []:
                 sign, session_id = line.split(" ")
                 saved.update([session_id] if sign == "+" else [])
                 left.update([session_id] if sign == "-" else [])

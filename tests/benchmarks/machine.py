@@ -84,4 +84,4 @@ def _redis() -> str:
 def _mongo() -> str:
     if os.environ.get("BOTSESSION_TEST_MONGO_URL"):
         return "a MongoDB server of the environment"
-    return _version("nx-27017") + " (unless a mongod is on the PATH)"
+    return _version(os.environ.get("BOTSESSION_TEST_MONGO") or next(iter(servers.MONGO)))

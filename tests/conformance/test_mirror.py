@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from redis import Redis
 
 import servers
@@ -14,6 +15,8 @@ from botsession.testing import StoreContract
 from botsession_file import FileSessionStore
 from botsession_file.names import place
 from botsession_redis import RedisSessionStore
+
+pytestmark = pytest.mark.once
 
 
 def mirror(lead, dirname, redis, clock=None, **both):

@@ -56,6 +56,7 @@ class TestMongoWithMotor(StoreContract):
         return {"url": url, "timeout": 0.7, "api": self.api}
 
 
+@pytest.mark.once
 class TestMongoWithPyMongo(TestMongoWithMotor):
     api = "pymongo"
 

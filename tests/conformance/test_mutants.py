@@ -21,6 +21,8 @@ from kit.suites import MUTANTS, BareSuite, ReferenceSuite
 
 from botsession.testing import StoreContract
 
+pytestmark = pytest.mark.once
+
 RUNS = [
     pytest.param(mutant, test, id=f"{mutant.store_type.__name__}-{test}") for mutant in MUTANTS for test in mutant.tests
 ]

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from forked import run_command
 
 COMMAND = (sys.executable, "-m", "botsession_console")
 PATIENCE_SECONDS = 20
@@ -128,20 +129,25 @@ def environment(folder: pathlib.Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def run(folder: pathlib.Path, environment: dict[str, str]) -> Run:
-    """Runs the command to its end, with lines for its standard input."""
+def run(folder: pathlib.Path, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Runs the command to its end, with lines for its standard input; another command, or one for which Python itself is set
+    in another way, is started from scratch."""
 
     def run(*arguments: str, lines: str | bytes = "", command=COMMAND, **variables: str):
         given = lines.encode() if isinstance(lines, str) else lines
-        done = subprocess.run(
-            [*command, *arguments],
-            input=given,
-            capture_output=True,
-            cwd=folder,
-            env={**environment, **variables},
-            timeout=60,
-            check=False,
-        )
+        everything = {**environment, **variables}
+        if command is COMMAND and not any(name.startswith("PYTHON") for name in variables):
+            done = run_command(arguments, given, folder, everything, tmp_path_factory.mktemp("streams"))
+        else:
+            done = subprocess.run(
+                [*command, *arguments],
+                input=given,
+                capture_output=True,
+                cwd=folder,
+                env=everything,
+                timeout=60,
+                check=False,
+            )
         return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return run

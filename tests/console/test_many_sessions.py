@@ -10,7 +10,7 @@ import sys
 
 from console import filled
 
-COUNT = int(os.environ.get("BOTSESSION_TEST_MANY", "5000"))
+COUNT = int(os.environ.get("BOTSESSION_TEST_MANY", "4000"))
 FEW = 1000
 """As many as a page of the driver holds."""
 

@@ -136,6 +136,7 @@ def test_a_bot_runs_on_it(run, site):
     refuses(done, "a driver 'some-db' is installed already (by botsession-some-db)")
 
 
+@pytest.mark.lint
 @pytest.mark.parametrize("name", ["x", "some-db", "a2345678-b2345678_c2345678-d23"])
 def test_it_is_clean_in_the_eyes_of_ruff(name, tmp_path):
     if importlib.util.find_spec("ruff") is None:
@@ -151,6 +152,7 @@ def test_it_is_clean_in_the_eyes_of_ruff(name, tmp_path):
         call("-m", "ruff", "format", "--check", "--diff", *config, cwd=package)
 
 
+@pytest.mark.lint
 def test_it_is_clean_in_the_eyes_of_mypy(package, tmp_path):
     if importlib.util.find_spec("mypy") is None:
         pytest.skip("mypy is not installed; it comes with the dependency group `lint`")

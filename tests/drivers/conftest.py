@@ -5,13 +5,12 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from mongo_setups import CLIENTS
 from pymongo import MongoClient
 
 import servers
 
 
-@pytest.fixture(params=sorted(CLIENTS))
+@pytest.fixture(params=["motor", pytest.param("pymongo", marks=pytest.mark.once)])
 def api(request):
     return request.param
 

@@ -192,7 +192,7 @@ def of_mongo(name, topic, query="", **options):
     return of(diagnosed(MongoSessionStore(f"{servers.mongo_url()}/{query}", collection_name=name, **options)), topic)
 
 
-@pytest.mark.parametrize("api", ["motor", "pymongo"])
+@pytest.mark.parametrize("api", ["motor", pytest.param("pymongo", marks=pytest.mark.once)])
 def test_mongo_write_concern(mongo, api):
     assert of_mongo(mongo, "write concern", api=api).level == "ok"
     finding = of_mongo(mongo, "write concern", "?w=1", api=api)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import random
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -68,14 +66,11 @@ class Server:
             self._process.send_signal(signal.SIGCONT)
 
     def _command(self) -> Sequence[str]:
-        port, folder = str(self._port), str(self._folder)
+        folder = str(self._folder)
         if self._driver == "redis":
             durable = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
-            return [servers.redis_binary(), "--port", port, "--bind", "127.0.0.1", "--dir", folder, *durable]
-        if binary := shutil.which("mongod"):
-            return [binary, "--port", port, "--bind_ip", "127.0.0.1", "--dbpath", folder]
-        module = [sys.executable, "-m", "nx_27017.nx_27017", "--port", port, "--data-dir", folder]
-        return [*module, "--log-file", f"{folder}/log", "--pid-file", f"{folder}/pid"]
+            return [servers.redis_binary(), "--port", str(self._port), "--bind", "127.0.0.1", "--dir", folder, *durable]
+        return servers.mongo_command(self._port, folder, durable=True)
 
 
 def _lasting_port() -> int:

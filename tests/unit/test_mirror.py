@@ -21,6 +21,8 @@ from botsession import (
 from botsession.mirror import MirrorSessionStore
 from botsession_memory import MemorySessionStore
 
+pytestmark = pytest.mark.once
+
 ID = "t:1"
 
 
