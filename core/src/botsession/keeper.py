@@ -124,13 +124,18 @@ class Keeper(Generic[StateT]):
         """Removes the session."""
         await self._store.destroy(session_id)
 
-    async def begin(self, session_id: str) -> Beginning[StateT]:
-        """Waits for the session's lease, where there are leases, and returns what a turn begins with."""
+    async def begin(self, session_id: str, deadline: float) -> Beginning[StateT]:
+        """Waits for the session's lease, where there are leases, and returns what a turn begins with.
+
+        Args:
+            session_id: The session.
+            deadline: Until when to wait, by `time.monotonic`.
+        """
         hold: Hold | None = None
         if self._leasing is None:
             stored = await self._reading(session_id)
         else:
-            stored, hold = await self._leasing.take(session_id)
+            stored, hold = await self._leasing.take(session_id, deadline)
         try:
             stored = self._live(stored)
             if stored is not None and self._is_due(stored, RENEW_BEFORE) and not await self._renew(stored):
@@ -164,9 +169,7 @@ class Keeper(Generic[StateT]):
     async def settle(self, *, whole: bool) -> None:
         """Waits until the leases that turns have left are given up, and (`whole`) gives up those of running turns."""
         if self._leasing is not None:
-            await self._leasing.settle()
-            if whole:
-                await self._leasing.give_up()
+            await self._leasing.settle(whole=whole)
 
     async def abandon(self, beginning: Beginning[StateT], error: BaseException | None) -> None:
         """Gives up the lease of a turn that saves nothing, because of an error or because it was destroyed."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import deque
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic
 
-from botsession.errors import NestedTurnError, TurnEndedError
+from botsession.errors import NestedTurnError, TurnEndedError, TurnTimeoutError
 from botsession.home import Home, keep
 from botsession.ids import check_session_id
 from botsession.session import StateT
@@ -37,13 +38,19 @@ class Turn(Generic[StateT]):
         "_line",
         "_outer",
         "_saving",
+        "_wait",
+        "entered",
         "key",
         "running",
         "session_id",
+        "task",
     )
 
-    def __init__(self, keeper: Keeper[StateT], line: Line[StateT], session_id: str) -> None:
+    def __init__(self, keeper: Keeper[StateT], line: Line[StateT], session_id: str, wait: float) -> None:
         self.session_id = session_id
+        self.task: asyncio.Task[Any] | None = None
+        self.entered = 0.0
+        self._wait = wait
         self.key: Hashable = session_id if line.exclusive else object()
         self.running = False
         self._begun = False
@@ -68,12 +75,16 @@ class Turn(Generic[StateT]):
             outer = tuple(turn for turn in outer if turn.running)
             self._line.check_outside(self, outer)
             self._outer = outer
+        self.task = asyncio.current_task()
+        self.entered = time.monotonic()
+        deadline = self.entered + self._wait
         if not self._line.enter_at_once(self):
-            await self._line.wait(self)
+            await self._line.wait(self, deadline)
+            self.entered = time.monotonic()
         try:
-            self._beginning = beginning = await self._keeper.begin(self.session_id)
+            self._beginning = beginning = await self._keeper.begin(self.session_id, deadline)
         except BaseException:
-            self._line.leave(self)
+            self._leave()
             raise
         beginning.session._turn = self
         self.running = True
@@ -101,7 +112,7 @@ class Turn(Generic[StateT]):
         finally:
             self.running = False
             del self._beginning  # its session knows this turn: without a cycle both are freed at once
-            self._line.leave(self)
+            self._leave()
             if self._ended is not None:
                 self._ended.set_result(None)
 
@@ -113,11 +124,31 @@ class Turn(Generic[StateT]):
             await self._keeper.abandon(self._beginning, error)
             raise
 
-    async def destroy(self) -> bool:
-        """Removes the session, and the turn saves nothing; returns `False` if it was saving and has ended now."""
+    def _leave(self) -> None:
+        self.task = None  # whose frame knows this turn
+        self._line.leave(self)
+
+    def describe(self) -> str:
+        """Returns who is in this turn, and since when."""
+        name = "" if self.task is None else f"the task {self.task.get_name()!r} of "
+        doing = "is in it" if self.running else "begins it"
+        return f"{name}this process {doing} since {time.monotonic() - self.entered:.2f} s"
+
+    async def destroy(self, deadline: float) -> bool:
+        """Removes the session, and the turn saves nothing; returns `False` if it was saving and has ended now.
+
+        Raises:
+            TurnTimeoutError: It was saving still at the deadline.
+        """
         if self._saving:
             self._ended = self._ended or asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._ended)
+            await asyncio.wait([self._ended], timeout=deadline - time.monotonic())
+            if not self._ended.done():
+                raise TurnTimeoutError(
+                    self.session_id,
+                    f"session {self.session_id!r} was not destroyed: {self.describe()}, and is saving still. "
+                    "Destroy it again when the store answers",
+                )
             return False
         self._destroying = self._destroying or asyncio.Lock()
         async with self._destroying:
@@ -162,7 +193,8 @@ class Line(Generic[StateT]):
         self.exclusive = exclusive
         self._begin_in = begin_in
         self._running: dict[Hashable, Turn[StateT]] = {}
-        self._waiting: dict[Hashable, deque[tuple[Turn[StateT], asyncio.Future[None]]]] = {}
+        self._waiting: dict[Hashable, OrderedDict[asyncio.Future[bool], Turn[StateT]]] = {}
+        self._waiters: dict[asyncio.Task[Any], Turn[StateT]] = {}
         self._emptied: asyncio.Future[None] | None = None
         self._home = Home("the Sessions object")
 
@@ -189,16 +221,54 @@ class Line(Generic[StateT]):
         self._running[turn.key] = turn
         return True
 
-    async def wait(self, turn: Turn[StateT]) -> None:
-        """Waits until it is the turn's turn."""
-        let_in: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(turn.key, deque()).append((turn, let_in))
+    async def wait(self, turn: Turn[StateT], deadline: float) -> None:
+        """Waits until it is the turn's turn.
+
+        Raises:
+            TurnTimeoutError: It was not at the deadline, or never will be, since those before wait for this task.
+        """
+        self._check_crosswise(turn)
+        loop = asyncio.get_running_loop()
+        let_in: asyncio.Future[bool] = loop.create_future()
+        waiting = self._waiting.setdefault(turn.key, OrderedDict())
+        waiting[let_in] = turn
+        timer = loop.call_later(deadline - time.monotonic(), _give_up, let_in)
+        if turn.task is not None:
+            self._waiters[turn.task] = turn
         try:
-            await let_in
-        except BaseException:
-            if let_in.done() and not let_in.cancelled():
+            if not await let_in:
+                raise self._timeout(
+                    turn, f"and was for all of the {time.monotonic() - turn.entered:.2f} s that this one waited"
+                )
+        except asyncio.CancelledError:
+            if not let_in.cancelled() and let_in.result():
                 self.leave(turn)
             raise
+        finally:
+            timer.cancel()
+            waiting.pop(let_in, None)
+            if not waiting and self._waiting.get(turn.key) is waiting:
+                del self._waiting[turn.key]
+            if turn.task is not None:
+                self._waiters.pop(turn.task, None)
+
+    def _check_crosswise(self, turn: Turn[StateT]) -> None:
+        """Raises `TurnTimeoutError` for a turn that would wait for one whose own task waits, in the end, for this task."""
+        before: Turn[StateT] | None = turn
+        while before is not None and (before := self._running.get(before.key)) is not None and before.task is not None:
+            if before.task is turn.task:
+                raise self._timeout(
+                    turn,
+                    "and waits for a session that this task is in, so that both would wait for ever; "
+                    "begin turns of several sessions in the same order everywhere",
+                )
+            before = self._waiters.get(before.task)
+
+    def _timeout(self, turn: Turn[StateT], reason: str) -> TurnTimeoutError:
+        holder = self._running[turn.key]
+        return TurnTimeoutError(
+            turn.session_id, f"session {turn.session_id!r} is in another turn ({holder.describe()}), {reason}"
+        )
 
     def leave(self, turn: Turn[StateT]) -> None:
         """Lets the next one in."""
@@ -207,13 +277,11 @@ class Line(Generic[StateT]):
             return  # its event loop has ended, and others have begun anew
         waiting = self._waiting.get(key)
         while waiting:
-            following, let_in = waiting.popleft()
+            let_in, following = waiting.popitem(last=False)
             if not let_in.done():
                 self._running[key] = following
-                let_in.set_result(None)
+                let_in.set_result(True)
                 return
-        if waiting is not None:
-            del self._waiting[key]
         del self._running[key]
         if self._emptied is not None and not self._running:
             self._emptied.set_result(None)
@@ -228,12 +296,23 @@ class Line(Generic[StateT]):
         """Tells whether one of these turns is running around the caller."""
         return any(turn.running and turn._line is self for turn in _around.get())
 
-    async def empty(self) -> None:
-        """Waits until no turn is running any more."""
+    async def empty(self, deadline: float) -> None:
+        """Waits until no turn is running any more.
+
+        Raises:
+            TurnTimeoutError: Some were at the deadline.
+        """
         self.enter_loop()
         while self._running:
             self._emptied = self._emptied or asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._emptied)
+            await asyncio.wait([self._emptied], timeout=deadline - time.monotonic())
+            if self._running and time.monotonic() >= deadline:
+                turn = next(iter(self._running.values()))
+                raise TurnTimeoutError(
+                    turn.session_id,
+                    f"turns were still running when their store was closed: {len(self._running)}, the first of session "
+                    f"{turn.session_id!r} ({turn.describe()})",
+                )
 
     @property
     def is_inherited(self) -> bool:
@@ -250,8 +329,8 @@ class Line(Generic[StateT]):
         if not self._home.enter():
             return
         if inherited:
-            keep(self._running, self._waiting, self._emptied)
-        self._running, self._waiting, self._emptied = {}, {}, None
+            keep(self._running, self._waiting, self._waiters, self._emptied)
+        self._running, self._waiting, self._waiters, self._emptied = {}, {}, {}, None
         self._begin_in(asyncio.get_running_loop())
 
     def check_loop(self) -> None:
@@ -262,3 +341,8 @@ class Line(Generic[StateT]):
         """Lets turns begin in any event loop, unless some are running here."""
         if not self._running:
             self._home.leave()
+
+
+def _give_up(let_in: asyncio.Future[bool]) -> None:
+    if not let_in.done():
+        let_in.set_result(False)
