@@ -180,8 +180,10 @@ class Keeper(Generic[StateT]):
         if stored is None:
             session = self._shape.new(session_id)
             session.created_at = session.last_activity = self._lifetime.now()
+            session._lease = hold
             return Beginning(session, _fixed(session), None, self._shape.snapshot(session), hold)
         session = self._shape.for_bot(stored)
+        session._lease = hold
         return Beginning(session, _fixed(session), stored.version, self._shape.snapshot(session), hold)
 
     def _live(self, stored: StoredSession | None) -> StoredSession | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from botsession.errors import NestedTurnError, TurnEndedError, TurnTimeoutError
 from botsession.home import Home, keep
 from botsession.ids import check_session_id
-from botsession.session import StateT
+from botsession.session import StateT, end
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -84,9 +84,8 @@ class Turn(Generic[StateT]):
         try:
             self._beginning = beginning = await self._keeper.begin(self.session_id, deadline)
         except BaseException:
-            self._leave()
+            self._line.leave(self)
             raise
-        beginning.session._turn = self
         self.running = True
         _around.set((*outer, self))
         return beginning.session
@@ -111,8 +110,9 @@ class Turn(Generic[StateT]):
                 await self._keeper.abandon(self._beginning, error)
         finally:
             self.running = False
-            del self._beginning  # its session knows this turn: without a cycle both are freed at once
-            self._leave()
+            end(self._beginning.session)
+            del self._beginning
+            self._line.leave(self)
             if self._ended is not None:
                 self._ended.set_result(None)
 
@@ -123,10 +123,6 @@ class Turn(Generic[StateT]):
         except BaseException as error:
             await self._keeper.abandon(self._beginning, error)
             raise
-
-    def _leave(self) -> None:
-        self.task = None  # whose frame knows this turn
-        self._line.leave(self)
 
     def describe(self) -> str:
         """Returns who is in this turn, and since when."""
@@ -155,24 +151,6 @@ class Turn(Generic[StateT]):
             await self._keeper.destroy(self.session_id)
             self._destroyed = True
         return True
-
-    @property
-    def lease_lost(self) -> bool:
-        """Whether the turn has lost the session's lease, so that it cannot save."""
-        hold = self._beginning.hold if self.running else None
-        return hold is not None and hold.lost
-
-    def check_running(self) -> None:
-        """Raises `TurnEndedError` once the turn has ended."""
-        if not self.running:
-            raise TurnEndedError(
-                f"the turn of session {self.session_id!r} has ended and nothing would save the change; "
-                "is an await missing in the handler?"
-            )
-
-    def initial_state(self) -> StateT:
-        """Returns a fresh copy of the initial state."""
-        return self._keeper.initial_state()
 
 
 _around: ContextVar[tuple[Turn[Any], ...]] = ContextVar("botsession_turns", default=())
@@ -272,6 +250,7 @@ class Line(Generic[StateT]):
 
     def leave(self, turn: Turn[StateT]) -> None:
         """Lets the next one in."""
+        turn.task = None  # whose frame knows the turn
         key = turn.key
         if self._running.get(key) is not turn:
             return  # its event loop has ended, and others have begun anew
