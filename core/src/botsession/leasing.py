@@ -90,15 +90,21 @@ class Hold(msgspec.Struct, eq=False):
         elif isinstance(error, TurnTimeoutError):
             self.leasing.leave(self)
         else:
-            await self.leasing.left(self)
+            await asyncio.wait([self.leasing.leave(self)], timeout=self.leasing.wait)
 
     def leave(self) -> None:
         """Gives the lease up without waiting for that; the next turn of the session here will."""
-        self.leasing.leave(self)
+        if self in self.leasing.holds:
+            self.leasing.leave(self)
 
     def forget(self) -> None:
         """Takes note that the lease was given up when the session was stored."""
         self.leasing.holds.discard(self)
+
+    def end(self) -> None:
+        """Takes note that the lease was given up when the session was removed, although the turn goes on."""
+        self.until = -math.inf
+        self.forget()
 
 
 class _Pauses:
@@ -140,16 +146,17 @@ class Leasing:
     Args:
         store: Where the leases are.
         ttl: For how many seconds a lease is taken; it is renewed when a third of them has passed.
-        wait: How many seconds a turn that has failed waits until its lease is given up, which then goes on by itself.
+        wait: See the attribute.
 
     Attributes:
         holds: What is held, or wanted, at present.
+        wait: How many seconds a turn that has failed waits until its lease is given up, which then goes on by itself.
     """
 
     def __init__(self, store: LeasingStore, *, ttl: float, wait: float) -> None:
         self._store = store
         self._ttl = ttl
-        self._wait = wait
+        self.wait = wait
         self._claim: Gathering[Claim, StoredSession | Held | None] = Gathering(
             self._claim_one, store.lease_many, session_id=attrgetter("session_id")
         )
@@ -207,10 +214,6 @@ class Leasing:
         task.add_done_callback(lambda _: self._leaving.pop(hold.session_id, None))
         return task
 
-    async def left(self, hold: Hold) -> None:
-        """Gives a lease up, and waits for that as long as for a turn."""
-        await asyncio.wait([self.leave(hold)], timeout=self._wait)
-
     def drop(self, hold: Hold) -> asyncio.Task[None]:
         """Begins to give a lease up, and lets the next turn of its session not wait for that."""
         hold.forget()
@@ -227,7 +230,7 @@ class Leasing:
             for hold in holds:
                 hold.until = -math.inf
                 self._begin(self._give_up(hold))
-        deadline = time.monotonic() + self._wait
+        deadline = time.monotonic() + self.wait
         while self._tasks and (left := deadline - time.monotonic()) > 0:
             await asyncio.wait(self._tasks, timeout=left)
 

@@ -182,7 +182,7 @@ class Sessions(Generic[StateT]):
             TurnTimeoutError: Turns were still running after `lease_wait` seconds; the store was closed nevertheless.
             StoreError: It belongs to another event loop that is open.
         """
-        if self._line.is_inherited:
+        if self._line.home.is_inherited:
             return
         if self._line.is_around():
             raise NestedTurnError(
@@ -203,7 +203,7 @@ class Sessions(Generic[StateT]):
     ) -> None:
         if kind is None:
             await self.close()
-        elif not self._line.is_inherited:
+        elif not self._line.home.is_inherited:
             await self._close_store()
 
     def turn(self, session_id: str, *, wait: float | None = None) -> Turn[StateT]:
@@ -213,6 +213,10 @@ class Sessions(Generic[StateT]):
         processes where the store has leases. When the block ends, the session is saved if
         anything changed; if it raises, nothing is saved and the exception passes through. A session that is new and was
         not changed is not stored, and one that was destroyed by `destroy` meanwhile stays destroyed.
+
+        A task that is cancelled within the block saves nothing. Once the block has ended without an exception, the session is
+        saved although the task is cancelled. Then `CancelledError` is raised and means *saved*, which a note in it says; if
+        it could not be saved, the error that tells why is raised instead.
 
         Args:
             session_id: Whose turn it is, such as `telegram:42`.
@@ -229,8 +233,8 @@ class Sessions(Generic[StateT]):
             TurnEndedError: It was entered before.
             TurnTimeoutError: Other turns of the session took all of that time; the handler did not run. It is raised at once
                 where they wait for this task themselves, as two turns do that begin one inside the other crosswise.
-            SessionConflictError: Another process wrote or destroyed the session during the turn, or took it over because this
-                one was paused beyond its lease; nothing was saved.
+            SessionConflictError: Another process wrote or destroyed the session during the turn, or this one was paused beyond
+                its lease, or it changed the session after `destroy`; nothing was saved.
             SessionTooLargeError: The session is larger than `max_session_size`; nothing was saved.
             CorruptSessionError: What is stored is unreadable; it was left as it is.
             StoreUnavailableError: The backend does not answer.
@@ -263,22 +267,26 @@ class Sessions(Generic[StateT]):
             The session as it was saved.
 
         Raises:
-            SessionConflictError: It did not succeed in 32 attempts; nothing was saved.
+            SessionConflictError: It did not succeed in 32 attempts, or the session was destroyed meanwhile; nothing was saved.
             BotSessionError: Whatever `turn` raises.
         """
         if wait is not None:
             check_wait(wait)
         deadline = time.monotonic() + (self._wait if wait is None else wait)
+        conflict: SessionConflictError | None = None
         for attempt in range(UPDATE_ATTEMPTS):
             try:
                 async with self.turn(session_id, wait=max(0, deadline - time.monotonic())) as session:
+                    if conflict is not None and not session.version:
+                        raise conflict  # it was destroyed
                     outcome = change(session)
                     if inspect.isawaitable(outcome):
                         await outcome
                 return session
             except SessionConflictError as error:
-                if error.session_id != session_id or attempt == UPDATE_ATTEMPTS - 1:
+                if error is conflict or error.session_id != session_id or attempt == UPDATE_ATTEMPTS - 1:
                     raise
+                conflict = error
             pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt)
             await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - spreads retries, keeps no secret
         raise AssertionError("unreachable")
@@ -297,19 +305,26 @@ class Sessions(Generic[StateT]):
         return await self._keeper.read(session_id)
 
     async def destroy(self, session_id: str) -> None:
-        """Removes a session at once; a turn of it that is running here saves nothing. No error where it is absent.
+        """Removes a session at once. No error where it is absent.
+
+        A turn of it that is running here saves nothing, whatever it has changed before, and raises `SessionConflictError` if
+        it changes the session afterwards. Within a turn of the session, that which the turn has read is removed, and nothing
+        newer.
 
         Raises:
+            SessionConflictError: It was called within a turn of the session, which somebody else wrote since that began; it
+                was not removed.
             InvalidSessionIdError: `session_id` is no session id.
             StoreUnavailableError: The backend does not answer.
             TurnTimeoutError: A turn of it here was saving for all of `lease_wait`; the session was not destroyed.
         """
         check_session_id(session_id)
-        deadline = time.monotonic() + self._wait
-        while turn := self._line.running(session_id):
-            if await turn.destroy(deadline):
-                return
-        await self._keeper.destroy(session_id)
+        own = self._line.own(session_id)
+        async with self._line.destruction(session_id, own, time.monotonic() + self._wait):
+            if own is None:
+                await self._keeper.destroy(session_id)
+            else:
+                await self._keeper.remove(own.beginning)
 
     async def recover(self, session_id: str) -> str | None:
         """Puts aside what is unreadable under a session id, so that the next turn starts afresh.

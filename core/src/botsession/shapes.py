@@ -87,7 +87,7 @@ class Shape(Generic[StateT]):
 
     def for_bot(self, stored: StoredSession) -> Session[StateT]:
         """Returns a stored session with its state as the bot wants it."""
-        if self.is_older(stored):
+        if stored.shape != len(self._migrations):
             stored._read = None
             stored.state = _migrated(stored, self._migrations)
             stored.shape = len(self._migrations)

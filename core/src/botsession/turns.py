@@ -6,11 +6,14 @@ import asyncio
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, cast
 
+from botsession.config import UNSET, Unset
 from botsession.errors import NestedTurnError, TurnEndedError, TurnTimeoutError
+from botsession.gathering import carry_out
 from botsession.home import Home, keep
 from botsession.ids import check_session_id
 from botsession.session import StateT, end
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
     from botsession.keeper import Beginning, Keeper
     from botsession.session import Session
+    from botsession.shapes import Snapshot
 
 
 class Turn(Generic[StateT]):
@@ -29,17 +33,17 @@ class Turn(Generic[StateT]):
     """
 
     __slots__ = (
-        "_beginning",
         "_begun",
         "_destroyed",
-        "_destroying",
-        "_ended",
         "_keeper",
         "_line",
         "_outer",
-        "_saving",
         "_wait",
+        "beginning",
+        "ended",
         "entered",
+        "is_overtaken",
+        "is_saving",
         "key",
         "running",
         "session_id",
@@ -48,20 +52,20 @@ class Turn(Generic[StateT]):
 
     def __init__(self, keeper: Keeper[StateT], line: Line[StateT], session_id: str, wait: float) -> None:
         self.session_id = session_id
+        self.key: Hashable = session_id if line.exclusive else object()
         self.task: asyncio.Task[Any] | None = None
         self.entered = 0.0
-        self._wait = wait
-        self.key: Hashable = session_id if line.exclusive else object()
+        self.beginning: Beginning[StateT]
         self.running = False
+        self.is_overtaken = False
+        self.is_saving = False
+        self.ended: asyncio.Future[None] | None = None
+        self._wait = wait
         self._begun = False
         self._keeper = keeper
         self._line = line
-        self._beginning: Beginning[StateT]
         self._outer: tuple[Turn[Any], ...] = ()
-        self._destroyed = False
-        self._destroying: asyncio.Lock | None = None
-        self._saving = False
-        self._ended: asyncio.Future[None] | None = None
+        self._destroyed: Snapshot | Unset | None = UNSET
 
     async def __aenter__(self) -> Session[StateT]:
         check_session_id(self.session_id)
@@ -82,75 +86,71 @@ class Turn(Generic[StateT]):
             await self._line.wait(self, deadline)
             self.entered = time.monotonic()
         try:
-            self._beginning = beginning = await self._keeper.begin(self.session_id, deadline)
+            if self._line.destructions:
+                await self._line.wait_for_destruction(self.session_id)
+            self.beginning = await self._keeper.begin(self.session_id, deadline)
+            while self.is_overtaken:
+                await self._begin_again(deadline)
         except BaseException:
             self._line.leave(self)
             raise
         self.running = True
         _around.set((*outer, self))
-        return beginning.session
+        return self.beginning.session
+
+    async def _begin_again(self, deadline: float) -> None:
+        """Begins once more, as the session was destroyed in between, before or after it was read."""
+        await self._keeper.abandon(self.beginning, None)
+        await self._line.wait_for_destruction(self.session_id)
+        self.is_overtaken = False
+        self.beginning = await self._keeper.begin(self.session_id, deadline)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         _around.set(self._outer)
-        if self._line.is_inherited:
+        if self._line.home.is_inherited:
             self.running = False
+            end(self.beginning.session)
             keep(self)
             if kind is None:
                 self._line.check_loop()
             return
+        cancelled: asyncio.CancelledError | None = None
         try:
-            if self._destroying is not None:
-                await self._wait_for_destruction(self._destroying)
-            self._saving = True
-            if kind is None and not self._destroyed:
-                await self._keeper.end(self._beginning)
+            if kind is not None:
+                await self._keeper.abandon(self.beginning, error)
+                return
+            if self._line.destructions:
+                cancelled = await carry_out(self._line.wait_for_destruction(self.session_id))
+            self.is_saving = True
+            if self._destroyed is UNSET:
+                await self._keeper.end(self.beginning, cancelled)
             else:
-                await self._keeper.abandon(self._beginning, error)
+                self._keeper.end_destroyed(self.beginning, self._destroyed)
         finally:
             self.running = False
-            end(self._beginning.session)
-            del self._beginning
+            end(self.beginning.session)
+            del self.beginning
             self._line.leave(self)
-            if self._ended is not None:
-                self._ended.set_result(None)
+            if self.ended is not None:
+                self.ended.set_result(None)
+        if cancelled is not None:
+            raise cancelled
 
-    async def _wait_for_destruction(self, destroying: asyncio.Lock) -> None:
-        try:
-            async with destroying:
-                pass
-        except BaseException as error:
-            await self._keeper.abandon(self._beginning, error)
-            raise
+    def look(self) -> Snapshot | None:
+        """Returns what its session is now, for `note_destruction`."""
+        return self._keeper.look(self.beginning)
+
+    def note_destruction(self, then: Snapshot | None) -> None:
+        """Takes note that its session was destroyed, and what it was then: the turn saves nothing."""
+        self._destroyed = then
 
     def describe(self) -> str:
         """Returns who is in this turn, and since when."""
         name = "" if self.task is None else f"the task {self.task.get_name()!r} of "
         doing = "is in it" if self.running else "begins it"
         return f"{name}this process {doing} since {time.monotonic() - self.entered:.2f} s"
-
-    async def destroy(self, deadline: float) -> bool:
-        """Removes the session, and the turn saves nothing; returns `False` if it was saving and has ended now.
-
-        Raises:
-            TurnTimeoutError: It was saving still at the deadline.
-        """
-        if self._saving:
-            self._ended = self._ended or asyncio.get_running_loop().create_future()
-            await asyncio.wait([self._ended], timeout=deadline - time.monotonic())
-            if not self._ended.done():
-                raise TurnTimeoutError(
-                    self.session_id,
-                    f"session {self.session_id!r} was not destroyed: {self.describe()}, and is saving still. "
-                    "Destroy it again when the store answers",
-                )
-            return False
-        self._destroying = self._destroying or asyncio.Lock()
-        async with self._destroying:
-            await self._keeper.destroy(self.session_id)
-            self._destroyed = True
-        return True
 
 
 _around: ContextVar[tuple[Turn[Any], ...]] = ContextVar("botsession_turns", default=())
@@ -165,6 +165,10 @@ class Line(Generic[StateT]):
     Args:
         exclusive: Whether turns of one session wait for each other; otherwise they run side by side.
         begin_in: Called with each new event loop, before the first turn in it begins.
+
+    Attributes:
+        home: Where it belongs.
+        destructions: The sessions that are being destroyed at present, and what is done when they are.
     """
 
     def __init__(self, *, exclusive: bool, begin_in: Callable[[asyncio.AbstractEventLoop], None]) -> None:
@@ -174,7 +178,8 @@ class Line(Generic[StateT]):
         self._waiting: dict[Hashable, OrderedDict[asyncio.Future[bool], Turn[StateT]]] = {}
         self._waiters: dict[asyncio.Task[Any], Turn[StateT]] = {}
         self._emptied: asyncio.Future[None] | None = None
-        self._home = Home("the Sessions object")
+        self.destructions: dict[str, asyncio.Future[None]] = {}
+        self.home = Home("the Sessions object")
 
     def __len__(self) -> int:
         return len(self._running)
@@ -266,10 +271,68 @@ class Line(Generic[StateT]):
             self._emptied.set_result(None)
             self._emptied = None
 
-    def running(self, session_id: str) -> Turn[StateT] | None:
-        """Returns the turn that this session is in, where turns of one session wait for each other."""
+    def own(self, session_id: str) -> Turn[StateT] | None:
+        """Returns the turn of this session that is running around the caller; the innermost one."""
+        for turn in reversed(_around.get()):
+            if turn.session_id == session_id and turn._line is self and turn.running and not turn.is_saving:
+                return cast("Turn[StateT]", turn)
+        return None
+
+    @asynccontextmanager
+    async def destruction(self, session_id: str, own: Turn[StateT] | None, deadline: float) -> AsyncIterator[None]:
+        """Keeps turns from beginning and saving while a session is destroyed, and tells those that are running.
+
+        Args:
+            session_id: The session.
+            own: The turn by which it is destroyed; the only one that is told.
+            deadline: Until when to wait for those that are saving.
+
+        Raises:
+            TurnTimeoutError: They were at the deadline.
+        """
         self.enter_loop()
-        return self._running.get(session_id)
+        while waited := self._in_the_way(session_id, own):
+            await asyncio.wait(waited, timeout=deadline - time.monotonic())
+            if time.monotonic() >= deadline and self._in_the_way(session_id, own):
+                raise TurnTimeoutError(
+                    session_id, f"session {session_id!r} was not destroyed: {self._describe(session_id)}"
+                )
+        turns = [own] if own is not None else self._turns_of(session_id)
+        running = [(turn, turn.look()) for turn in turns if turn.running]
+        for turn in turns:
+            turn.is_overtaken = not turn.running
+        destroyed = self.destructions[session_id] = asyncio.get_running_loop().create_future()
+        try:
+            yield
+            for turn, then in running:
+                turn.note_destruction(then)
+        finally:
+            del self.destructions[session_id]
+            destroyed.set_result(None)
+
+    async def wait_for_destruction(self, session_id: str) -> None:
+        """Waits while a session is being destroyed."""
+        while session_id in self.destructions:
+            await asyncio.wait([self.destructions[session_id]])
+
+    def _in_the_way(self, session_id: str, own: Turn[StateT] | None) -> list[asyncio.Future[None]]:
+        """Returns what a destruction waits for: another one, and turns that are saving, whose write may come late."""
+        waited = [self.destructions[session_id]] if session_id in self.destructions else []
+        if own is None:
+            for turn in self._turns_of(session_id):
+                if turn.is_saving:
+                    turn.ended = turn.ended or asyncio.get_running_loop().create_future()
+                    waited.append(turn.ended)
+        return waited
+
+    def _turns_of(self, session_id: str) -> list[Turn[StateT]]:
+        if self.exclusive:
+            return [self._running[session_id]] if session_id in self._running else []
+        return [turn for turn in self._running.values() if turn.session_id == session_id]
+
+    def _describe(self, session_id: str) -> str:
+        saving = [turn.describe() for turn in self._turns_of(session_id) if turn.is_saving]
+        return f"{saving[0]}, and is saving still" if saving else "another call is destroying it"
 
     def is_around(self) -> bool:
         """Tells whether one of these turns is running around the caller."""
@@ -293,33 +356,27 @@ class Line(Generic[StateT]):
                     f"{turn.session_id!r} ({turn.describe()})",
                 )
 
-    @property
-    def is_inherited(self) -> bool:
-        """Whether its turns are those of the process that this one was forked from."""
-        return self._home.is_inherited
-
     def enter_loop(self) -> None:
         """Begins anew where the event loop is another one than before: turns of one that has ended do not come back.
 
         Raises:
             StoreError: It belongs to another event loop that is open, or this one was inherited by a fork.
         """
-        inherited = self._home.is_inherited
-        if not self._home.enter():
+        if not self.home.enter():
             return
-        if inherited:
-            keep(self._running, self._waiting, self._waiters, self._emptied)
-        self._running, self._waiting, self._waiters, self._emptied = {}, {}, {}, None
+        if self.home.was_inherited:
+            keep(self._running, self._waiting, self._waiters, self._emptied, self.destructions)
+        self._running, self._waiting, self._waiters, self._emptied, self.destructions = {}, {}, {}, None, {}
         self._begin_in(asyncio.get_running_loop())
 
     def check_loop(self) -> None:
         """Raises `StoreError` unless turns may go on in this event loop."""
-        self._home.check()
+        self.home.check()
 
     def leave_loop(self) -> None:
         """Lets turns begin in any event loop, unless some are running here."""
         if not self._running:
-            self._home.leave()
+            self.home.leave()
 
 
 def _give_up(let_in: asyncio.Future[bool]) -> None:
