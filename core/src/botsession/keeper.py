@@ -111,7 +111,6 @@ class Keeper(Generic[StateT]):
         stored = self._live(await self._reading(session_id))
         if stored is None:
             return None
-        stored._read = None
         return self._shape.for_bot(stored)
 
     def rehearse(self, stored: StoredSession) -> bool:
@@ -147,14 +146,16 @@ class Keeper(Generic[StateT]):
         try:
             if _fixed(session) != beginning.fixed:
                 _refuse_change(session, beginning.fixed)
-            after = self._shape.snapshot(session)
-            if after != beginning.before:
+            after = self._shape.snapshot(session, beginning.before)
+            if after.differs(beginning.before):
                 await self._save(session, expected, after, None if hold is None else hold.holder)
                 if hold is not None:
                     hold.forget()
                 return
             if expected is not None and self._is_due(session, 1 - RENEW_AFTER):
-                await self._renew(session)
+                stored = self._shape.for_store(session, after)
+                await self._renew(stored)
+                _take_stamp(session, stored)
         except BaseException as error:
             await self.abandon(beginning, error)
             raise
@@ -168,6 +169,11 @@ class Keeper(Generic[StateT]):
             if whole:
                 await self._leasing.give_up()
 
+    def reset_state(self, beginning: Beginning[StateT]) -> StateT:
+        """Returns a fresh copy of the initial state; the fields that the type does not know go with the old one."""
+        beginning.before.unknown = None
+        return self._shape.initial_state()
+
     async def abandon(self, beginning: Beginning[StateT], error: BaseException | None) -> None:
         """Gives up the lease of a turn that saves nothing, because of an error or because it was destroyed."""
         if beginning.hold is not None:
@@ -175,11 +181,11 @@ class Keeper(Generic[StateT]):
 
     def _beginning(self, session_id: str, stored: StoredSession | None, hold: Hold | None) -> Beginning[StateT]:
         if stored is None:
-            session = self._shape.new(session_id)
+            session, before = self._shape.begin_new(session_id)
             session.created_at = session.last_activity = self._lifetime.now()
-            return Beginning(session, _fixed(session), None, self._shape.snapshot(session), hold)
-        session = self._shape.for_bot(stored)
-        return Beginning(session, _fixed(session), stored.version, self._shape.snapshot(session), hold)
+            return Beginning(session, _fixed(session), None, before, hold)
+        session, before = self._shape.begin(stored)
+        return Beginning(session, _fixed(session), stored.version, before, hold)
 
     def _live(self, stored: StoredSession | None) -> StoredSession | None:
         if stored is None or (not self._stamps and self._lifetime.expired(stored.expires_at)):
@@ -189,31 +195,33 @@ class Keeper(Generic[StateT]):
     async def _save(
         self, session: Session[Any], expected: str | None, snapshot: Snapshot, holder: str | None = None
     ) -> None:
-        stored, state = self._shape.for_store(session, snapshot)
+        stored = self._shape.for_store(session, snapshot)
         if session.expires_in is not msgspec.UNSET:
             # A wrong one is refused here, where it is no error of those that are saved in the same call.
             self._lifetime.deadline(stored, stored.last_activity)
-        if len(state) + len(snapshot.user) > self._max_session_size:
+        size = len(snapshot.state) + len(snapshot.user)
+        if size > self._max_session_size:
             raise SessionTooLargeError(
-                f"session {session.id!r} has {len(state) + len(snapshot.user):,} bytes of JSON, and {self._max_session_size:,} "
-                "are allowed; keep less in it, or raise max_session_size"
+                f"session {session.id!r} has {size:,} bytes of JSON, and {self._max_session_size:,} are allowed; "
+                "keep less in it, or raise max_session_size"
             )
-        stored._json = state, snapshot.user
+        stored._json = snapshot.state, snapshot.user
         try:
-            if not self._stamps:
-                self._lifetime.stamp(stored)
-            if self._replacing is not None:
-                await self._replacing(Replacement(stored, expected, holder))
-            else:
-                current = self._live(await self._reading(session.id))
-                if (None if current is None else current.version) != expected:
-                    raise SessionConflictError(session.id)
-                await self._store.write(session.id, stored)
+            await self._store_as_it_is(stored, expected, holder)
         finally:
             stored._json = None
-        if stored is not session:
-            session.version, session.created_at = stored.version, stored.created_at
-            session.last_activity, session.expires_at = stored.last_activity, stored.expires_at
+        _take_stamp(session, stored)
+
+    async def _store_as_it_is(self, stored: StoredSession, expected: str | None, holder: str | None = None) -> None:
+        if not self._stamps:
+            self._lifetime.stamp(stored)
+        if self._replacing is not None:
+            await self._replacing(Replacement(stored, expected, holder))
+            return
+        current = self._live(await self._reading(stored.id))
+        if (None if current is None else current.version) != expected:
+            raise SessionConflictError(stored.id)
+        await self._store.write(stored.id, stored)
 
     def _is_due(self, session: Session[Any], share: float) -> bool:
         """Tells whether less than that share of the session's lifetime is left."""
@@ -225,8 +233,8 @@ class Keeper(Generic[StateT]):
             return True
         return deadline > now and (session.expires_at - now) / (deadline - now) < share
 
-    async def _renew(self, session: Session[Any]) -> bool:
-        """Moves the session's deadline; returns whether it is still there."""
+    async def _renew(self, session: StoredSession) -> bool:
+        """Moves the deadline of a session as it is stored; returns whether it is still there."""
         now = self._lifetime.now()
         deadline = self._lifetime.deadline(session, now)
         if self._touching is not None:
@@ -235,7 +243,7 @@ class Keeper(Generic[StateT]):
             session.expires_at, session.last_activity = deadline, now
             return True
         try:
-            await self._save(session, session.version, self._shape.snapshot(session))
+            await self._store_as_it_is(session, session.version)
         except SessionConflictError:
             return False
         return True
@@ -243,6 +251,13 @@ class Keeper(Generic[StateT]):
 
 def _fixed(session: Session[Any]) -> tuple[object, ...]:
     return session.id, session.created_at, session.shape
+
+
+def _take_stamp(session: Session[Any], stored: StoredSession) -> None:
+    """Gives the bot's session what the store has set."""
+    if stored is not session:
+        session.version, session.created_at = stored.version, stored.created_at
+        session.last_activity, session.expires_at = stored.last_activity, stored.expires_at
 
 
 def _refuse_change(session: Session[Any], fixed: tuple[object, ...]) -> None:

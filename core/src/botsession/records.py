@@ -57,8 +57,6 @@ _HEAD = re.compile(
 )
 """How `encode` begins."""
 
-_BEFORE_STATE = b',"user":null,"state":'
-
 
 def check_pair(session_id: str, session: StoredSession) -> None:
     """Refuses to store a session under an id that is not its own.
@@ -143,7 +141,7 @@ def decode(raw: bytes, session_id: str, *, store: str) -> StoredSession:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptSessionError(session_id, store=store, raw=raw, reason=str(error)) from error
     _check_stored(record, raw, session_id, store)
-    session = Session(
+    return Session(
         record.id,
         record.state,
         record.user,
@@ -154,10 +152,6 @@ def decode(raw: bytes, session_id: str, *, store: str) -> StoredSession:
         record.version,
         record.shape,
     )
-    begin = raw.find(_BEFORE_STATE)
-    if begin > 0 and record.user is None and record.expires_in is msgspec.UNSET and not record.shape:
-        session._read = raw.rstrip()[begin + len(_BEFORE_STATE) : -1]
-    return session
 
 
 def decode_info(raw: bytes, session_id: str, *, store: str, size: int | None = None) -> SessionInfo:

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 import msgspec
 
-from botsession import states
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -69,8 +67,6 @@ class Session(Generic[StateT]):
     _turn: _RunningTurn[StateT] | None = field(default=None, repr=False, compare=False, kw_only=True)
     _json: tuple[bytes, bytes] | None = field(default=None, repr=False, compare=False, kw_only=True)
     """JSON of state and user, checked, while the session is being saved."""
-    _read: bytes | None = field(default=None, repr=False, compare=False, kw_only=True)
-    """JSON of the state as it was read, where the driver has it at hand."""
 
     @property
     def lease_lost(self) -> bool:
@@ -93,7 +89,9 @@ class Session(Generic[StateT]):
         """
         if self._turn is not None:
             self._turn.check_running()
-        self.state = states.merge(self.state, changes)
+        from botsession.state_types import merge
+
+        self.state = merge(self.state, changes)
 
     def reset_state(self) -> None:
         """Returns to the initial state: a fresh copy of it, or an empty object where none was given.
