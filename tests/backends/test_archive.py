@@ -129,7 +129,7 @@ def test_what_has_expired_is_left_out():
         lines, done = await exported(source)
         assert done.sessions == 1
         clock.advance(minutes=10)
-        _, done = await imported(await open_store("memory").init(), lines, clock=clock)
+        _, done = await imported(await open_store("memory", clock=clock).init(), lines)
         assert (done.stored, done.expired) == (0, 1)
 
     asyncio.run(scenario())

@@ -116,6 +116,9 @@ class Plain:
     def __init__(self) -> None:
         self.count = 0
 
+    def __repr__(self) -> str:
+        return "Plain()"
+
 
 class Unresolved(TypedDict):
     cart: "list[Nowhere]"  # type: ignore[name-defined]  # noqa: F821 - the mistake under test

@@ -146,7 +146,7 @@ class Keeper(Generic[StateT]):
         try:
             if _fixed(session) != beginning.fixed:
                 _refuse_change(session, beginning.fixed)
-            after = self._shape.snapshot(session, beginning.before)
+            after = self._shape.snapshot(session)
             if after.differs(beginning.before):
                 await self._save(session, expected, after, None if hold is None else hold.holder)
                 if hold is not None:
@@ -168,11 +168,6 @@ class Keeper(Generic[StateT]):
             await self._leasing.settle()
             if whole:
                 await self._leasing.give_up()
-
-    def reset_state(self, beginning: Beginning[StateT]) -> StateT:
-        """Returns a fresh copy of the initial state; the fields that the type does not know go with the old one."""
-        beginning.before.unknown = None
-        return self._shape.initial_state()
 
     async def abandon(self, beginning: Beginning[StateT], error: BaseException | None) -> None:
         """Gives up the lease of a turn that saves nothing, because of an error or because it was destroyed."""

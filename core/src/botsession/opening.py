@@ -37,7 +37,7 @@ def open_store(
             file and the environment say, and else it is `memory`.
         expires_in: Minutes since the last write after which a session ends; `None` means never.
         max_lifetime: Minutes since its creation after which a session ends; `None` means never.
-        clock: Tells the present moment in UTC.
+        clock: Tells the present moment, as a `datetime` with a time zone.
         **options: Options of the driver; they go before those of the configuration.
 
     Raises:

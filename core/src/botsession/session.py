@@ -67,6 +67,10 @@ class Session(Generic[StateT]):
     _turn: _RunningTurn[StateT] | None = field(default=None, repr=False, compare=False, kw_only=True)
     _json: tuple[bytes, bytes] | None = field(default=None, repr=False, compare=False, kw_only=True)
     """JSON of state and user, checked, while the session is being saved."""
+    _unknown: tuple[dict[str, Any], dict[str, Any]] | None = field(
+        default=None, repr=False, compare=False, kw_only=True
+    )
+    """The state that was stored, and as much of it as the type knows, where these differ."""
 
     @property
     def lease_lost(self) -> bool:
@@ -104,6 +108,7 @@ class Session(Generic[StateT]):
         else:
             self._turn.check_running()
             self.state = self._turn.initial_state()
+        self._unknown = None
 
 
 @dataclass(slots=True, frozen=True)

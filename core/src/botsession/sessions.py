@@ -66,7 +66,7 @@ class Sessions(Generic[StateT]):
         lease_wait: Seconds to wait for a lease that another process holds; 60 where nothing says otherwise.
         max_session_size: Bytes of JSON that state and user of a session may have; 1,048,576 where nothing says
             otherwise.
-        clock: Tells the present moment in UTC.
+        clock: Tells the present moment, as a `datetime` with a time zone.
         **options: Options of the driver; they go before those of the configuration.
 
     Raises:

@@ -32,14 +32,12 @@ class Snapshot(msgspec.Struct, eq=False):
         user: What the bot knows of the person, as JSON.
         expires_in: The session's own lifetime.
         stored: The state as a store takes it; `None` where it is the bot's own object.
-        unknown: The state that was stored, and as much of it as the type knows, where these differ.
     """
 
     state: bytes
     user: bytes
     expires_in: object
     stored: dict[str, Any] | None = None
-    unknown: tuple[dict[str, Any], dict[str, Any]] | None = None
 
     def differs(self, before: Snapshot) -> bool:
         """Tells whether anything has changed since."""
@@ -95,20 +93,16 @@ class Shape(Generic[StateT]):
         if known == state:
             return session, Snapshot(encoded, user, session.expires_in)
         carried = self._type.carry(state, known, known)
-        return session, Snapshot(
-            _encode(carried), user, session.expires_in, unknown=None if carried == known else (state, known)
-        )
+        if carried != known:
+            session._unknown = state, known
+        return session, Snapshot(_encode(carried), user, session.expires_in)
 
     def is_older(self, stored: StoredSession) -> bool:
         """Tells whether a session was stored before the latest migration."""
         return stored.shape != len(self._migrations)
 
-    def snapshot(self, session: Session[Any], before: Snapshot | None = None) -> Snapshot:
+    def snapshot(self, session: Session[Any]) -> Snapshot:
         """Returns what a turn can change, as it is now, with the fields that the type does not know.
-
-        Args:
-            session: The session.
-            before: What the turn began with.
 
         Raises:
             StateError: Something in it would not come back as it is.
@@ -117,9 +111,8 @@ class Shape(Generic[StateT]):
         if self._type is None:
             return Snapshot(states.encode(states.to_json(session.state)), user, session.expires_in)
         stored, encoded = self._type.write(session.state)
-        unknown = None if before is None else before.unknown
-        if unknown is not None:
-            stored = self._type.carry(*unknown, stored)
+        if session._unknown is not None:
+            stored = self._type.carry(*session._unknown, stored)
             encoded = _encode(stored)
         return Snapshot(encoded, user, session.expires_in, stored)
 

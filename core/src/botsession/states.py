@@ -187,4 +187,4 @@ def to_json(state: object, path: str = "$.state") -> dict[str, Any]:
     """
     if type(state) is dict:
         return state
-    raise StateError(path, f"a state is a JSON object, a dict, and not {kind(state)}")
+    raise StateError(path, f"a state is a JSON object, not {kind(state)}")

@@ -133,7 +133,7 @@ class Turn(Generic[StateT]):
 
     def initial_state(self) -> StateT:
         """Returns a fresh copy of the initial state."""
-        return self._keeper.reset_state(self._beginning)
+        return self._keeper.initial_state()
 
 
 _around: ContextVar[tuple[Turn[Any], ...]] = ContextVar("botsession_turns", default=())

@@ -8,8 +8,8 @@ from itertools import islice
 from typing import Final
 
 from botsession.errors import BotSessionError
-from botsession.lifetime import Clock, utc_now
 from botsession.operations import archive
+from botsession.operations.clock import now
 from botsession.operations.restoring import Present, check_restores, restore_all
 from botsession.protocol import SessionStore, StoredSession
 
@@ -63,7 +63,6 @@ async def import_lines(
     done: Imported,
     *,
     present: Present = "newer",
-    clock: Clock = utc_now,
 ) -> AsyncGenerator[Rejected]:
     """Stores the sessions of an export as they are, versions and deadlines included.
 
@@ -74,7 +73,6 @@ async def import_lines(
         lines: The lines of the file.
         done: Counted up while the import goes on.
         present: What to do with a session that the store has already.
-        clock: Tells the present moment in UTC.
 
     Yields:
         Each line that was not imported, and why.
@@ -104,7 +102,7 @@ async def import_lines(
                 continue
             if isinstance(parsed, archive.End):
                 done.complete = parsed.sessions == number - 2
-            elif parsed.expires_at is not None and parsed.expires_at <= clock():
+            elif parsed.expires_at is not None and parsed.expires_at <= now(store):
                 done.expired += 1
             else:
                 sessions[parsed.id] = _Line(number, line, parsed)
