@@ -79,6 +79,9 @@ def test_values_are_compared_and_not_how_they_are_laid_out(lay_out, state_type):
         async with Sessions(store, state_type=state_type).turn(ID):
             pass
         assert store._entries[ID] == before
+        async with Sessions(store).turn(ID) as session:
+            session.state["name"] = "Bo"
+        assert (await store.read(ID)).state["name"] == "Bo"
 
     asyncio.run(scenario())
 

@@ -90,6 +90,7 @@ def parse(line: bytes) -> StoredSession | End:
         session_id = _with_id.decode(line).id
         check_session_id(session_id)
         session = records.decode(line.strip(), session_id, store="the export")
+        records.check_restored(session)
         records.encode(session)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidSessionIdError) as error:
         raise ArchiveError(str(error)) from error
