@@ -78,7 +78,8 @@ async def import_lines(
         Each line that was not imported, and why.
 
     Raises:
-        ArchiveError: The file is no export.
+        ArchiveError: The file is no export, or goes on after its end. What came before is stored, but for the last 200
+            lines; `botsession.operations.archive.check_end` finds it before.
         UnsupportedError: The store cannot keep sessions as they are.
         StoreError: The backend failed; what was stored before stays.
         Exception: Whatever the lines raise, such as a compressed file that is cut; what came before is stored.
@@ -87,6 +88,7 @@ async def import_lines(
     numbered = enumerate(lines, 1)
     _, first = next(numbered, (1, b""))
     archive.check_first_line(first)
+    end: int | None = None
     broken_off: Exception | None = None
     while broken_off is None:
         batch, broken_off = _batch(numbered)
@@ -94,6 +96,9 @@ async def import_lines(
             return
         sessions: dict[str, _Line] = {}
         for number, line in batch:
+            if end is not None:
+                archive.check_is_blank(line, number, end)
+                continue
             try:
                 parsed = archive.parse(line)
             except archive.ArchiveError as error:
@@ -101,6 +106,7 @@ async def import_lines(
                 yield Rejected(number, line, str(error))
                 continue
             if isinstance(parsed, archive.End):
+                end = number
                 done.complete = parsed.sessions == number - 2
             elif parsed.expires_at is not None and parsed.expires_at <= now(store):
                 done.expired += 1
