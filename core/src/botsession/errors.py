@@ -7,9 +7,21 @@ Three answers are kept apart everywhere: *absent* is `None` and never an error, 
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class BotSessionError(Exception):
-    """The root of all errors of this library."""
+    """The root of all errors of this library.
+
+    Errors can be pickled and copied: type, text, attributes and notes come back, whatever a constructor takes.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_again, (type(self), self.args), self.__dict__ or None
+
+
+def _made_again(kind: type[BotSessionError], arguments: tuple[object, ...]) -> BotSessionError:
+    return kind.__new__(kind, *arguments)  # its constructor takes other arguments than those that it gives to Exception
 
 
 class ConfigError(BotSessionError):
