@@ -30,6 +30,7 @@ from botsession import (
 from botsession.ids import check_session_id
 from botsession.leases import Lease
 from botsession.lifetime import new_version
+from botsession.limits import check_page_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -143,13 +144,14 @@ class MemorySessionStore:
 
     async def scan(self, prefix: str = "", *, after: str | None = None, limit: int | None = None) -> ScanPage:
         self._check_open()
+        check_page_size(limit)
         # Sorted once per scan: whatever stays until the last page is in the list, whichever scan has made it.
         if after is None or self._listed is None:
             self._listed = sorted(self._entries.all_ids())
         first = bisect_left(self._listed, prefix)
         if after is not None:
             first = max(first, bisect_right(self._listed, after))
-        page = self._listed[first : first + (_PAGE if limit is None else max(1, limit))]
+        page = self._listed[first : first + (limit or _PAGE)]
         matching = [session_id for session_id in page if session_id.startswith(prefix)]
         more = len(matching) == len(page) and first + len(page) < len(self._listed)
         if not more:
