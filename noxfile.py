@@ -37,7 +37,7 @@ LANES = (
 )
 """What runs at the same time: the tests need the processor, the faults mostly wait."""
 
-BUILT = "BOTSESSION_BUILT"
+BUILT = "BOTSESSION_TEST_BUILT"
 """The environment's name for: `dist` holds the distributions of this very checkout."""
 
 nox.needs_version = ">=2024.4.15"
@@ -69,13 +69,13 @@ def install_project(session: nox.Session, *groups: str, lowest: bool = False) ->
         packages = [f"./{package}" if package != "." else "." for package in PACKAGES]
     session.install("--no-compile", *packages, *requirements)
     if lowest:
-        requirements = [
+        bounds = [
             requirement.partition(",")[0].replace(">=", "==")
             for package in PACKAGES
             for requirement in nox.project.load_toml(f"{package}/pyproject.toml")["project"].get("dependencies", [])
             if not requirement.startswith("botsession")
         ]
-        session.install(*sorted(set(requirements)))
+        session.install(*sorted(set(bounds)))
 
 
 def build_distributions(session: nox.Session) -> None:
@@ -123,7 +123,7 @@ def tests(session: nox.Session) -> None:
     """
     install_project(session, "test")
     if session.python == PYTHONS[0]:
-        matrix = {} if session.posargs else {"BOTSESSION_MATRIX": "docs/reference/drivers.md"}
+        matrix = {} if session.posargs else {"BOTSESSION_TEST_MATRIX": "docs/reference/drivers.md"}
         session.run("pytest", *PARALLEL, *session.posargs, env=matrix)
     else:
         servers = OTHERS.get(str(session.python), {})
@@ -160,7 +160,7 @@ def packaging(session: nox.Session) -> None:
     """Builds every distribution, and installs and removes them in clean environments."""
     build_distributions(session)
     session.install("pytest>=8.2")
-    session.run("pytest", "tests/packaging", *session.posargs, env={"BOTSESSION_DIST": str(DIST)})
+    session.run("pytest", "tests/packaging", *session.posargs, env={"BOTSESSION_TEST_DIST": str(DIST)})
 
 
 @nox.session(python=PYTHONS[0], tags=["full"])

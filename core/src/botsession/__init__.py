@@ -11,7 +11,6 @@ from botsession.errors import (
     DriverLoadError,
     DriverNotFoundError,
     InvalidSessionIdError,
-    LeaseTimeoutError,
     NestedTurnError,
     SessionConflictError,
     SessionTooLargeError,
@@ -19,6 +18,7 @@ from botsession.errors import (
     StoreError,
     StoreUnavailableError,
     TurnEndedError,
+    TurnTimeoutError,
     UnsupportedError,
 )
 from botsession.findings import Finding
@@ -28,6 +28,7 @@ from botsession.options import construct
 from botsession.protocol import (
     Claim,
     Held,
+    Removal,
     Replacement,
     Restoration,
     ScanPage,
@@ -63,10 +64,10 @@ __all__ = [
     "Finding",
     "Held",
     "InvalidSessionIdError",
-    "LeaseTimeoutError",
     "Lifetime",
     "Minutes",
     "NestedTurnError",
+    "Removal",
     "Replacement",
     "Restoration",
     "ScanPage",
@@ -94,6 +95,7 @@ __all__ = [
     "SupportsScan",
     "SupportsTouch",
     "TurnEndedError",
+    "TurnTimeoutError",
     "UnsupportedError",
     "construct",
     "drivers",

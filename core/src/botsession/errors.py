@@ -7,9 +7,21 @@ Three answers are kept apart everywhere: *absent* is `None` and never an error, 
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class BotSessionError(Exception):
-    """The root of all errors of this library."""
+    """The root of all errors of this library.
+
+    Errors can be pickled and copied: type, text, attributes and notes come back, whatever a constructor takes.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_again, (type(self), self.args), self.__dict__ or None
+
+
+def _made_again(kind: type[BotSessionError], arguments: tuple[object, ...]) -> BotSessionError:
+    return kind.__new__(kind, *arguments)  # its constructor takes other arguments than those that it gives to Exception
 
 
 class ConfigError(BotSessionError):
@@ -76,8 +88,16 @@ class SessionTooLargeError(StoreError):
     """The session is larger than the backend takes; the stored session stays as it was."""
 
 
-class LeaseTimeoutError(StoreError):
-    """The session's lease was not to be had within the waiting time."""
+class TurnTimeoutError(StoreError):
+    """Another turn of the session did not end within the waiting time; nothing was done.
+
+    Attributes:
+        session_id: The session's id.
+    """
+
+    def __init__(self, session_id: str, message: str) -> None:
+        super().__init__(message)
+        self.session_id = session_id
 
 
 class InvalidSessionIdError(BotSessionError, ValueError):

@@ -84,6 +84,14 @@ class Lease(msgspec.Struct):
         if self.holder == holder:
             self.holder = ""
 
+    def end(self) -> None:
+        """Ends the lease, whoever holds it; those who wait keep their places."""
+        self.holder = ""
+
+    def is_held_by(self, holder: str, now: float) -> bool:
+        """Tells whether this holder has the lease, and its time is not over."""
+        return self.holder == holder and self.until > now
+
     def is_held_by_another(self, holder: str, now: float) -> bool:
         """Tells whether somebody else holds the lease."""
         return self.holder not in ("", holder) and self.until > now

@@ -23,6 +23,16 @@ LIMITS: Final[Mapping[str, Any]] = {
 _UNITS: Final = {"lease_ttl": "seconds", "lease_wait": "seconds", "max_session_size": "bytes"}
 
 
+def check_wait(wait: object) -> None:
+    """Refuses what cannot be a time to wait for one turn.
+
+    Raises:
+        ConfigError: It is no number of seconds, or less than zero, or endless.
+    """
+    if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait < math.inf:
+        raise ConfigError(f"wait is a number of seconds, zero or more (zero tries once); got {wait!r}")
+
+
 def check_limit(value: object, key: str) -> None:
     """Refuses what cannot be a limit.
 
@@ -38,3 +48,14 @@ def check_limit(value: object, key: str) -> None:
             raise ConfigError(f"lock is one of {listed(get_args(Lock))}; got {value!r}")
     elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ConfigError(f"{key} is a number of {_UNITS[key]} above zero; got {value!r}")
+
+
+def check_page_size(limit: int | None) -> None:
+    """Refuses what cannot be the `limit` of a list of sessions.
+
+    Raises:
+        ConfigError: It is neither a number of sessions above zero nor `None`.
+    """
+    given: object = limit
+    if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < 1):
+        raise ConfigError(f"limit is a number of sessions above zero, or None for the default; got {limit!r}")
