@@ -8,6 +8,7 @@ import kit.broken_crowds
 import kit.broken_diagnosis
 import kit.broken_faults
 import kit.broken_ids
+import kit.broken_interruptions
 import kit.broken_leases
 import kit.broken_listing
 import kit.broken_openings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from botsession.errors import StoreError
 from botsession.lifetime import new_version
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     from botsession.protocol import StoredSession
     from botsession.testing.bench import AnyStore
+
+
+WRITING: Final = ("write", "replace", "replace_many", "restore_many")
+"""Which of the methods store the session that they are given."""
 
 
 def calls(
@@ -65,10 +69,15 @@ async def accepted(store: AnyStore) -> list[str]:
     return names
 
 
-async def cancel_after(steps: int, task: asyncio.Future[object]) -> None:
-    """Cancels a call after so many steps of the event loop, and waits for its end."""
-    for _ in range(steps):
+async def steps(number: int) -> None:
+    """Lets every task make so many steps of the event loop."""
+    for _ in range(number):
         await asyncio.sleep(0)
+
+
+async def cancel_after(number: int, task: asyncio.Future[object]) -> None:
+    """Cancels a call after so many steps of the event loop, and waits for its end."""
+    await steps(number)
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task

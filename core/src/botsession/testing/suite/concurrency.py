@@ -24,11 +24,10 @@ from botsession.protocol import (
 )
 from botsession.sessions import Sessions
 from botsession.testing.bench import ID, Bench, opened, scenario
-from botsession.testing.calls import calls, cancel_after
+from botsession.testing.calls import WRITING, calls, cancel_after
 from botsession.testing.hooks import Hooks
 from botsession.testing.processes import copy, count_up, in_processes, increment
 
-WRITING = ("write", "replace", "replace_many", "restore_many")
 ROUNDS = 20
 
 
