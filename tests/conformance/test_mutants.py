@@ -15,6 +15,7 @@ import kit.broken_openings
 import kit.broken_quarantine
 import kit.broken_replace
 import kit.broken_restore
+import kit.broken_texts
 import kit.broken_time  # noqa: F401 - each registers its mutants
 import pytest
 from hypothesis import Phase, settings

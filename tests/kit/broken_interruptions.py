@@ -50,8 +50,8 @@ class WaitsForEverOnceItIsClosed(Reference):
     async def read(self, session_id):
         self.check(session_id)
         await asyncio.sleep(0)
-        while not self.open:
-            await asyncio.sleep(0.001)
+        if not self.open:
+            await asyncio.get_running_loop().create_future()
         return self.load(session_id)
 
 

@@ -11,6 +11,7 @@ from botsession.testing.suite.expiry import Expiry
 from botsession.testing.suite.faults import Faults
 from botsession.testing.suite.identifiers import Identifiers
 from botsession.testing.suite.interruptions import Interruptions
+from botsession.testing.suite.large_numbers import LargeNumbers
 from botsession.testing.suite.leases_beside_sessions import LeasesBesideSessions
 from botsession.testing.suite.leasing import Leasing
 from botsession.testing.suite.lifecycle import Lifecycle
@@ -36,6 +37,7 @@ class StoreContract(
     LeasesBesideSessions,
     Restoring,
     Quarantining,
+    LargeNumbers,
     Concurrency,
     Interruptions,
     Faults,

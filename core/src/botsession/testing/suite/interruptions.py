@@ -53,7 +53,8 @@ class Interruptions(Hooks):
             tasks = [asyncio.ensure_future(call()) for call in each.values()]
             await steps(number)
             closing = asyncio.ensure_future(bench.store.close())
-            _, pending = await asyncio.wait([*tasks, closing], timeout=self.time_limit / 2)
+            done, pending = await asyncio.wait([*tasks, closing], timeout=self.time_limit / 2)
+            await asyncio.gather(*done, return_exceptions=True)
             late = [name for name, task in zip(each, tasks, strict=True) if task in pending]
             assert not pending, f"{late or 'close'} did not end; the store was closed after {number} steps"
             await closing
