@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import kit.broken_batches
 import kit.broken_bodies
+import kit.broken_clocks
 import kit.broken_crowds
 import kit.broken_diagnosis
 import kit.broken_faults
@@ -13,6 +14,7 @@ import kit.broken_leases
 import kit.broken_listing
 import kit.broken_openings
 import kit.broken_quarantine
+import kit.broken_removals
 import kit.broken_replace
 import kit.broken_restore
 import kit.broken_texts

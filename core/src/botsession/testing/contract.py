@@ -18,8 +18,10 @@ from botsession.testing.suite.lifecycle import Lifecycle
 from botsession.testing.suite.listing import Listing
 from botsession.testing.suite.quarantining import Quarantining
 from botsession.testing.suite.reading_and_writing import ReadingAndWriting
+from botsession.testing.suite.removing import Removing
 from botsession.testing.suite.restoring import Restoring
 from botsession.testing.suite.stamps import Stamps
+from botsession.testing.suite.time_zones import TimeZones
 from botsession.testing.suite.touching import Touching
 
 
@@ -31,10 +33,12 @@ class StoreContract(
     CompareAndSet,
     Expiry,
     Touching,
+    TimeZones,
     Listing,
     Bulk,
     Leasing,
     LeasesBesideSessions,
+    Removing,
     Restoring,
     Quarantining,
     LargeNumbers,
