@@ -11,6 +11,7 @@ import kit.broken_faults
 import kit.broken_ids
 import kit.broken_interruptions
 import kit.broken_leases
+import kit.broken_leftovers
 import kit.broken_listing
 import kit.broken_openings
 import kit.broken_quarantine

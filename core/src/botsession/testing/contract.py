@@ -14,6 +14,7 @@ from botsession.testing.suite.interruptions import Interruptions
 from botsession.testing.suite.large_numbers import LargeNumbers
 from botsession.testing.suite.leases_beside_sessions import LeasesBesideSessions
 from botsession.testing.suite.leasing import Leasing
+from botsession.testing.suite.leftovers import Leftovers
 from botsession.testing.suite.lifecycle import Lifecycle
 from botsession.testing.suite.listing import Listing
 from botsession.testing.suite.quarantining import Quarantining
@@ -46,6 +47,7 @@ class StoreContract(
     Interruptions,
     Faults,
     Diagnosis,
+    Leftovers,
     AnyOrder,
 ):
     """All that is asked of a store, as pytest tests.

@@ -26,6 +26,7 @@ class Hooks:
         store_type: The store's class.
         shared: Whether two stores made with the same options see the same sessions, in other processes too.
         lease_order: Whether leases are given in the order in which they were asked for.
+        expires_by_itself: Whether the backend removes what has expired, readable or not, without `purge`.
         granularity: How many seconds after its deadline a session may still be found, by the real clock.
         examples: How many examples each generated test tries.
         time_limit: How many seconds one test may take before it counts as hanging.
@@ -34,6 +35,7 @@ class Hooks:
     store_type: ClassVar[Callable[..., SessionStore]]
     shared: ClassVar[bool] = False
     lease_order: ClassVar[bool] = True
+    expires_by_itself: ClassVar[bool] = False
     granularity: ClassVar[float] = 0.1
     examples: ClassVar[int] = 50
     time_limit: ClassVar[float] = 60
@@ -116,8 +118,8 @@ class Hooks:
     async def footprint(self, store: SessionStore) -> Collection[object]:
         """Returns all that the backend keeps in the store's namespace: keys, rows, documents or files, with what is in them.
 
-        Sessions, leases, queues, indexes and whatever else the driver made. Leave out what the backend removes by itself, such
-        as keys and documents whose own expiry has passed.
+        Sessions, leases, queues, indexes and whatever else the driver made. Leave out what the backend removes by itself in time,
+        such as the key of a lease that has an expiry of its own.
         """
         pytest.skip("the suite does not say how to look at the store's `footprint`")
 

@@ -15,6 +15,7 @@ from botsession.protocol import (
     Replacement,
     SupportsBulk,
     SupportsClose,
+    SupportsExpiry,
     SupportsPurge,
     SupportsReplace,
     SupportsScan,
@@ -144,6 +145,19 @@ class Faults(Hooks):
         _, raw = await self._damage(bench)
         assert await bench.store.purge() == 0
         assert await self._raw(bench) == raw
+
+    @scenario(SupportsPurge, SupportsExpiry, expires_in=10)
+    async def test_what_has_expired_and_is_corrupt_is_not_purged(self, bench: Bench) -> None:
+        if self.expires_by_itself:
+            pytest.skip("the backend of this driver removes by itself what has expired")
+        await bench.write()
+        await self.corrupt(bench.store, ID)
+        raw = await self._raw(bench)
+        await bench.age(10)
+        assert await bench.store.purge() == 0
+        if type(self).age is Hooks.age:
+            await bench.age(-10)
+            assert await self._raw(bench) == raw
 
     @scenario()
     async def test_an_unreachable_backend_is_an_error(self, bench: Bench) -> None:
