@@ -13,6 +13,7 @@ import kit.broken_interruptions
 import kit.broken_leases
 import kit.broken_leftovers
 import kit.broken_listing
+import kit.broken_networks
 import kit.broken_openings
 import kit.broken_quarantine
 import kit.broken_removals
@@ -22,9 +23,11 @@ import kit.broken_texts
 import kit.broken_time  # noqa: F401 - each registers its mutants
 import pytest
 from hypothesis import Phase, settings
+from kit.remote import RemoteSuite
 from kit.suites import MUTANTS, BareSuite, ReferenceSuite
 
 from botsession.testing import StoreContract
+from botsession.testing.suite.networks import Networks
 
 RUNS = [
     pytest.param(mutant, test, id=f"{mutant.store_type.__name__}-{test}") for mutant in MUTANTS for test in mutant.tests
@@ -36,6 +39,11 @@ class TestReference(ReferenceSuite):
     """The unbroken store passes whatever catches a broken one."""
 
     time_limit = 60
+
+
+@pytest.mark.parametrize("test", [name for name in vars(Networks) if name.startswith("test_")])
+def test_the_reference_behind_a_server_passes(test):
+    getattr(RemoteSuite(), test)()
 
 
 class TestBare(BareSuite):

@@ -17,6 +17,7 @@ from botsession.testing.suite.leasing import Leasing
 from botsession.testing.suite.leftovers import Leftovers
 from botsession.testing.suite.lifecycle import Lifecycle
 from botsession.testing.suite.listing import Listing
+from botsession.testing.suite.networks import Networks
 from botsession.testing.suite.quarantining import Quarantining
 from botsession.testing.suite.reading_and_writing import ReadingAndWriting
 from botsession.testing.suite.removing import Removing
@@ -46,6 +47,7 @@ class StoreContract(
     Concurrency,
     Interruptions,
     Faults,
+    Networks,
     Diagnosis,
     Leftovers,
     AnyOrder,

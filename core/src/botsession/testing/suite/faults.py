@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
@@ -23,7 +23,7 @@ from botsession.protocol import (
 )
 from botsession.session import SessionInfo
 from botsession.testing.bench import ID, AnyStore, Bench, scenario
-from botsession.testing.calls import accepted, calls
+from botsession.testing.calls import accepted, calls, when_it_is_back
 from botsession.testing.hooks import Hooks
 
 SECRET = "s3cr3t-of-the-kit"  # noqa: S105 - it is the kit's own
@@ -170,9 +170,11 @@ class Faults(Hooks):
     @scenario()
     async def test_a_lost_backend_is_an_error(self, bench: Bench) -> None:
         before = await bench.write(state={"count": 1})
-        each = calls(bench.store, bench.session(state={"count": 2}), before)
-        async with self.outage(bench.store):
-            outcomes = await asyncio.gather(*(call() for call in each.values()), return_exceptions=True)
+        async with self._losing(bench) as (store, outage):
+            await store.read(ID)
+            each = calls(store, bench.session(state={"count": 2}), before)
+            async with outage():
+                outcomes = await asyncio.gather(*(call() for call in each.values()), return_exceptions=True)
         for name, outcome in zip(each, outcomes, strict=True):
             for error in outcome if name == "lease_many" and isinstance(outcome, list) else [outcome]:
                 assert isinstance(error, StoreUnavailableError), f"{name} gives {error!r}"
@@ -181,18 +183,25 @@ class Faults(Hooks):
     @scenario()
     async def test_a_backend_that_comes_back_is_used_again(self, bench: Bench) -> None:
         before = await bench.write(state={"count": 1})
-        async with self.outage(bench.store):
-            with pytest.raises(StoreUnavailableError):
-                await bench.store.read(ID)
-        while True:
-            try:
-                assert await bench.store.read(ID) == before
-            except StoreUnavailableError:
-                await asyncio.sleep(0.05)
-            else:
-                break
-        after = await bench.write(state={"count": 2})
-        assert await bench.stored() == after
+        async with self._losing(bench) as (store, outage):
+            async with outage():
+                with pytest.raises(StoreUnavailableError):
+                    await store.read(ID)
+            assert await when_it_is_back(store, ID) == before
+            after = bench.session(state={"count": 2})
+            await store.write(ID, after)
+            assert await store.read(ID) == after
+
+    @contextlib.asynccontextmanager
+    async def _losing(
+        self, bench: Bench
+    ) -> AsyncIterator[tuple[AnyStore, Callable[[], contextlib.AbstractAsyncContextManager[None]]]]:
+        """Gives a store and what cuts it off from its backend: the hook `outage`, or else a proxy."""
+        if type(self).outage is Hooks.outage and type(self).address is not Hooks.address:
+            async with bench.proxied() as (proxy, store):
+                yield store, proxy.refusing
+        else:
+            yield bench.store, lambda: self.outage(bench.store)
 
     @scenario()
     async def test_secrets_are_not_told(self, bench: Bench) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from botsession.errors import StoreError
 from botsession.protocol import SupportsClose
 from botsession.testing.bench import ID, Bench, scenario
-from botsession.testing.calls import WRITING, calls, steps
+from botsession.testing.calls import WRITING, calls, late, steps
 from botsession.testing.hooks import Hooks
 
 STEPS = (0, 1, 2, 3, 5, 8, 13, 21)
@@ -50,16 +50,14 @@ class Interruptions(Hooks):
             before = await bench.write(state={"by": "before"})
             session = bench.session(state={"by": "call"})
             each = calls(bench.store, session, before)
-            tasks = [asyncio.ensure_future(call()) for call in each.values()]
+            tasks = {name: asyncio.ensure_future(call()) for name, call in each.items()}
             await steps(number)
-            closing = asyncio.ensure_future(bench.store.close())
-            done, pending = await asyncio.wait([*tasks, closing], timeout=self.time_limit / 2)
-            await asyncio.gather(*done, return_exceptions=True)
-            late = [name for name, task in zip(each, tasks, strict=True) if task in pending]
-            assert not pending, f"{late or 'close'} did not end; the store was closed after {number} steps"
-            await closing
-            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-            for name, outcome in zip(each, outcomes, strict=True):
+            tasks["close"] = asyncio.ensure_future(bench.store.close())
+            hanging = await late(tasks, self.time_limit / 2)
+            assert not hanging, f"{', '.join(hanging)} did not end; the store was closed after {number} steps"
+            await tasks["close"]
+            outcomes = await asyncio.gather(*tasks.values(), return_exceptions=True)
+            for name, outcome in zip(tasks, outcomes, strict=True):
                 right = isinstance(outcome, StoreError) or not isinstance(outcome, BaseException)
                 assert right, f"{name} ended by {outcome!r}; the store was closed after {number} steps"
 
