@@ -200,7 +200,7 @@ class ListsAThousand(Reference):
         return ScanPage(page.sessions[:1000], page.next)
 
 
-@caught_by("test_purge_removes_a_thousand")
+@caught_by("test_purge_removes_more_than_five_hundred")
 class PurgesFiveHundred(Reference):
     async def purge(self):
         self.check()

@@ -176,7 +176,7 @@ class Faults(Hooks):
             async with outage():
                 outcomes = await asyncio.gather(*(call() for call in each.values()), return_exceptions=True)
         for name, outcome in zip(each, outcomes, strict=True):
-            for error in outcome if name == "lease_many" and isinstance(outcome, list) else [outcome]:
+            for error in outcome if isinstance(outcome, list) and outcome else [outcome]:
                 assert isinstance(error, StoreUnavailableError), f"{name} gives {error!r}"
                 assert error.__cause__ is not None, f"the backend's own exception is not the cause, by {name}"
 

@@ -132,7 +132,7 @@ class Listing(Hooks):
 
     @scenario(SupportsScan)
     async def test_a_scan_finds_what_is_used_while_it_goes_on(self, bench: Bench) -> None:
-        ids = [f"kit:{number:02}" for number in range(40)]
+        ids = [f"kit:{number:02}" for number in range(24)]
         for session_id in ids:
             await bench.write(session_id)
             bench.clock.advance(milliseconds=10)
@@ -142,7 +142,7 @@ class Listing(Hooks):
             pages = 1
             while page.next is not None:
                 found |= {info.id for info in page.sessions}
-                for session_id in ids[pages % 4 :: 4] if pages < 20 else []:
+                for session_id in ids[pages % 4 :: 4] if pages < 10 else []:
                     bench.clock.advance(milliseconds=10)
                     if touching:
                         await bench.store.touch(session_id, later(bench, 60))
