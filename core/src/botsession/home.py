@@ -23,13 +23,17 @@ class Home:
         name: What belongs there, for errors, such as `the redis store`.
     """
 
-    __slots__ = ("_loop", "_name", "_process", "_thread")
+    __slots__ = ("_loop", "_name", "_process", "_thread", "was_inherited")
+
+    was_inherited: bool
+    """Whether the home before, which it has left by `enter`, was the parent process's."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread
         self._process = _forks
+        self.was_inherited = False
 
     @property
     def is_inherited(self) -> bool:
@@ -57,6 +61,7 @@ class Home:
             reason = self._reason(loop)
             if loop is None or reason:
                 raise StoreError(reason)
+            self.was_inherited = self.is_inherited
             self._loop, self._thread, self._process = loop, threading.current_thread(), _forks
             _loops.add(loop)
         return True
