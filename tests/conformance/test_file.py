@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -35,6 +36,13 @@ class TestFile(StoreContract):
         shard, name = place(session_id)
         path = store.dirname / shard / name
         path.write_bytes(path.read_bytes()[:-10] + b"\xff")
+
+    async def footprint(self, store: SessionStore) -> list[object]:
+        assert isinstance(store, FileSessionStore)
+        files = [path for path in store.dirname.rglob("*") if path.is_file() and path.name != ".lock"]
+        records = [json.loads(path.read_bytes().strip() or b"{}") for path in store.dirname.rglob(".lock")]
+        leases = [lease for record in records for lease in record.get("leases", {}).items()]
+        return [*((path, path.read_bytes()) for path in files), *leases]
 
     async def quarantined(self, store: SessionStore, where: str) -> bytes:
         return await asyncio.to_thread(Path(where).read_bytes)

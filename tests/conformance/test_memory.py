@@ -9,10 +9,15 @@ from botsession_memory import MemorySessionStore
 
 class TestMemory(StoreContract):
     store_type = MemorySessionStore
+    expires_by_itself = True
 
     async def corrupt(self, store: SessionStore, session_id: str) -> None:
         assert isinstance(store, MemorySessionStore)
         store._entries[session_id] = store._entries[session_id][:-9]
+
+    async def footprint(self, store: SessionStore) -> list[object]:
+        assert isinstance(store, MemorySessionStore)
+        return [*store._entries.items(), *store._leases.items(), *store.quarantined.items()]
 
     async def quarantined(self, store: SessionStore, where: str) -> bytes:
         assert isinstance(store, MemorySessionStore)

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import re
 import socket
+from urllib.parse import urlsplit
 
 import bson
 import pytest
@@ -50,6 +51,20 @@ class TestMongoWithMotor(StoreContract):
     async def quarantined(self, store, where):
         return await asyncio.to_thread(_quarantined, where)
 
+    def address(self):
+        return _address(servers.mongo_url())
+
+    def through(self, namespace, host, port):
+        url = urlsplit(servers.mongo_url())
+        user = url.netloc.rpartition("@")[0]
+        return {
+            "url": f"mongodb://{f'{user}@{host}:{port}'.lstrip('@')}/conformance?directConnection=true",
+            "timeout": 1,
+        }
+
+    async def footprint(self, store):
+        return await asyncio.to_thread(_footprint, store._connection._name)
+
     def unreachable(self, secret):
         port = self.silent.getsockname()[1]
         url = f"mongodb://somebody:{secret}@127.0.0.1:{port}"
@@ -70,6 +85,19 @@ class TestMongoWithPyMongo(TestMongoWithMotor):
     def test_a_cancelled_init_may_be_called_again(self):
         super().test_a_cancelled_init_may_be_called_again()
         gc.collect()
+
+
+def _address(url):
+    server = urlsplit(url)
+    return server.hostname, server.port or 27017
+
+
+def _footprint(collection_name):
+    """All documents but those that carry only a lease, which the TTL index removes; and the indexes."""
+    with MongoClient(servers.mongo_url(), document_class=RawBSONDocument) as client:
+        names = [name for name in client.conformance.list_collection_names() if name.startswith(collection_name)]
+        documents = [each.raw for name in names for each in client.conformance[name].find() if "version" in each]
+        return [*names, *documents, *(str(client.conformance[name].index_information()) for name in names)]
 
 
 def _corrupt(collection_name, session_id):

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import kit.broken_batches
 import kit.broken_bodies
+import kit.broken_clocks
 import kit.broken_crowds
 import kit.broken_diagnosis
 import kit.broken_faults
 import kit.broken_ids
+import kit.broken_interruptions
 import kit.broken_leases
+import kit.broken_leftovers
 import kit.broken_listing
+import kit.broken_networks
 import kit.broken_openings
 import kit.broken_quarantine
+import kit.broken_removals
 import kit.broken_replace
 import kit.broken_restore
+import kit.broken_texts
 import kit.broken_time  # noqa: F401 - each registers its mutants
 import pytest
 from hypothesis import Phase, settings
+from kit.remote import RemoteSuite
 from kit.suites import MUTANTS, BareSuite, ReferenceSuite
 
 from botsession.testing import StoreContract
+from botsession.testing.suite.networks import Networks
 
 pytestmark = pytest.mark.once
 
@@ -33,6 +41,11 @@ class TestReference(ReferenceSuite):
     """The unbroken store passes whatever catches a broken one."""
 
     time_limit = 60
+
+
+@pytest.mark.parametrize("test", [name for name in vars(Networks) if name.startswith("test_")])
+def test_the_reference_behind_a_server_passes(test):
+    getattr(RemoteSuite(), test)()
 
 
 class TestBare(BareSuite):

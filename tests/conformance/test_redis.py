@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import ast
 import contextlib
+from urllib.parse import urlsplit
 
 from redis import Redis, asyncio
 
 import servers
 from botsession.testing import StoreContract
 from botsession_redis import RedisSessionStore
+from botsession_redis.keys import MARK
 
 
 class TestRedis(StoreContract):
@@ -29,6 +31,29 @@ class TestRedis(StoreContract):
     async def quarantined(self, store, where):
         with Redis.from_url(servers.redis_url()) as client:
             return client.get(ast.literal_eval(where.removeprefix("the key ")))
+
+    def address(self):
+        url = urlsplit(servers.redis_url())
+        return url.hostname, url.port or 6379
+
+    def through(self, namespace, host, port):
+        url = urlsplit(servers.redis_url())
+        user = url.netloc.rpartition("@")[0]
+        return {"url": url._replace(netloc=f"{user}@{host}:{port}".lstrip("@")).geturl(), "timeout": 0.5}
+
+    async def footprint(self, store):
+        """All keys but those of leases, which have an expiry of their own."""
+        prefix = store._keys.session("x")[:-1]
+        with Redis.from_url(servers.redis_url()) as client:
+            keys = list(client.scan_iter(prefix + b"*", count=1000))
+            return [(key, client.dump(key)) for key in keys if MARK not in key or client.pttl(key) == -1]
+
+    @contextlib.asynccontextmanager
+    async def refusal(self, store):
+        with Redis.from_url(servers.redis_url()) as client:
+            client.config_set("min-replicas-to-write", 1)
+            yield
+            client.config_set("min-replicas-to-write", 0)
 
     def unreachable(self, secret):
         return {"url": f"redis://:{secret}@127.0.0.1:{servers.free_port()}", "timeout": 1}

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import dataclasses
 from collections import defaultdict
+from typing import ClassVar
 
 import msgspec
 from kit.reference import Reference
 from kit.suites import caught_by
 
-from botsession import Lifetime, Removal, SessionConflictError
+from botsession import Lifetime, Removal, ScanPage, SessionConflictError, StoreError
 from botsession.session import Session
 
 
@@ -90,15 +91,17 @@ class ComparesBatchesInTwoSteps(Reference):
 class LocksOneByOne(Reference):
     """Locks what is in a batch in the order of its entries, as rows of a table are."""
 
-    def __init__(self, *arguments, **options):
-        super().__init__(*arguments, **options)
-        self.locks = defaultdict(asyncio.Lock)
+    places_locked: ClassVar[defaultdict[str, asyncio.Lock]] = defaultdict(asyncio.Lock)
+
+    def __init__(self, place="", *arguments, **options):
+        super().__init__(place, *arguments, **options)
+        self.place = place
 
     @contextlib.asynccontextmanager
-    async def locked(self, session_ids):
+    async def locked(self, *names):
         async with contextlib.AsyncExitStack() as locks:
-            for session_id in dict.fromkeys(session_ids):
-                await locks.enter_async_context(self.locks[session_id])
+            for name in dict.fromkeys(names):
+                await locks.enter_async_context(self.places_locked[f"{self.place} {name}"])
                 await self.pause()
             yield
 
@@ -106,22 +109,124 @@ class LocksOneByOne(Reference):
 @caught_by("test_batches_in_opposite_orders_do_not_block_one_another")
 class ReplacesInDeadlock(LocksOneByOne):
     async def replace_many(self, replacements):
-        async with self.locked([each.session.id for each in replacements]):
+        async with self.locked(*(each.session.id for each in replacements)):
             return await super().replace_many(replacements)
 
 
 @caught_by("test_batches_in_opposite_orders_do_not_block_one_another")
 class LeasesInDeadlock(LocksOneByOne):
     async def lease_many(self, claims):
-        async with self.locked([claim.session_id for claim in claims]):
+        async with self.locked(*(claim.session_id for claim in claims)):
             return await super().lease_many(claims)
 
 
 @caught_by("test_batches_in_opposite_orders_do_not_block_one_another")
 class DestroysInDeadlock(LocksOneByOne):
     async def destroy_many(self, removals):
-        async with self.locked([removal.session_id for removal in removals]):
+        async with self.locked(*(removal.session_id for removal in removals)):
             return await super().destroy_many(removals)
+
+
+@caught_by("test_batches_in_opposite_orders_do_not_block_one_another")
+class ReleasesInDeadlock(LocksOneByOne):
+    async def release_leases(self, holders):
+        async with self.locked(*holders):
+            await super().release_leases(holders)
+
+
+@caught_by("test_batches_in_opposite_orders_do_not_block_one_another")
+class RenewsInDeadlock(LocksOneByOne):
+    async def renew_leases(self, holders, ttl):
+        async with self.locked(*holders):
+            return await super().renew_leases(holders, ttl)
+
+
+@caught_by("test_batches_in_opposite_orders_do_not_block_one_another")
+class RestoresInDeadlock(LocksOneByOne):
+    async def restore_many(self, restorations):
+        async with self.locked(*(each.session.id for each in restorations)):
+            return await super().restore_many(restorations)
+
+
+@caught_by("test_batches_in_opposite_orders_do_not_block_one_another")
+class GivesUpWhereOthersWrote(LocksOneByOne):
+    """Tries three times, and then no more."""
+
+    async def replace_many(self, replacements):
+        ids = [each.session.id for each in replacements]
+        for _ in range(3):
+            if not any(self.places_locked[f"{self.place} {session_id}"].locked() for session_id in ids):
+                async with self.locked(*ids):
+                    return await super().replace_many(replacements)
+            await asyncio.sleep(0)
+        return [StoreError("others wrote at the same time, again and again") for _ in replacements]
+
+
+@caught_by("test_batches_of_all_kinds_do_not_block_one_another")
+class LocksTablesInTwoOrders(LocksOneByOne):
+    """Each kind of batch locks in an order of its own, and another kind in another one."""
+
+    async def replace_many(self, replacements):
+        async with self.locked("the table of sessions", "the table of leases"):
+            return await super().replace_many(replacements)
+
+    async def release_leases(self, holders):
+        async with self.locked("the table of leases", "the table of sessions"):
+            await super().release_leases(holders)
+
+
+@caught_by("test_a_thousand_sessions_are_handled_at_once")
+class ReadsAHundred(Reference):
+    async def read_many(self, session_ids):
+        return await super().read_many(session_ids[:100]) + [None] * len(session_ids[100:])
+
+
+@caught_by("test_a_thousand_sessions_are_handled_at_once")
+class StoresAThousand(Reference):
+    async def replace_many(self, replacements):
+        return await super().replace_many(replacements[:1000]) + [None] * len(replacements[1000:])
+
+
+@caught_by("test_a_thousand_sessions_are_handled_at_once")
+class DestroysFiveHundred(Reference):
+    async def destroy_many(self, removals):
+        return await super().destroy_many(removals[:500]) + [None] * len(removals[500:])
+
+
+@caught_by("test_a_thousand_sessions_are_handled_at_once")
+class ListsAThousand(Reference):
+    async def scan(self, prefix="", *, after=None, limit=None):
+        page = await super().scan(prefix, after=after, limit=limit)
+        return ScanPage(page.sessions[:1000], page.next)
+
+
+@caught_by("test_purge_removes_more_than_five_hundred")
+class PurgesFiveHundred(Reference):
+    async def purge(self):
+        self.check()
+        expired = [key for key in self.entries if self.is_expired(key)][:500]
+        for key in expired:
+            del self.entries[key]
+        return len(expired)
+
+
+@caught_by("test_a_thousand_leases_are_handled_at_once")
+class LeasesAHundred(Reference):
+    async def lease_many(self, claims):
+        return await super().lease_many(claims[:100]) + [None] * len(claims[100:])
+
+
+@caught_by("test_a_thousand_leases_are_handled_at_once")
+class RenewsAHundred(Reference):
+    async def renew_leases(self, holders, ttl):
+        first = dict(list(holders.items())[:100])
+        return await super().renew_leases(first, ttl) + [True] * (len(holders) - len(first))
+
+
+@caught_by("test_a_thousand_leases_are_handled_at_once")
+class ReleasesAHundred(Reference):
+    async def release_leases(self, holders):
+        await super().release_leases(dict(list(holders.items())[:100]))
 
 
 @caught_by("test_a_claim_reads_the_session_as_it_is")

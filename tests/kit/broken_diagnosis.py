@@ -61,3 +61,40 @@ class StumblesOverTheUnreadable(Reference):
         for key in self.entries:
             self.load(key)
         return await super().diagnose()
+
+
+@caught_by("test_a_diagnosis_goes_on_where_a_session_is_unreadable")
+class PutsTheUnreadableAside(Reference):
+    async def diagnose(self):
+        for key in list(self.entries):
+            self.quarantine_now(key)
+        return await super().diagnose()
+
+
+@caught_by("test_a_diagnosis_leaves_leases_alone", "test_a_diagnosis_leaves_the_backend_as_it_is")
+class FreesWhatIsLocked(Reference):
+    async def diagnose(self):
+        self.leases.clear()
+        return await super().diagnose()
+
+
+@caught_by("test_a_diagnosis_leaves_leases_alone")
+class ForgetsTheQueue(Reference):
+    async def diagnose(self):
+        for lease in self.leases.values():
+            lease.queue.clear()
+        return await super().diagnose()
+
+
+@caught_by("test_a_diagnosis_leaves_the_expired_to_purge", "test_a_diagnosis_leaves_the_backend_as_it_is")
+class PurgesToCount(Reference):
+    async def diagnose(self):
+        await self.purge()
+        return await super().diagnose()
+
+
+@caught_by("test_a_diagnosis_leaves_the_backend_as_it_is")
+class LeavesWhatItTriedOut(Reference):
+    async def diagnose(self):
+        self.aside["a probe of the diagnosis"] = b"1"
+        return await super().diagnose()

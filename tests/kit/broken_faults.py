@@ -76,6 +76,26 @@ class PurgesTheCorrupt(Reference):
         return super().is_expired(key) or not self.entries[key].endswith(b"}")
 
 
+@caught_by("test_what_has_expired_and_is_corrupt_is_not_purged")
+class PurgesByAColumn(Reference):
+    """The deadline has a column of its own, which is readable where the record is not."""
+
+    def put(self, session):
+        super().put(session)
+        self.ends = {**getattr(self, "ends", {}), session.id: session.expires_at}
+
+    def is_expired(self, key):
+        return self.lifetime.expired(self.ends[key])
+
+
+@caught_by("test_what_has_expired_and_is_corrupt_is_not_purged")
+class PurgesByAColumnWithoutAWord(PurgesByAColumn):
+    async def purge(self):
+        readable = [key for key in self.entries if Reference.is_expired(self, key)]
+        await super().purge()
+        return len(readable)
+
+
 @caught_by("test_a_corrupt_session_is_an_error")
 class DropsTheCorrupt(Reference):
     def decode(self, raw, session_id):

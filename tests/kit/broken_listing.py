@@ -9,7 +9,7 @@ import re
 from kit.reference import Reference
 from kit.suites import caught_by
 
-from botsession import Removal, Replacement, ScanPage, SessionConflictError
+from botsession import Removal, Replacement, ScanPage, SessionConflictError, records
 
 
 class Listing(Reference):
@@ -79,6 +79,50 @@ class TellsAnotherVersion(Listing):
 class TellsTheSizeOfTheBeginning(Listing):
     def change(self, page, limit):
         return ScanPage([dataclasses.replace(info, size=min(info.size, 1000)) for info in page.sessions], page.next)
+
+
+@caught_by("test_a_scan_that_tells_sizes_tells_bytes")
+class TellsTheNumberOfFields(Listing):
+    def change(self, page, limit):
+        return ScanPage([dataclasses.replace(info, size=info.size // 1024 + 8) for info in page.sessions], page.next)
+
+
+@caught_by("test_a_scan_that_tells_sizes_tells_bytes")
+class TellsBits(Listing):
+    def change(self, page, limit):
+        return ScanPage([dataclasses.replace(info, size=info.size * 100) for info in page.sessions], page.next)
+
+
+@caught_by("test_a_scan_that_tells_sizes_tells_bytes")
+class TellsTheLargestSizeEver(Listing):
+    def change(self, page, limit):
+        return ScanPage([dataclasses.replace(info, size=self.largest[info.id]) for info in page.sessions], page.next)
+
+    def put(self, session):
+        super().put(session)
+        self.largest = getattr(self, "largest", {})
+        size = len(self.entries[session.id])
+        self.largest[session.id] = max(self.largest.get(session.id, 0), size)
+
+
+@caught_by("test_a_scan_finds_what_is_used_while_it_goes_on")
+class ListsTheLatestFirst(Reference):
+    async def scan(self, prefix="", *, after=None, limit=None):
+        whole = await super().scan(prefix)
+        latest = {records.moment(info.last_activity): info for info in whole.sessions}
+        rest = [moment for moment in sorted(latest, reverse=True) if after is None or moment < after]
+        page = rest[:limit]
+        return ScanPage([latest[moment] for moment in page], page[-1] if len(page) < len(rest) else None)
+
+
+@caught_by("test_a_scan_finds_what_is_used_while_it_goes_on")
+class CountsPositionsByActivity(Reference):
+    async def scan(self, prefix="", *, after=None, limit=None):
+        whole = await super().scan(prefix)
+        infos = sorted(whole.sessions, key=lambda info: info.last_activity)
+        start = int(after or 0)
+        end = start + (limit or len(infos))
+        return ScanPage(infos[start:end], str(end) if end < len(infos) else None)
 
 
 @caught_by("test_a_prefix_is_no_pattern")

@@ -142,6 +142,7 @@ class Reference:
     async def lease_many(self, claims):
         self.check(*(claim.session_id for claim in claims))
         await self.pause()
+        self.sweep()
         return [self.attempt(self.claim_now, claim) for claim in claims]
 
     async def renew_leases(self, holders, ttl):
@@ -154,6 +155,7 @@ class Reference:
         await self.pause()
         for session_id, holder in holders.items():
             self.release_now(session_id, holder)
+        self.sweep()
 
     async def restore_many(self, restorations):
         self.check()
@@ -274,6 +276,10 @@ class Reference:
     def end_lease(self, session_id):
         self.lease(session_id).end()
 
+    def sweep(self):
+        for key in [key for key, lease in self.leases.items() if lease.is_over(self.tick())]:
+            del self.leases[key]
+
     def tick(self):
         return time.monotonic()
 
@@ -325,6 +331,6 @@ class Reference:
 
     def is_expired(self, key):
         try:
-            return self.lifetime.expired(self.decode_info(key).expires_at)
+            return self.lifetime.expired(self.decode(self.entries[key], key).expires_at)
         except CorruptSessionError:
             return False

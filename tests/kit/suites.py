@@ -33,6 +33,9 @@ class ReferenceSuite(StoreContract):
     async def quarantined(self, store, where):
         return store.aside[where]
 
+    async def footprint(self, store):
+        return [*store.entries.items(), *store.leases.items(), *store.aside.items()]
+
     @contextlib.asynccontextmanager
     async def handed_in(self, namespace):
         client = Client()

@@ -78,3 +78,9 @@ def test_modules_that_a_start_loads(tmp_path, monkeypatch):
         "botsession.mirror",
     }
     assert not after & needless
+
+
+def test_modules_that_a_process_of_the_kit_loads():
+    after = modules_after("import botsession.testing.clock, botsession.testing.processes")
+    assert not after & {"pytest", "_pytest", "hypothesis"}
+    assert "hypothesis" in modules_after("from botsession.testing import StoreContract")

@@ -3,17 +3,28 @@
 Needs the extra `testing` of `botsession-core`.
 """
 
-import pytest
+from __future__ import annotations
 
-pytest.register_assert_rewrite(
-    "botsession.testing.suite",
-    "botsession.testing.bench",
-    "botsession.testing.leases",
-    "botsession.testing.machine",
-    "botsession.testing.machine_leases",
-)
+from typing import TYPE_CHECKING
 
-from botsession.testing.clock import ManualClock  # noqa: E402 - assertions are rewritten at import
-from botsession.testing.contract import StoreContract  # noqa: E402 - assertions are rewritten at import
+from botsession.testing.clock import ManualClock
+
+if TYPE_CHECKING:
+    from botsession.testing.contract import StoreContract
 
 __all__ = ["ManualClock", "StoreContract"]
+
+_ASSERTING = ("bench", "calls", "leases", "machine", "machine_leases", "suite")
+
+
+def __getattr__(name: str) -> object:
+    """Imports the suite on first use: the processes that its tests start need neither pytest nor Hypothesis."""
+    if name != "StoreContract":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import pytest
+
+    pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _ASSERTING))
+    from botsession.testing.contract import StoreContract
+
+    globals()[name] = StoreContract
+    return StoreContract

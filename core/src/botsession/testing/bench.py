@@ -31,6 +31,7 @@ from botsession.protocol import (
 )
 from botsession.session import Session, SessionInfo
 from botsession.testing.clock import ManualClock
+from botsession.testing.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -85,6 +86,18 @@ class Bench:
         store = self.adopt(self.make(beside, **options))
         await store.init()
         return store
+
+    @contextlib.asynccontextmanager
+    async def proxied(self, **options: Any) -> AsyncIterator[tuple[Proxy, AnyStore]]:
+        """Opens a store that reaches the server through a proxy; closes both at the end."""
+        async with Proxy(*self.contract.address()) as proxy:
+            store = self.make(**{**self.contract.through(self.namespace, proxy.host, proxy.port), **options})
+            try:
+                await store.init()
+                yield proxy, store
+            finally:
+                if isinstance(store, SupportsClose):
+                    await store.close()
 
     def adopt(self, store: AnyStore) -> AnyStore:
         """Has the bench close a store when the test ends."""

@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from botsession.errors import StoreError
+from botsession.errors import StoreError, StoreUnavailableError
 from botsession.lifetime import new_version
 from botsession.protocol import Claim, Removal, Replacement, Restoration
 from botsession.session import Session
 from botsession.testing.bench import ID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
 
     from botsession.protocol import StoredSession
     from botsession.testing.bench import AnyStore
+
+
+WRITING: Final = ("write", "replace", "replace_many", "restore_many")
+"""Which of the methods store the session that they are given."""
 
 
 def calls(
@@ -65,10 +69,36 @@ async def accepted(store: AnyStore) -> list[str]:
     return names
 
 
-async def cancel_after(steps: int, task: asyncio.Future[object]) -> None:
-    """Cancels a call after so many steps of the event loop, and waits for its end."""
-    for _ in range(steps):
+async def late(tasks: Mapping[str, asyncio.Future[Any]], seconds: float) -> list[str]:
+    """Waits for calls so long; returns the names of those that had not ended, and cancels them."""
+    _, pending = await asyncio.wait(tasks.values(), timeout=seconds)
+    for task in pending:
+        task.cancel()
+    if pending:
+        await asyncio.wait(pending, timeout=0.1)
+    for task in tasks.values():
+        if task.done() and not task.cancelled():
+            task.exception()  # else it would be reported as one that nobody looked at
+    return [name for name, task in tasks.items() if task in pending]
+
+
+async def when_it_is_back(store: AnyStore, session_id: str) -> StoredSession | None:
+    """Reads a session as soon as the backend answers again."""
+    while True:
+        with contextlib.suppress(StoreUnavailableError):
+            return await store.read(session_id)
+        await asyncio.sleep(0.02)
+
+
+async def steps(number: int) -> None:
+    """Lets every task make so many steps of the event loop."""
+    for _ in range(number):
         await asyncio.sleep(0)
+
+
+async def cancel_after(number: int, task: asyncio.Future[object]) -> None:
+    """Cancels a call after so many steps of the event loop, and waits for its end."""
+    await steps(number)
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task

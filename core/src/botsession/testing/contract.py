@@ -10,14 +10,20 @@ from botsession.testing.suite.diagnosis import Diagnosis
 from botsession.testing.suite.expiry import Expiry
 from botsession.testing.suite.faults import Faults
 from botsession.testing.suite.identifiers import Identifiers
+from botsession.testing.suite.interruptions import Interruptions
+from botsession.testing.suite.large_numbers import LargeNumbers
 from botsession.testing.suite.leases_beside_sessions import LeasesBesideSessions
 from botsession.testing.suite.leasing import Leasing
+from botsession.testing.suite.leftovers import Leftovers
 from botsession.testing.suite.lifecycle import Lifecycle
 from botsession.testing.suite.listing import Listing
+from botsession.testing.suite.networks import Networks
 from botsession.testing.suite.quarantining import Quarantining
 from botsession.testing.suite.reading_and_writing import ReadingAndWriting
+from botsession.testing.suite.removing import Removing
 from botsession.testing.suite.restoring import Restoring
 from botsession.testing.suite.stamps import Stamps
+from botsession.testing.suite.time_zones import TimeZones
 from botsession.testing.suite.touching import Touching
 
 
@@ -29,15 +35,21 @@ class StoreContract(
     CompareAndSet,
     Expiry,
     Touching,
+    TimeZones,
     Listing,
     Bulk,
     Leasing,
     LeasesBesideSessions,
+    Removing,
     Restoring,
     Quarantining,
+    LargeNumbers,
     Concurrency,
+    Interruptions,
     Faults,
+    Networks,
     Diagnosis,
+    Leftovers,
     AnyOrder,
 ):
     """All that is asked of a store, as pytest tests.

@@ -12,7 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     import contextlib
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from botsession.lifetime import Clock
     from botsession.protocol import SessionStore
@@ -26,6 +26,7 @@ class Hooks:
         store_type: The store's class.
         shared: Whether two stores made with the same options see the same sessions, in other processes too.
         lease_order: Whether leases are given in the order in which they were asked for.
+        expires_by_itself: Whether the backend removes what has expired, readable or not, without `purge`.
         granularity: How many seconds after its deadline a session may still be found, by the real clock.
         examples: How many examples each generated test tries.
         time_limit: How many seconds one test may take before it counts as hanging.
@@ -34,6 +35,7 @@ class Hooks:
     store_type: ClassVar[Callable[..., SessionStore]]
     shared: ClassVar[bool] = False
     lease_order: ClassVar[bool] = True
+    expires_by_itself: ClassVar[bool] = False
     granularity: ClassVar[float] = 0.1
     examples: ClassVar[int] = 50
     time_limit: ClassVar[float] = 60
@@ -93,6 +95,40 @@ class Hooks:
         connections and end those that are open, move its folder away.
         """
         pytest.skip("the suite does not say how to make an `outage`")
+
+    def address(self) -> tuple[str, int]:
+        """Returns host and port of the server that the tests use.
+
+        With `through` it lets the kit put a proxy between store and server, which loses answers, hangs and breaks connections.
+        """
+        pytest.skip("the suite does not say at which `address` the backend listens")
+
+    def through(self, namespace: str, host: str, port: int) -> Mapping[str, Any]:
+        """Returns options of a store that reaches the backend at another address; they take precedence over `options`.
+
+        Where the store has a time limit for a server that does not answer, make it one of half a second or so.
+
+        Args:
+            namespace: See `options`.
+            host: Where a proxy listens.
+            port: Where a proxy listens.
+        """
+        pytest.skip("the suite does not say how a store goes `through` another address")
+
+    async def footprint(self, store: SessionStore) -> Collection[object]:
+        """Returns all that the backend keeps in the store's namespace: keys, rows, documents or files, with what is in them.
+
+        Sessions, leases, queues, indexes and whatever else the driver made. Leave out what the backend removes by itself in time,
+        such as the key of a lease that has an expiry of its own.
+        """
+        pytest.skip("the suite does not say how to look at the store's `footprint`")
+
+    def refusal(self, store: SessionStore) -> contextlib.AbstractAsyncContextManager[None]:
+        """Has the backend answer writes by an error of its own until the end, while it goes on to run.
+
+        However that can be done: take the rights of the user away, make it read-only, let it run out of space.
+        """
+        pytest.skip("the suite does not say how the backend comes to a `refusal`")
 
     def handed_in(self, namespace: str) -> contextlib.AbstractAsyncContextManager[Mapping[str, Any]]:
         """Connects a client of the backend, gives options of a store that uses it, and closes it at the end.

@@ -8,6 +8,8 @@ import contextlib
 import dataclasses
 import multiprocessing
 import random
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 from botsession.errors import SessionConflictError
@@ -15,7 +17,7 @@ from botsession.protocol import SupportsClose, SupportsReplace
 from botsession.sessions import Sessions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from multiprocessing.synchronize import Barrier
 
     from botsession.protocol import SessionStore
@@ -26,8 +28,21 @@ def in_processes(function: Callable[..., Any], *arguments: object, processes: in
     spawn = multiprocessing.get_context("spawn")
     started = (spawn.Barrier(processes),)
     with concurrent.futures.ProcessPoolExecutor(processes, spawn, initializer=_meet_at, initargs=started) as pool:
-        for running in [pool.submit(function, *arguments) for _ in range(processes)]:
+        with _empty_main():
+            outcomes = [pool.submit(function, *arguments) for _ in range(processes)]
+        for running in outcomes:
             running.result()
+
+
+@contextlib.contextmanager
+def _empty_main() -> Iterator[None]:
+    """Starts processes without the `__main__` of this one: that of pytest would load pytest in each."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 _meetings: list[Barrier] = []

@@ -93,8 +93,17 @@ def _due(folder: Folder, lifetime: Lifetime, shard: Shard, shard_name: str, cand
                 yield name
         elif name.endswith(names.SUFFIX):
             info = _info(folder, shard, shard_name, name)
-            if isinstance(info, SessionInfo) and lifetime.expired(info.expires_at):
+            if isinstance(info, SessionInfo) and lifetime.expired(info.expires_at) and _is_whole(shard, name, info.id):
                 yield name
+
+
+def _is_whole(shard: Shard, name: str, session_id: str) -> bool:
+    """Tells whether a file can be read to its end, not only its beginning: what is unreadable stays for repair."""
+    try:
+        raw = shard.read(name)
+        return raw is not None and records.decode(raw, session_id, store=name) is not None
+    except (CorruptSessionError, NoFileError):
+        return False
 
 
 def _any_lease_over(shard: Shard) -> bool:

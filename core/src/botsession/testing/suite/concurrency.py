@@ -10,13 +10,10 @@ from typing import Any
 from botsession.errors import SessionConflictError
 from botsession.lifetime import new_version
 from botsession.protocol import (
-    Claim,
-    Removal,
     Replacement,
     Restoration,
     SupportsBulk,
     SupportsExpiry,
-    SupportsLease,
     SupportsPurge,
     SupportsReplace,
     SupportsRestore,
@@ -24,11 +21,10 @@ from botsession.protocol import (
 )
 from botsession.sessions import Sessions
 from botsession.testing.bench import ID, Bench, opened, scenario
-from botsession.testing.calls import calls, cancel_after
+from botsession.testing.calls import WRITING, calls, cancel_after
 from botsession.testing.hooks import Hooks
 from botsession.testing.processes import copy, count_up, in_processes, increment
 
-WRITING = ("write", "replace", "replace_many", "restore_many")
 ROUNDS = 20
 
 
@@ -135,37 +131,6 @@ class Concurrency(Hooks):
 
         await asyncio.gather(*(increment_often() for _ in range(4)))
         assert {session_id: (await bench.stored(session_id)).state["count"] for session_id in ids} == stored
-
-    @scenario(SupportsBulk)
-    async def test_batches_in_opposite_orders_do_not_block_one_another(self, bench: Bench) -> None:
-        ids = [f"kit:{number}" for number in range(8)]
-        for number in range(ROUNDS):
-            sessions = [await bench.write(session_id) for session_id in ids]
-            turned = ids[::-1]
-            both: list[Coroutine[Any, Any, Any]] = [
-                bench.store.replace_many(
-                    [Replacement(bench.session(session.id), session.version) for session in sessions]
-                ),
-                bench.store.replace_many(
-                    [Replacement(bench.session(session.id), session.version) for session in reversed(sessions)]
-                ),
-                bench.store.read_many(turned),
-            ]
-            if isinstance(bench.store, SupportsLease):
-                both += [
-                    bench.store.lease_many([Claim(session_id, holder, 60, 60) for session_id in order])
-                    for holder, order in (("a", ids), ("b", turned))
-                ]
-            if number % 2:
-                both += [
-                    bench.store.destroy_many([Removal(session_id) for session_id in order]) for order in (ids, turned)
-                ]
-            outcomes = await asyncio.gather(*both)
-            for outcome in [*outcomes[0], *outcomes[1]]:
-                assert outcome is None or isinstance(outcome, SessionConflictError), f"the outcome is {outcome!r}"
-            if isinstance(bench.store, SupportsLease):
-                for holder in ("a", "b"):
-                    await bench.store.release_leases(dict.fromkeys(ids, holder))
 
     @scenario(SupportsRestore)
     async def test_restore_beside_write_undoes_nothing(self, bench: Bench) -> None:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import typing
 
+import pytest
+
+from botsession.errors import CorruptSessionError
 from botsession.findings import Finding, Level
-from botsession.protocol import SupportsDiagnosis, SupportsScan
+from botsession.protocol import (
+    Held,
+    SupportsDiagnosis,
+    SupportsExpiry,
+    SupportsLease,
+    SupportsPurge,
+    SupportsScan,
+)
 from botsession.testing.bench import ID, Bench, scenario
 from botsession.testing.hooks import Hooks
+from botsession.testing.leases import PAST, SHORT, A, B, C, claim, renew, take
 
 
 class Diagnosis(Hooks):
@@ -40,5 +52,49 @@ class Diagnosis(Hooks):
     @scenario(SupportsDiagnosis)
     async def test_a_diagnosis_goes_on_where_a_session_is_unreadable(self, bench: Bench) -> None:
         await bench.write()
-        await bench.contract.corrupt(bench.store, ID)
+        await self.corrupt(bench.store, ID)
+        raw = await self._raw(bench)
         assert await bench.store.diagnose()
+        assert await self._raw(bench) == raw
+
+    async def _raw(self, bench: Bench) -> bytes:
+        with pytest.raises(CorruptSessionError) as caught:
+            await bench.store.read(ID)
+        return caught.value.raw
+
+    @scenario(SupportsDiagnosis, SupportsLease)
+    async def test_a_diagnosis_leaves_leases_alone(self, bench: Bench) -> None:
+        await take(bench, A)
+        await take(bench, A, "kit:short", ttl=SHORT)
+        assert isinstance(await claim(bench, B), Held)
+        await bench.store.diagnose()
+        assert await renew(bench, A), "who held a lease has lost it"
+        if self.lease_order:
+            await bench.store.release_leases({ID: A})
+            assert isinstance(await claim(bench, C), Held), "who waited has lost the place"
+        await asyncio.sleep(PAST)
+        await bench.store.diagnose()
+        await take(bench, B, "kit:short")
+
+    @scenario(SupportsDiagnosis, SupportsPurge, SupportsExpiry, expires_in=10)
+    async def test_a_diagnosis_leaves_the_expired_to_purge(self, bench: Bench) -> None:
+        if self.expires_by_itself:
+            pytest.skip("the backend of this driver removes by itself what has expired")
+        await bench.write()
+        await bench.age(10)
+        await bench.store.diagnose()
+        assert await bench.store.purge() == 1
+
+    @scenario(SupportsDiagnosis)
+    async def test_a_diagnosis_leaves_the_backend_as_it_is(self, bench: Bench) -> None:
+        await bench.write()
+        if isinstance(bench.store, SupportsLease):
+            await take(bench, A)
+            await take(bench, B, "kit:absent")
+        if isinstance(bench.store, SupportsExpiry):
+            await bench.write("kit:old", expires_in=5)
+            bench.clock.advance(minutes=5)
+        before = sorted(map(repr, await self.footprint(bench.store)))
+        for _ in range(2):
+            await bench.store.diagnose()
+        assert sorted(map(repr, await self.footprint(bench.store))) == before

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from botsession.errors import StoreError
 from botsession.ids import MAX_BYTES
-from botsession.protocol import SupportsScan
+from botsession.protocol import SupportsScan, SupportsTouch
 from botsession.session import SessionInfo
-from botsession.testing.bench import Bench, scenario
+from botsession.testing.bench import Bench, later, scenario
 from botsession.testing.hooks import Hooks
-from botsession.testing.samples import SAFE_IDS, SCANNED_PREFIXES
+from botsession.testing.samples import SAFE_IDS, SCANNED_PREFIXES, random_text
 
 
 class Listing(Hooks):
@@ -45,6 +45,22 @@ class Listing(Hooks):
             assert type(size) is int, f"{size!r} is no size"
             assert smaller is not None, "it tells some sizes, and not others"
             assert size > smaller, f"{length} characters more, and the size went from {smaller} to {size}"
+
+    @scenario(SupportsScan)
+    async def test_a_scan_that_tells_sizes_tells_bytes(self, bench: Bench) -> None:
+        text = random_text(2_000)
+        await bench.write("kit:large", {"text": text})
+        await bench.write("kit:small", {"text": ""})
+        await bench.write("kit:shrunk", {"text": "x" * 50_000})
+        await bench.write("kit:shrunk", {"text": ""})
+        found = await bench.scan()
+        if found["kit:small"].size is None:
+            return
+        sizes = {session_id: info.size or 0 for session_id, info in found.items()}
+        assert 0 < sizes["kit:small"] < 5_000, f"a session of nearly nothing has {sizes['kit:small']} bytes"
+        assert sizes["kit:shrunk"] < 5_000, f"it was written over, and still has {sizes['kit:shrunk']} bytes"
+        kept = len(text.encode())
+        assert len(text) < sizes["kit:large"] < 6 * kept + 5_000, f"{kept} bytes are told as {sizes['kit:large']}"
 
     @scenario(SupportsScan)
     async def test_pages_of_any_size_hold_everything(self, bench: Bench) -> None:
@@ -113,6 +129,30 @@ class Listing(Hooks):
             if pages < 20:
                 await bench.write(f"kit:{37 * pages % 90:03}:new")
         assert staying <= found, f"missed: {sorted(staying - found)}"
+
+    @scenario(SupportsScan)
+    async def test_a_scan_finds_what_is_used_while_it_goes_on(self, bench: Bench) -> None:
+        ids = [f"kit:{number:02}" for number in range(24)]
+        for session_id in ids:
+            await bench.write(session_id)
+            bench.clock.advance(milliseconds=10)
+        for touching in (isinstance(bench.store, SupportsTouch), False):
+            found: set[str] = set()
+            page = await bench.store.scan("kit:", limit=4)
+            pages = 1
+            while page.next is not None:
+                found |= {info.id for info in page.sessions}
+                for session_id in ids[pages % 4 :: 4] if pages < 10 else []:
+                    bench.clock.advance(milliseconds=10)
+                    if touching:
+                        await bench.store.touch(session_id, later(bench, 60))
+                    else:
+                        await bench.write(session_id)
+                page = await bench.store.scan("kit:", after=page.next, limit=4)
+                pages += 1
+                assert pages < 1_000, "the scan does not end"
+            found |= {info.id for info in page.sessions}
+            assert set(ids) <= found, f"missed: {sorted(set(ids) - found)}"
 
     @scenario(SupportsScan)
     async def test_a_scan_stays_in_its_namespace(self, bench: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import Any
 
 import msgspec
@@ -10,10 +11,26 @@ import pytest
 from hypothesis import given
 
 from botsession.errors import SessionTooLargeError, StateError
-from botsession.protocol import SupportsExpiry, SupportsReplace
+from botsession.protocol import (
+    Replacement,
+    Restoration,
+    SupportsBulk,
+    SupportsExpiry,
+    SupportsReplace,
+    SupportsRestore,
+)
 from botsession.testing.bench import ID, Bench, opened, scenario
 from botsession.testing.hooks import Hooks
-from botsession.testing.samples import AWKWARD_STATES, REFUSED_STATES, exact, json_objects, moderate, nested
+from botsession.testing.samples import (
+    ALIKE,
+    AWKWARD_STATES,
+    REFUSED_STATES,
+    exact,
+    json_objects,
+    moderate,
+    nested,
+    random_text,
+)
 
 
 class ReadingAndWriting(Hooks):
@@ -151,6 +168,36 @@ class ReadingAndWriting(Hooks):
         except SessionTooLargeError:
             large = {"small": True}
         assert (await bench.stored()).state == large
+
+    @scenario()
+    async def test_64_kilobytes_of_random_text_come_back(self, bench: Bench) -> None:
+        text = random_text(32_768)
+        assert len(text.encode()) > 65_536
+        state: dict[str, Any] = {"text": text, text[:4_096]: [text[:4_096]]}
+        user: dict[str, Any] = {"text": text}
+        session = await bench.write(state=state, user=user)
+        assert await bench.stored() == session
+        if isinstance(bench.store, SupportsReplace):
+            await bench.store.replace(ID, session, expected=session.version)
+            assert await bench.stored() == session
+        if isinstance(bench.store, SupportsBulk):
+            sessions = [bench.session(f"kit:{number}", state, user=user) for number in range(2, 5)]
+            assert await bench.store.replace_many([Replacement(each, None) for each in sessions]) == [None] * 3
+            assert await bench.store.read_many([each.id for each in sessions]) == sessions
+        if isinstance(bench.store, SupportsRestore):
+            restored = dataclasses.replace(session, id="kit:restored")
+            assert await bench.store.restore_many([Restoration(restored, None)]) == [None]
+            assert await bench.stored("kit:restored") == restored
+
+    @scenario()
+    async def test_texts_that_look_alike_keep_apart(self, bench: Bench) -> None:
+        state: dict[str, Any] = {text: text for text in ALIKE}
+        await bench.write(state=copy.deepcopy(state), user=copy.deepcopy(state))
+        for text in ALIKE:
+            await bench.write("kit:2", {"text": text})
+            assert exact((await bench.stored("kit:2")).state) == exact({"text": text})
+        read = await bench.stored()
+        assert exact([read.state, read.user]) == exact([state, state])
 
     @scenario()
     async def test_sessions_keep_apart(self, bench: Bench) -> None:

@@ -1,0 +1,164 @@
+"""Stores that do twice what was sent twice, wait for ever, or leave connections open."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from typing import ClassVar
+
+from kit.reference import Reference
+from kit.remote import REMOTE, Remote, RemoteSuite, Served
+from kit.suites import caught_by
+
+from botsession import StoreUnavailableError
+
+
+class ForgetsWhatItDid(Served):
+    """Takes what is repeated for something new."""
+
+    def is_mine(self, session):
+        return False
+
+
+@caught_by("test_a_lost_answer_is_no_conflict", "test_a_lost_answer_leaves_leases_right", suite=RemoteSuite)
+class TakesARepetitionForAConflict(Remote):
+    served_type = ForgetsWhatItDid
+
+
+@caught_by("test_a_lost_answer_is_no_conflict", "test_a_lost_answer_leaves_leases_right", suite=RemoteSuite)
+class RepeatsADestruction(Remote):
+    repeated: ClassVar[set[str]] = {*REMOTE}
+
+
+@caught_by("test_a_lost_answer_is_no_conflict", suite=RemoteSuite)
+class StampsARepetitionAnew(Remote):
+    """What is stored has another version than the caller was told."""
+
+    repeated: ClassVar[set[str]] = {*REMOTE} - {"write"}
+
+    async def write(self, session_id, session):
+        try:
+            await super().write(session_id, session)
+        except StoreUnavailableError:
+            await super().write(session_id, dataclasses.replace(session))
+
+
+@caught_by("test_a_lost_request_is_not_taken_for_done", suite=RemoteSuite)
+class TakesALostConnectionForDone(Remote):
+    repeated: ClassVar[set[str]] = {*REMOTE} - {"touch"}
+
+    async def touch(self, session_id, expires_at):
+        with contextlib.suppress(StoreUnavailableError):
+            return await super().touch(session_id, expires_at)
+        return True
+
+
+@caught_by("test_a_lost_request_is_not_taken_for_done", suite=RemoteSuite)
+class RaisesWhatTheConnectionRaised(Remote):
+    async def destroy(self, session_id):
+        try:
+            await super().destroy(session_id)
+        except StoreUnavailableError as error:
+            raise error.__cause__ from None
+
+    repeated: ClassVar[set[str]] = {*REMOTE} - {"destroy"}
+
+
+class ServesHoldersByTheirSending(Served):
+    """Each sending of a claim is another holder to it."""
+
+    sendings = 0
+
+    def claim_now(self, claim):
+        self.sendings += 1
+        return super().claim_now(type(claim)(claim.session_id, f"{claim.holder}{self.sendings}", claim.ttl, 0))
+
+    def renew_now(self, session_id, holder, ttl):
+        return super().renew_now(session_id, self.lease(session_id).holder, ttl)
+
+
+@caught_by("test_a_lost_answer_leaves_leases_right", suite=RemoteSuite)
+class ClaimsUnderANewNameAtEverySending(Remote):
+    served_type = ServesHoldersByTheirSending
+
+
+class StoresInTwoSteps(Served):
+    """Gives the lease up in a call of its own."""
+
+    def replace_now(self, replacement):
+        if not self.is_mine(replacement.session):
+            Reference.replace_now(self, type(replacement)(replacement.session, replacement.expected))
+
+
+@caught_by("test_a_lost_answer_leaves_leases_right", suite=RemoteSuite)
+class GivesUpInASecondCall(Remote):
+    served_type = StoresInTwoSteps
+
+    async def replace_many(self, replacements):
+        outcomes = await super().replace_many(replacements)
+        holders = {each.session.id: each.holder for each in replacements if each.holder}
+        with contextlib.suppress(StoreUnavailableError):
+            await self.send_once("release_leases", holders)
+        return outcomes
+
+
+@caught_by("test_a_hung_server_ends_every_call", "test_close_ends_while_the_server_hangs", suite=RemoteSuite)
+class WaitsForEver(Remote):
+    """`close` waits for the calls that are under way."""
+
+    def __init__(self, *arguments, time_limit=None, **options):
+        super().__init__(*arguments, **options)
+        self.time_limit = None
+        self.running = 0
+
+    async def send_once(self, name, *arguments, **keywords):
+        self.running += 1
+        try:
+            return await super().send_once(name, *arguments, **keywords)
+        finally:
+            self.running -= 1
+
+    async def close(self):
+        while self.running:  # noqa: ASYNC110 - nobody tells when they have ended
+            await asyncio.sleep(0.01)
+        await super().close()
+
+
+@caught_by("test_a_hung_server_ends_every_call", suite=RemoteSuite)
+class WaitsForEverToConnect(Remote):
+    async def init(self):
+        limit, self.time_limit = self.time_limit, None
+        await super().init()
+        self.time_limit = limit
+        return self
+
+
+@caught_by("test_a_hung_server_ends_every_call", suite=RemoteSuite)
+class RaisesATimeoutOfItsOwn(Remote):
+    async def ping(self):
+        try:
+            await super().ping()
+        except StoreUnavailableError as error:
+            raise TimeoutError from error
+
+
+@caught_by("test_an_error_of_the_server_leaks_no_connection", suite=RemoteSuite)
+class LeaksAConnectionAtEveryError(Remote):
+    def give_back(self, reader, writer, outcome):
+        if not isinstance(outcome, PermissionError):
+            super().give_back(reader, writer, outcome)
+
+
+@caught_by("test_a_call_that_is_cancelled_or_fails_leaks_no_connection", suite=RemoteSuite)
+class LeaksAConnectionAtEveryConflict(Remote):
+    def give_back(self, reader, writer, outcome):
+        if not isinstance(outcome, Exception):
+            super().give_back(reader, writer, outcome)
+
+
+@caught_by("test_a_call_that_is_cancelled_or_fails_leaks_no_connection", suite=RemoteSuite)
+class LeaksAConnectionAtEveryCancellation(Remote):
+    def drop(self, writer):
+        if not self.open:
+            super().drop(writer)
