@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import contextlib
 import os
 import signal
 import threading
@@ -21,11 +23,15 @@ class Home:
 
     Args:
         name: What belongs there, for errors, such as `the redis store`.
+
+    Attributes:
+        opened: What was opened there. After a fork the new process keeps its copy for ever, so that no destructor closes it.
     """
 
-    __slots__ = ("_loop", "_name", "_process", "_thread")
+    __slots__ = ("__weakref__", "_loop", "_name", "_process", "_thread", "opened")
 
     def __init__(self, name: str) -> None:
+        self.opened: object = None
         self._name = name
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread
@@ -58,12 +64,12 @@ class Home:
             if loop is None or reason:
                 raise StoreError(reason)
             self._loop, self._thread, self._process = loop, threading.current_thread(), _forks
-            _loops.add(loop)
+            _homes.add(self)
         return True
 
     def leave(self) -> None:
         """Let it be opened anywhere."""
-        self._loop, self._process = None, _forks
+        self._loop, self._process, self.opened = None, _forks, None
 
     def _reason(self, loop: asyncio.AbstractEventLoop | None) -> str:
         """Return why it cannot be entered here; empty if it can."""
@@ -97,11 +103,11 @@ class Home:
 
 
 _forks = 0
-"""How often this process and its ancestors were forked; in each process another number than in its parent."""
+"""How often this process and its ancestors were forked: in each process another number than in its parent."""
 
 _moving = threading.Lock()
-_loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
-_inherited: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
+_homes: WeakSet[Home] = WeakSet()
+_inherited: Final[set[asyncio.AbstractEventLoop]] = set()
 _kept: Final[list[object]] = []
 
 
@@ -114,20 +120,23 @@ def _begin_in_child() -> None:
     global _forks, _moving  # noqa: PLW0603 - the state of the process
     _forks += 1
     _moving = threading.Lock()  # another thread of the parent may have held it
-    for loop in list(_loops):
-        _inherited.add(loop)
-        _detach(loop)
-    _loops.clear()
+    for home in list(_homes):
+        if home._loop is not None:
+            keep(home.opened)
+            if home._loop not in _inherited:
+                _inherited.add(home._loop)
+                _detach(home._loop)
+    if _inherited:
+        atexit.register(_keep_beyond_the_end)
 
 
-def _detach(loop: Any) -> None:
+def _detach(loop: asyncio.AbstractEventLoop) -> None:
     """Take from an inherited event loop of asyncio what it shares with the parent's: the selector, and the pipe that wakes it.
 
     A selector such as epoll is one for both processes. Without this, the child would unregister the parent's connections by
     closing the loop, which the end of the interpreter does, and would read the parent's replies by running it. Other kinds
     of loops, such as uvloop's, do the like by themselves.
     """
-    keep(loop)
     if loop.is_closed() or not isinstance(loop, asyncio.SelectorEventLoop):
         return
     mine: Any = loop
@@ -138,6 +147,14 @@ def _detach(loop: Any) -> None:
     mine._selector = type(mine._selector)()
     mine._close_self_pipe()
     mine._make_self_pipe()
+
+
+def _keep_beyond_the_end() -> None:
+    """Keep from the interpreter, which destroys everything when it ends, what would write to the parent's sockets by that."""
+    with contextlib.suppress(ImportError):
+        import ctypes
+
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object([_kept, _inherited]))
 
 
 if hasattr(os, "register_at_fork"):
