@@ -42,6 +42,11 @@ class Home:
         """Whether it was entered by the process that this one was forked from, which still owns what was opened."""
         return self._process != _forks and self._loop is not None
 
+    @property
+    def is_entered(self) -> bool:
+        """Whether it was entered, here or elsewhere, and not left."""
+        return self._loop is not None
+
     def check(self) -> None:
         """Raise a `StoreError` that says what to do unless this is home."""
         if get_running_loop() is not self._loop or self._process != _forks or self._loop is None:
