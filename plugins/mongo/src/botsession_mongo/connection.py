@@ -101,9 +101,9 @@ class Connection:
 
     def check_open(self) -> AsyncCollection[RawBSONDocument]:
         """Refuses to work outside of `open` and `close`; returns the collection."""
-        self._home.check()
         if self.collection is None:
             raise StoreError("the mongo store is not open. Call `await init()` first")
+        self._home.check()
         return self.collection
 
     async def run(self, operation: Awaitable[T]) -> T:
@@ -137,7 +137,7 @@ class Connection:
 
     async def _close_client(self, *, ended: bool = False) -> None:
         """Closes the client that was made here; PyMongo's does not let itself be closed once its event loop has ended."""
-        client, self._client = self._client, None
+        client, self._client, self._home.opened = self._client, None, None
         if client is not None:
             with contextlib.suppress(*[RuntimeError] if ended else []):
                 await clients.close(client)

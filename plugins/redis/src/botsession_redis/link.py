@@ -83,16 +83,16 @@ class Link:
         if self._client is None or self._home.is_inherited:
             return
         ended = self._home.enter()
-        client, self._client, self._open = self._client, None, False
+        client, self._client, self._open, self._home.opened = self._client, None, False, None
         await self._release(client, ended=ended)
         if self._client is None:
             self._home.leave()
 
     def check_open(self) -> None:
         """Refuses to work outside of `open` and `close`."""
-        self._home.check()
         if not self._open:
             raise StoreError("the redis store is not open. Call `await init()` first")
+        self._home.check()
 
     async def send(self, *command: Argument, again: bool = True) -> Any:
         """Sends one command whose reply is no text.
