@@ -101,9 +101,9 @@ def slow(folder):
         "    async def scan(self, prefix='', *, after=None, limit=None):\n"
         "        await asyncio.sleep(0.05)\n"
         "        return await super().scan(prefix, after=after, limit=10)\n"
-        "    async def destroy_many(self, session_ids):\n"
+        "    async def destroy_many(self, removals):\n"
         "        await asyncio.sleep(0.05)\n"
-        "        await super().destroy_many(session_ids)\n"
+        "        return await super().destroy_many(removals)\n"
     )
     return ("--driver", "stores:Slow")
 

@@ -11,7 +11,7 @@ import msgspec
 from kit.reference import Reference
 from kit.suites import caught_by
 
-from botsession import Lifetime, SessionConflictError
+from botsession import Lifetime, Removal, SessionConflictError
 from botsession.session import Session
 
 
@@ -67,9 +67,10 @@ class StripsIdsInABatch(Reference):
 
 @caught_by("test_ids_that_look_alike_keep_apart_in_a_batch")
 class DestroysLookalikesInABatch(Reference):
-    async def destroy_many(self, session_ids):
-        folded = {session_id.casefold() for session_id in session_ids}
-        await super().destroy_many([key for key in self.entries if key.casefold() in folded])
+    async def destroy_many(self, removals):
+        folded = {removal.session_id.casefold() for removal in removals}
+        await super().destroy_many([Removal(key) for key in self.entries if key.casefold() in folded])
+        return [None] * len(removals)
 
 
 @caught_by("test_batches_beside_one_another_lose_no_increment")
@@ -118,9 +119,9 @@ class LeasesInDeadlock(LocksOneByOne):
 
 @caught_by("test_batches_in_opposite_orders_do_not_block_one_another")
 class DestroysInDeadlock(LocksOneByOne):
-    async def destroy_many(self, session_ids):
-        async with self.locked(session_ids):
-            await super().destroy_many(session_ids)
+    async def destroy_many(self, removals):
+        async with self.locked([removal.session_id for removal in removals]):
+            return await super().destroy_many(removals)
 
 
 @caught_by("test_a_claim_reads_the_session_as_it_is")

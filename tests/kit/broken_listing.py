@@ -9,7 +9,7 @@ import re
 from kit.reference import Reference
 from kit.suites import caught_by
 
-from botsession import Replacement, ScanPage, SessionConflictError
+from botsession import Removal, Replacement, ScanPage, SessionConflictError
 
 
 class Listing(Reference):
@@ -195,17 +195,25 @@ class StoresUpToTheRefusedState(Reference):
 
 @caught_by("test_destroy_many_removes_those_and_no_others")
 class DestroysAll(Reference):
-    async def destroy_many(self, session_ids):
-        await super().destroy_many(session_ids)
-        if session_ids:
+    async def destroy_many(self, removals):
+        outcomes = await super().destroy_many(removals)
+        if removals:
             self.entries.clear()
+        return outcomes
 
 
 @caught_by("test_destroy_many_removes_those_and_no_others")
 class StopsAtTheFirstAbsent(Reference):
-    async def destroy_many(self, session_ids):
-        present = [session_id in self.entries for session_id in session_ids]
-        await super().destroy_many(session_ids[: present.index(False)] if False in present else session_ids)
+    async def destroy_many(self, removals):
+        present = [removal.session_id in self.entries for removal in removals]
+        outcomes = await super().destroy_many(removals[: present.index(False)] if False in present else removals)
+        return outcomes + [None] * (len(removals) - len(outcomes))
+
+
+@caught_by("test_destroy_many_has_an_outcome_for_each")
+class DestroysWhateverIsThere(Reference):
+    def destroy_now(self, removal):
+        super().destroy_now(Removal(removal.session_id, holder=removal.holder))
 
 
 @caught_by("test_a_page_holds_about_as_many_as_asked")

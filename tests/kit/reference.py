@@ -12,6 +12,7 @@ from botsession import (
     Finding,
     Held,
     Lifetime,
+    Removal,
     ScanPage,
     SessionConflictError,
     StoreError,
@@ -95,7 +96,7 @@ class Reference:
     async def destroy(self, session_id):
         self.check(session_id)
         await self.pause()
-        self.remove(session_id)
+        self.destroy_now(Removal(session_id))
 
     async def replace(self, session_id, session, *, expected):
         self.check()
@@ -141,10 +142,10 @@ class Reference:
         await self.pause()
         return [self.attempt(self.claim_now, claim) for claim in claims]
 
-    async def renew_lease(self, session_id, holder, ttl):
-        self.check(session_id)
+    async def renew_leases(self, holders, ttl):
+        self.check(*holders)
         await self.pause()
-        return self.renew_now(session_id, holder, ttl)
+        return [self.renew_now(session_id, holder, ttl) for session_id, holder in holders.items()]
 
     async def release_leases(self, holders):
         self.check(*holders)
@@ -160,11 +161,10 @@ class Reference:
         await self.pause()
         return [self.attempt(self.restore_now, restoration) for restoration in restorations]
 
-    async def destroy_many(self, session_ids):
-        self.check(*session_ids)
+    async def destroy_many(self, removals):
+        self.check(*(removal.session_id for removal in removals))
         await self.pause()
-        for session_id in session_ids:
-            self.remove(session_id)
+        return [self.attempt(self.destroy_now, removal) for removal in removals]
 
     async def quarantine(self, session_id):
         self.check(session_id)
@@ -254,8 +254,23 @@ class Reference:
         if holder is not None:
             self.release_now(session_id, holder)
 
+    def destroy_now(self, removal):
+        session_id, expected, holder = removal.session_id, removal.expected, removal.holder
+        if not self.may_store(session_id, holder):
+            raise SessionConflictError(session_id)
+        if expected is not None and not self.matches(session_id, expected):
+            raise SessionConflictError(session_id)
+        self.remove(session_id)
+        if holder is None:
+            self.end_lease(session_id)
+        else:
+            self.release_now(session_id, holder)
+
     def may_store(self, session_id, holder):
-        return holder is None or not self.lease(session_id).is_held_by_another(holder, self.tick())
+        return holder is None or self.lease(session_id).is_held_by(holder, self.tick())
+
+    def end_lease(self, session_id):
+        self.lease(session_id).end()
 
     def tick(self):
         return time.monotonic()

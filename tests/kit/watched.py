@@ -47,9 +47,9 @@ class Watched(MemorySessionStore):
     async def lease_many(self, claims):
         return await self._call("lease_many", super().lease_many, claims)
 
-    async def renew_lease(self, session_id, holder, ttl):
-        renewed = await self._call("renew_lease", super().renew_lease, session_id, holder, ttl)
-        self.renewals.append(renewed)
+    async def renew_leases(self, holders, ttl):
+        renewed = await self._call("renew_leases", super().renew_leases, holders, ttl)
+        self.renewals += renewed
         return renewed
 
     async def release_leases(self, holders):

@@ -73,7 +73,7 @@ def test_local_turns_wait_within_the_process_and_take_no_lease():
                 await count(there)
                 session.state["count"] = 0
         assert (await here.read(ID)).state == {"count": 9}
-        assert not {"lease_many", "renew_lease", "release_leases"} & set(store.calls)
+        assert not {"lease_many", "renew_leases", "release_leases"} & set(store.calls)
 
     with_store(scenario)
 
@@ -90,7 +90,7 @@ def test_turns_without_a_lock_run_side_by_side():
 
         outcomes = await asyncio.gather(turn(), turn(), return_exceptions=True)
         assert sorted(type(outcome).__name__ for outcome in outcomes) == ["NoneType", "SessionConflictError"]
-        assert not {"lease_many", "renew_lease", "release_leases"} & set(store.calls)
+        assert not {"lease_many", "renew_leases", "release_leases"} & set(store.calls)
 
     with_store(scenario)
 
@@ -204,10 +204,10 @@ def test_what_is_given_up_is_not_renewed():
 
 def test_a_renewal_that_fails_is_tried_again(caplog):
     async def scenario(store):
-        store.failing["renew_lease"] = StoreUnavailableError("away")
+        store.failing["renew_leases"] = StoreUnavailableError("away")
         async with Sessions(store, lease_ttl=0.6).turn(ID):
             await until(lambda: "could not be renewed: away" in caplog.text)
-            del store.failing["renew_lease"]
+            del store.failing["renew_leases"]
             await until(lambda: store.renewals)
 
     with_store(scenario)
@@ -216,9 +216,9 @@ def test_a_renewal_that_fails_is_tried_again(caplog):
 class Renewing(Watched):
     """Says that nobody has a lease any more who wants to renew it."""
 
-    async def renew_lease(self, session_id, holder, ttl):
-        self.renewals.append(False)
-        return False
+    async def renew_leases(self, holders, ttl):
+        self.renewals += [False] * len(holders)
+        return [False] * len(holders)
 
 
 def test_a_turn_is_told_that_its_lease_was_lost(caplog):
@@ -259,14 +259,35 @@ def test_a_turn_that_was_paused_beyond_its_lease_saves_nothing_once_another_has_
     with_store(scenario)
 
 
-def test_a_turn_that_was_paused_beyond_its_lease_saves_where_nobody_has_begun():
+def test_a_turn_that_was_paused_beyond_its_lease_saves_nothing_although_nobody_has_begun():
     async def scenario(store):
         sessions = Sessions(store, lease_ttl=0.1)
-        async with sessions.turn(ID) as session:
-            time.sleep(0.2)  # noqa: ASYNC251 - the whole process stands still
-            session.state["count"] = 1
-        assert (await sessions.read(ID)).state == {"count": 1}
+        with pytest.raises(SessionConflictError):
+            async with sessions.turn(ID) as session:
+                time.sleep(0.2)  # noqa: ASYNC251 - the whole process stands still
+                session.state["count"] = 1
+        assert await sessions.read(ID) is None
+        await count(sessions)
+        await sessions.close()
         assert store._leases == {}
+
+    with_store(scenario)
+
+
+def test_leases_that_are_due_are_renewed_in_one_call():
+    async def scenario(store):
+        for ttl in (0.15, 1.5, 15):  # a machine that stands still for longer than that loses the leases, rightly
+            store.calls.clear()
+            store.renewals.clear()
+            sessions = Sessions(store, lease_ttl=ttl)
+            with contextlib.suppress(SessionConflictError):
+                async with sessions.turn("telegram:1"), sessions.turn("telegram:2"), sessions.turn("telegram:3"):
+                    await until(lambda: store.renewals)
+                    if all(store.renewals):
+                        assert store.calls.count("renew_leases") == 1
+                        assert len(store.renewals) == 3
+                        return
+        pytest.fail("no lease was ever renewed in time")
 
     with_store(scenario)
 
@@ -274,7 +295,7 @@ def test_a_turn_that_was_paused_beyond_its_lease_saves_where_nobody_has_begun():
 class Partial:
     """A store that has only some of the methods of a `Watched` one."""
 
-    methods = ("init", "read", "write", "destroy", "lease_many", "renew_lease", "release_leases")
+    methods = ("init", "read", "write", "destroy", "lease_many", "renew_leases", "release_leases")
 
     def __init__(self):
         self.inner = Watched()
@@ -300,7 +321,7 @@ def test_leases_are_not_used_where_the_store_has_not_what_they_need(store_type):
         sessions = Sessions(store)
         await asyncio.gather(*(count(sessions) for _ in range(8)))
         assert (await sessions.read(ID)).state == {"count": 8}
-        assert not {"lease_many", "renew_lease", "release_leases"} & set(store.inner.calls)
+        assert not {"lease_many", "renew_leases", "release_leases"} & set(store.inner.calls)
 
     with_store(scenario, store_type)
 

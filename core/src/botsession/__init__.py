@@ -28,6 +28,7 @@ from botsession.options import construct
 from botsession.protocol import (
     Claim,
     Held,
+    Removal,
     Replacement,
     Restoration,
     ScanPage,
@@ -67,6 +68,7 @@ __all__ = [
     "Lifetime",
     "Minutes",
     "NestedTurnError",
+    "Removal",
     "Replacement",
     "Restoration",
     "ScanPage",

@@ -72,7 +72,7 @@ class Lease(msgspec.Struct):
 
     def renew(self, holder: str, now: float, *, ttl: float) -> bool:
         """Holds the lease longer; returns whether it had not ended yet."""
-        if self.holder != holder or self.until <= now:
+        if not self.is_held_by(holder, now):
             return False
         self.until = now + ttl
         return True
@@ -83,6 +83,14 @@ class Lease(msgspec.Struct):
             self.queue = [place for place in self.queue if place.until > now and place.holder != holder]
         if self.holder == holder:
             self.holder = ""
+
+    def end(self) -> None:
+        """Ends the lease, whoever holds it; those who wait keep their places."""
+        self.holder = ""
+
+    def is_held_by(self, holder: str, now: float) -> bool:
+        """Tells whether this holder has the lease, and its time is not over."""
+        return self.holder == holder and self.until > now
 
     def is_held_by_another(self, holder: str, now: float) -> bool:
         """Tells whether somebody else holds the lease."""

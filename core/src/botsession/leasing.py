@@ -25,7 +25,7 @@ from botsession.protocol import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
 
 FIRST_PAUSE: Final = 0.003
 """Seconds after which a lease is asked for a second time."""
@@ -263,22 +263,26 @@ class Leasing:
     def _renew_all(self) -> None:
         """Renews the leases that were taken or renewed a while ago, and comes back as long as there are any."""
         due = time.monotonic() + self._ttl * 3 / 4
-        for hold in self.holds:
-            if -math.inf < hold.until < due:
-                self._begin(self._renew(hold))
+        holds = {hold.session_id: hold for hold in self.holds if -math.inf < hold.until < due}
+        if holds:
+            self._begin(self._renew(holds))
         self._renewal = None
         if self.holds:
             self._keep_renewing()
 
-    async def _renew(self, hold: Hold) -> None:
+    async def _renew(self, holds: Mapping[str, Hold]) -> None:
         asked = time.monotonic()
         try:
-            renewed = await self._store.renew_lease(hold.session_id, hold.holder, self._ttl)
+            renewed = await self._store.renew_leases(
+                {session_id: hold.holder for session_id, hold in holds.items()}, self._ttl
+            )
         except StoreError as error:
-            _logger.warning("the lease of session %r could not be renewed: %s", hold.session_id, error)
+            for session_id in holds:
+                _logger.warning("the lease of session %r could not be renewed: %s", session_id, error)
             return
-        if renewed:
-            hold.until = asked + self._ttl
-        elif hold in self.holds:
-            hold.until = -math.inf
-            _logger.warning("the lease of session %r was lost while its turn ran", hold.session_id)
+        for hold, is_held in zip(holds.values(), renewed, strict=True):
+            if is_held:
+                hold.until = asked + self._ttl
+            elif hold in self.holds:
+                hold.until = -math.inf
+                _logger.warning("the lease of session %r was lost while its turn ran", hold.session_id)

@@ -71,7 +71,10 @@ class SessionStore(Protocol):
         ...
 
     async def destroy(self, session_id: str) -> None:
-        """Removes what is stored there, even if it is unreadable; no error where nothing is."""
+        """Removes what is stored there, even if it is unreadable; no error where nothing is.
+
+        It ends the session's lease as well: whoever held it stores nothing any more.
+        """
         ...
 
 
@@ -197,6 +200,20 @@ class Replacement(msgspec.Struct, frozen=True):
     holder: str | None = None
 
 
+class Removal(msgspec.Struct, frozen=True, gc=False):
+    """One entry of `destroy_many`.
+
+    Attributes:
+        session_id: The session to remove.
+        expected: The `version` that must be there; `None` for whatever is there, unreadable too.
+        holder: Who holds the session's lease and gives it up by this; `None` without a lease.
+    """
+
+    session_id: str
+    expected: str | None = None
+    holder: str | None = None
+
+
 @runtime_checkable
 class SupportsBulk(Protocol):
     """Many sessions in one round trip; each entry has its own outcome, in the order of the entries.
@@ -222,8 +239,17 @@ class SupportsBulk(Protocol):
         """
         ...
 
-    async def destroy_many(self, session_ids: Sequence[str]) -> None:
-        """Removes many sessions; absent ones are no error."""
+    async def destroy_many(self, removals: Sequence[Removal]) -> list[SessionConflictError | StoreError | None]:
+        """Removes many sessions, each in one atomic step; an entry without a holder ends the session's lease as `destroy` does.
+
+        Args:
+            removals: At most one for each session.
+
+        Returns:
+            For each `None` where the session is gone, also where it was absent and nothing was expected. A
+            `SessionConflictError` where another version than the expected one is there, or none; or where `holder` does
+            not hold the session's lease any more.
+        """
         ...
 
 
@@ -264,8 +290,10 @@ class SupportsLease(Protocol):
     one that is absent, which it does not create. `Sessions` waits for leases, renews them and gives them up; it uses them
     where the store has `SupportsReplace` and `SupportsBulk` too.
 
-    Then `replace_many` of a store gives up the lease of an entry's `holder` in the step that stores the session, and
-    refuses the entry by a `SessionConflictError` where somebody else holds the lease.
+    Then `replace_many` and `destroy_many` give up the lease of an entry's `holder` in the step that stores or removes the
+    session. They refuse the entry by a `SessionConflictError` where that holder does not hold the lease at that moment:
+    another one has it, or nobody has, since its time is over or a `destroy` has ended it. Only what is a repeat, sent again
+    since its answer was lost, stays stored: the version that is there is its own.
     """
 
     async def lease_many(self, claims: Sequence[Claim]) -> list[StoredSession | Held | StoreError | None]:
@@ -282,11 +310,15 @@ class SupportsLease(Protocol):
         """
         ...
 
-    async def renew_lease(self, session_id: str, holder: str, ttl: float) -> bool:
-        """Holds a lease for so many seconds from now on.
+    async def renew_leases(self, holders: Mapping[str, str], ttl: float) -> list[bool]:
+        """Holds leases for so many seconds from now on, all in one call.
+
+        Args:
+            holders: Who holds each, by session id.
+            ttl: For how many seconds.
 
         Returns:
-            Whether the holder had it still.
+            For each, in the order of `holders`, whether the holder had it still.
         """
         ...
 

@@ -9,7 +9,7 @@ from typing import Final
 from botsession.errors import CorruptSessionError, InvalidSessionIdError
 from botsession.ids import check_session_id
 from botsession.operations.listing import pages
-from botsession.protocol import SessionStore, SupportsBulk, SupportsPurge
+from botsession.protocol import Removal, SessionStore, SupportsBulk, SupportsPurge
 from botsession.unsupported import unsupported
 
 _AT_ONCE: Final = 500
@@ -49,7 +49,9 @@ async def delete(store: SessionStore, session_ids: Iterable[str]) -> AsyncGenera
     """
     for batch in _batches(session_ids, _AT_ONCE):
         if isinstance(store, SupportsBulk):
-            await store.destroy_many(batch)
+            for outcome in await store.destroy_many([Removal(session_id) for session_id in dict.fromkeys(batch)]):
+                if outcome is not None:
+                    raise outcome
         else:
             for session_id in batch:
                 await store.destroy(session_id)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from botsession.errors import StoreError
 from botsession.lifetime import new_version
-from botsession.protocol import Claim, Replacement, Restoration
+from botsession.protocol import Claim, Removal, Replacement, Restoration
 from botsession.session import Session
 from botsession.testing.bench import ID
 
@@ -43,11 +43,11 @@ def calls(
         "read_many": lambda: store.read_many([writing.id]),
         "replace_many": lambda: store.replace_many([Replacement(writing, expected)]),
         "lease_many": lambda: store.lease_many([Claim(writing.id, "kit", 1, 1)]),
-        "renew_lease": lambda: store.renew_lease(writing.id, "kit", 1),
+        "renew_leases": lambda: store.renew_leases({writing.id: "kit"}, 1),
         "release_leases": lambda: store.release_leases({writing.id: "kit"}),
         "restore_many": lambda: store.restore_many([Restoration(restoring, over)]),
         "quarantine": lambda: store.quarantine(writing.id),
-        "destroy_many": lambda: store.destroy_many([writing.id]),
+        "destroy_many": lambda: store.destroy_many([Removal(writing.id)]),
     }
     present = {name: call for name, call in each.items() if hasattr(store, name)}
     return present | {name: getattr(store, name) for name in ("purge", "ping", "diagnose") if hasattr(store, name)}

@@ -68,10 +68,18 @@ async def wait_for(
     return outcome
 
 
+async def renew(
+    bench: Bench, holder: str, session_id: str = ID, *, ttl: float = LONG, store: AnyStore | None = None
+) -> bool:
+    """Renews one lease; returns whether the holder had it still."""
+    [renewed] = await (store or bench.store).renew_leases({session_id: holder}, ttl)
+    return renewed
+
+
 async def is_held(bench: Bench, session_id: str = ID, *, by: str | None = None, store: AnyStore | None = None) -> bool:
     """Tells whether a lease is held, and `by` whom; it stays as it is, for `LONG`."""
     store = store or bench.store
-    if by is not None and not await store.renew_lease(session_id, by, LONG):
+    if by is not None and not await renew(bench, by, session_id, store=store):
         return False
     held = isinstance(await claim(bench, "other", session_id, store=store), Held)
     await store.release_leases({session_id: "other"})

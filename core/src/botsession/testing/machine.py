@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from botsession.errors import SessionConflictError
 from botsession.lifetime import new_version
 from botsession.protocol import (
+    Removal,
     Replacement,
     Restoration,
     StoredSession,
@@ -37,6 +38,7 @@ names = st.sampled_from(["a", "A", "a/b", "b"])
 lifetimes = st.sampled_from([..., ..., None, 3, 25.5])
 expectations = st.sampled_from(["current", "current", "absent", "old", "of another"])
 entries = st.tuples(names, json_objects, expectations)
+removals = st.tuples(names, st.sampled_from(["anything", "current", "old", "of another"]))
 
 
 def has(power: type) -> Callable[[Callable[P, None]], Callable[P, None]]:
@@ -81,6 +83,10 @@ class StoreMachine(RuleBasedStateMachine):
             assert session.expires_at == (None if length is None else later(self.bench, length))
         self.model[session.id] = copy.deepcopy(session)
 
+    def forget(self, session_id: str) -> None:
+        """Takes note that a session was destroyed."""
+        self.model.pop(session_id, None)
+
     def expected(self, session_id: str, kind: str) -> tuple[str | None, bool]:
         """Returns what to expect in a replace, and whether that is right."""
         current = self.known(session_id)
@@ -121,7 +127,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(name=names)
     def destroy(self, name: str) -> None:
         self.run(self.bench.store.destroy(self.prefix + name))
-        self.model.pop(self.prefix + name, None)
+        self.forget(self.prefix + name)
 
     @has(SupportsReplace)
     @rule(entry=entries)
@@ -187,11 +193,21 @@ class StoreMachine(RuleBasedStateMachine):
             self.model[session.id] = copy.deepcopy(session)
 
     @has(SupportsBulk)
-    @rule(chosen=st.lists(names, max_size=3))
-    def destroy_many(self, chosen: list[str]) -> None:
-        self.run(self.bench.store.destroy_many([self.prefix + name for name in chosen]))
-        for name in chosen:
-            self.model.pop(self.prefix + name, None)
+    @rule(chosen=st.lists(removals, max_size=3, unique_by=lambda removal: removal[0]))
+    def destroy_many(self, chosen: list[tuple[str, str]]) -> None:
+        wanted = []
+        outcomes = []
+        for name, kind in chosen:
+            expected, right = (None, True) if kind == "anything" else self.expected(self.prefix + name, kind)
+            wanted.append(Removal(self.prefix + name, expected))
+            outcomes.append(right or expected is None)
+        found = self.run(self.bench.store.destroy_many(wanted))
+        assert [outcome is None for outcome in found] == outcomes
+        for removal, outcome in zip(wanted, found, strict=True):
+            if outcome is None:
+                self.forget(removal.session_id)
+            else:
+                assert isinstance(outcome, SessionConflictError)
 
     @has(SupportsScan)
     @rule(begin=st.sampled_from(["", "a", "a/", "c"]), limit=st.sampled_from([None, 1, 2, 5]))

@@ -33,6 +33,10 @@ class LeasingMachine(StoreMachine):
         if self.held.get(session_id) == holder:
             del self.held[session_id]
 
+    def forget(self, session_id: str) -> None:
+        super().forget(session_id)
+        self.held.pop(session_id, None)
+
     @has(SupportsLease)
     @rule(name=leased, holder=holders)
     def claim(self, name: str, holder: str) -> None:
@@ -53,7 +57,7 @@ class LeasingMachine(StoreMachine):
     @rule(name=leased, holder=holders)
     def renew(self, name: str, holder: str) -> None:
         session_id = self.prefix + name
-        renewed = self.run(self.bench.store.renew_lease(session_id, holder, LONG))
+        [renewed] = self.run(self.bench.store.renew_leases({session_id: holder}, LONG))
         assert renewed is (self.held.get(session_id) == holder)
 
     @has(SupportsLease)
@@ -71,7 +75,7 @@ class LeasingMachine(StoreMachine):
         name, state, kind = entry
         session = self.new(name, state)
         expected, right = self.expected(session.id, kind)
-        right = right and self.held.get(session.id) in (None, holder)
+        right = right and self.held.get(session.id) == holder
         [outcome] = self.run(self.bench.store.replace_many([Replacement(session, expected, holder)]))
         assert (outcome is None) is right
         if outcome is None:

@@ -20,6 +20,7 @@ from botsession import (
     Held,
     Lifetime,
     Minutes,
+    Removal,
     ScanPage,
     SessionConflictError,
     StoreError,
@@ -115,7 +116,7 @@ class MemorySessionStore:
 
     async def destroy(self, session_id: str) -> None:
         self._check(session_id)
-        self._entries.pop(session_id, None)
+        self._remove(Removal(session_id))
 
     async def replace(self, session_id: str, session: StoredSession, *, expected: str | None) -> None:
         self._replace(session_id, self._entry(session_id, session), expected)
@@ -125,10 +126,10 @@ class MemorySessionStore:
             self._check(claim.session_id)
         return [self._claim(claim) for claim in claims]
 
-    async def renew_lease(self, session_id: str, holder: str, ttl: float) -> bool:
-        self._check(session_id)
-        lease = self._leases.get(session_id)
-        return lease is not None and lease.renew(holder, time.monotonic(), ttl=ttl)
+    async def renew_leases(self, holders: Mapping[str, str], ttl: float) -> list[bool]:
+        for session_id in holders:
+            self._check(session_id)
+        return [self._renew(session_id, holder, ttl) for session_id, holder in holders.items()]
 
     async def release_leases(self, holders: Mapping[str, str]) -> None:
         for session_id in holders:
@@ -192,11 +193,10 @@ class MemorySessionStore:
             for entry, restoration in zip(entries, restorations, strict=True)
         ]
 
-    async def destroy_many(self, session_ids: Sequence[str]) -> None:
-        for session_id in session_ids:
-            self._check(session_id)
-        for session_id in session_ids:
-            self._entries.pop(session_id, None)
+    async def destroy_many(self, removals: Sequence[Removal]) -> list[SessionConflictError | StoreError | None]:
+        for removal in removals:
+            self._check(removal.session_id)
+        return [self._remove(removal) for removal in removals]
 
     async def quarantine(self, session_id: str) -> str | None:
         self._check(session_id)
@@ -259,8 +259,7 @@ class MemorySessionStore:
         expected: str | StoredSession | SessionInfo | None,
         holder: str | None = None,
     ) -> SessionConflictError | None:
-        lease = None if holder is None else self._leases.get(session_id)
-        if holder is not None and lease is not None and lease.is_held_by_another(holder, time.monotonic()):
+        if holder is not None and not self._holds(session_id, holder):
             return SessionConflictError(session_id)
         try:
             self._replace(session_id, entry, expected)
@@ -269,6 +268,29 @@ class MemorySessionStore:
         if holder is not None:
             self._release(session_id, holder)
         return None
+
+    def _remove(self, removal: Removal) -> SessionConflictError | None:
+        session_id, holder = removal.session_id, removal.holder
+        if holder is not None and not self._holds(session_id, holder):
+            return SessionConflictError(session_id)
+        if removal.expected is not None:
+            stored = self._entries.find(session_id)
+            if stored is None or not records.has_version(stored, removal.expected):
+                return SessionConflictError(session_id)
+        self._entries.pop(session_id, None)
+        if session_id in self._leases:
+            if holder is None:
+                self._leases[session_id].end()
+            self._release(session_id, holder or "")
+        return None
+
+    def _holds(self, session_id: str, holder: str) -> bool:
+        lease = self._leases.get(session_id)
+        return lease is not None and lease.is_held_by(holder, time.monotonic())
+
+    def _renew(self, session_id: str, holder: str, ttl: float) -> bool:
+        lease = self._leases.get(session_id)
+        return lease is not None and lease.renew(holder, time.monotonic(), ttl=ttl)
 
     def _claim(self, claim: Claim) -> StoredSession | Held | StoreError | None:
         lease = self._leases[claim.session_id]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from botsession.errors import SessionConflictError, StateError
-from botsession.protocol import Replacement, SupportsBulk, SupportsExpiry
+from botsession.protocol import Removal, Replacement, SupportsBulk, SupportsExpiry
 from botsession.testing.bench import Bench, later, scenario
 from botsession.testing.hooks import Hooks
 from botsession.testing.samples import AWKWARD_STATES, SAFE_IDS, exact
@@ -19,7 +19,7 @@ class Bulk(Hooks):
         await bench.write()
         assert await bench.store.read_many([]) == []
         assert await bench.store.replace_many([]) == []
-        await bench.store.destroy_many([])
+        assert await bench.store.destroy_many([]) == []
         await bench.stored()
 
     @scenario(SupportsBulk)
@@ -131,6 +131,26 @@ class Bulk(Hooks):
     async def test_destroy_many_removes_those_and_no_others(self, bench: Bench) -> None:
         for number in range(5):
             await bench.write(f"kit:{number}")
-        await bench.store.destroy_many(["kit:3", "kit:absent", "kit:1", "kit:1"])
+        removals = [Removal(session_id) for session_id in ("kit:3", "kit:absent", "kit:1")]
+        assert await bench.store.destroy_many(removals) == [None, None, None]
         left = [number for number in range(5) if await bench.store.read(f"kit:{number}") is not None]
         assert left == [0, 2, 4]
+
+    @scenario(SupportsBulk)
+    async def test_destroy_many_has_an_outcome_for_each(self, bench: Bench) -> None:
+        present, changed, anything = [await bench.write(f"kit:{number}") for number in range(3)]
+        old = changed.version
+        changed = await bench.write(changed.id, {"by": "write"})
+        removals = [
+            Removal(changed.id, old),
+            Removal(present.id, present.version),
+            Removal("kit:absent", "0" * 16),
+            Removal(anything.id),
+        ]
+        outcomes = await bench.store.destroy_many(removals)
+        assert [outcome is None for outcome in outcomes] == [False, True, False, True]
+        for removal, outcome in zip(removals, outcomes, strict=True):
+            if outcome is not None:
+                assert isinstance(outcome, SessionConflictError)
+                assert outcome.session_id == removal.session_id
+        assert await bench.store.read_many([removal.session_id for removal in removals]) == [changed, None, None, None]

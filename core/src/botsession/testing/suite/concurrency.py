@@ -11,6 +11,7 @@ from botsession.errors import SessionConflictError
 from botsession.lifetime import new_version
 from botsession.protocol import (
     Claim,
+    Removal,
     Replacement,
     Restoration,
     SupportsBulk,
@@ -156,7 +157,9 @@ class Concurrency(Hooks):
                     for holder, order in (("a", ids), ("b", turned))
                 ]
             if number % 2:
-                both += [bench.store.destroy_many(ids), bench.store.destroy_many(turned)]
+                both += [
+                    bench.store.destroy_many([Removal(session_id) for session_id in order]) for order in (ids, turned)
+                ]
             outcomes = await asyncio.gather(*both)
             for outcome in [*outcomes[0], *outcomes[1]]:
                 assert outcome is None or isinstance(outcome, SessionConflictError), f"the outcome is {outcome!r}"

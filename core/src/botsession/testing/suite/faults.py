@@ -11,6 +11,7 @@ import pytest
 
 from botsession.errors import CorruptSessionError, SessionConflictError, StoreError, StoreUnavailableError
 from botsession.protocol import (
+    Removal,
     Replacement,
     SupportsBulk,
     SupportsClose,
@@ -135,7 +136,7 @@ class Faults(Hooks):
         assert stored is None
         assert isinstance(refused, SessionConflictError | CorruptSessionError)
         assert await self._raw(bench) == raw
-        await bench.store.destroy_many([ID])
+        assert await bench.store.destroy_many([Removal(ID)]) == [None]
         assert await bench.store.read(ID) is None
 
     @scenario(SupportsPurge)

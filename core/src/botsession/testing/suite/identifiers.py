@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from botsession.errors import InvalidSessionIdError
-from botsession.protocol import Replacement, SupportsBulk, SupportsExpiry, SupportsReplace, SupportsTouch
+from botsession.protocol import Removal, Replacement, SupportsBulk, SupportsExpiry, SupportsReplace, SupportsTouch
 from botsession.session import Session
 from botsession.testing.bench import Bench, scenario
 from botsession.testing.hooks import Hooks
@@ -46,7 +46,7 @@ class Identifiers(Hooks):
             with pytest.raises(InvalidSessionIdError):
                 await bench.store.read_many(["kit:1", wrong])
             with pytest.raises(InvalidSessionIdError):
-                await bench.store.destroy_many(["kit:1", wrong])
+                await bench.store.destroy_many([Removal("kit:1"), Removal(wrong)])
             entries = [Replacement(bench.session("kit:new"), None), Replacement(Session(wrong), None)]
             with pytest.raises(InvalidSessionIdError):
                 await bench.store.replace_many(entries)
@@ -95,9 +95,9 @@ class Identifiers(Hooks):
         found = await bench.store.read_many(SAFE_IDS)
         assert found[::2] == [entry.session for entry in entries]
         assert found[1::2] == [None] * len(SAFE_IDS[1::2])
-        await bench.store.destroy_many(SAFE_IDS[1::2])
+        await bench.store.destroy_many([Removal(session_id) for session_id in SAFE_IDS[1::2]])
         assert await bench.store.read_many(ids) == [entry.session for entry in entries]
-        await bench.store.destroy_many(ids[::2])
+        await bench.store.destroy_many([Removal(session_id) for session_id in ids[::2]])
         left = [session_id for session_id in SAFE_IDS if await bench.store.read(session_id) is not None]
         assert left == ids[1::2]
 

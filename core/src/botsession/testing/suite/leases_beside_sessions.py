@@ -8,6 +8,7 @@ from botsession.errors import CorruptSessionError
 from botsession.protocol import (
     Claim,
     Held,
+    Removal,
     Replacement,
     Restoration,
     SupportsBulk,
@@ -23,7 +24,7 @@ from botsession.protocol import (
 from botsession.session import Session
 from botsession.testing.bench import ID, Bench, later, scenario
 from botsession.testing.hooks import Hooks
-from botsession.testing.leases import LONG, PAST, SHORT, A, B, C, claim, is_held, replace, take, wait_for
+from botsession.testing.leases import LONG, PAST, SHORT, A, B, C, claim, is_held, renew, replace, take, wait_for
 
 TASKS = 6
 ROUNDS = 3
@@ -50,7 +51,7 @@ class LeasesBesideSessions(Hooks):
         before = await bench.stored()
         await take(bench, A)
         await claim(bench, B)
-        await bench.store.renew_lease(ID, A, LONG)
+        await renew(bench, A)
         assert await bench.stored() == before
         await bench.store.release_leases({ID: A})
         await take(bench, B)
@@ -151,7 +152,7 @@ class LeasesBesideSessions(Hooks):
             expected = None if read is None else read.version
             session = bench.session(session_id, {"by": A})
             assert await replace(bench, Replacement(session, expected, A)) == [True]
-            assert not await bench.store.renew_lease(session_id, A, LONG)
+            assert not await renew(bench, A, session_id)
             assert await take(bench, B, session_id) == session == await bench.stored(session_id)
 
     @scenario(SupportsLease, SupportsBulk)
@@ -181,13 +182,36 @@ class LeasesBesideSessions(Hooks):
             assert (await bench.stored(session_id)).state == {"by": B}
 
     @scenario(SupportsLease, SupportsBulk)
-    async def test_who_lost_the_lease_to_nobody_may_store(self, bench: Bench) -> None:
-        version = (await bench.write()).version
-        await take(bench, A, ttl=SHORT)
+    async def test_who_lost_the_lease_to_nobody_stores_nothing(self, bench: Bench) -> None:
+        before = await bench.write()
+        ids = [ID, "kit:absent", "kit:never"]
+        for session_id in ids[:2]:
+            await take(bench, A, session_id, ttl=SHORT)
         await asyncio.sleep(PAST)
-        assert await replace(bench, Replacement(bench.session(state={"by": A}), version, A)) == [True]
-        assert (await bench.stored()).state == {"by": A}
-        assert await take(bench, B) == await bench.stored()
+        for session_id in ids:
+            expected = before.version if session_id == ID else None
+            assert await replace(bench, Replacement(bench.session(session_id, {"by": A}), expected, A)) == [False]
+        assert await bench.stored() == before
+        assert await take(bench, B) == before
+        assert [await bench.store.read(session_id) for session_id in ids[1:]] == [None, None]
+
+    @scenario(SupportsLease, SupportsBulk)
+    async def test_destroying_ends_the_lease(self, bench: Bench) -> None:
+        for session_id in ("kit:present", "kit:absent"):
+            for many in (False, True):
+                before = await bench.write(session_id) if session_id == "kit:present" else None
+                await take(bench, A, session_id)
+                if many:
+                    assert await bench.store.destroy_many([Removal(session_id)]) == [None]
+                else:
+                    await bench.store.destroy(session_id)
+                assert not await renew(bench, A, session_id)
+                expected = None if before is None else before.version
+                late = [Replacement(bench.session(session_id), each, A) for each in {None, expected}]
+                for each in late:
+                    assert await replace(bench, each) == [False], "what was destroyed has come back"
+                assert await take(bench, B, session_id) is None
+                await bench.store.release_leases({session_id: B})
 
     @scenario(SupportsLease, SupportsBulk)
     async def test_a_conflict_keeps_the_lease(self, bench: Bench) -> None:
@@ -228,7 +252,7 @@ class LeasesBesideSessions(Hooks):
 
     @scenario(SupportsLease, SupportsReplace)
     async def test_other_calls_pass_by_a_lease(self, bench: Bench) -> None:
-        session = await bench.write()
+        await bench.write()
         await take(bench, A)
         await bench.write(state={"by": "write"})
         assert await is_held(bench, by=A)
@@ -242,15 +266,6 @@ class LeasesBesideSessions(Hooks):
             await bench.store.diagnose()
         assert (await bench.stored()).state == {"by": "write"}
         assert await is_held(bench, by=A)
-        await bench.store.destroy(ID)
-        assert await bench.store.read(ID) is None
-        assert await is_held(bench, by=A)
-        if isinstance(bench.store, SupportsBulk):
-            await bench.write()
-            await bench.store.destroy_many([ID])
-            assert await replace(bench, Replacement(bench.session(), session.version, A)) == [False]
-            assert await is_held(bench, by=A)
-        assert await bench.store.read(ID) is None
 
     @scenario(SupportsLease, SupportsBulk)
     async def test_holders_never_meet(self, bench: Bench) -> None:

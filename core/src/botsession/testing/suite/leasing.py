@@ -11,7 +11,7 @@ from botsession.errors import InvalidSessionIdError
 from botsession.protocol import Claim, Held, SupportsBulk, SupportsClose, SupportsLease, SupportsReplace
 from botsession.testing.bench import ID, Bench, opened, scenario
 from botsession.testing.hooks import Hooks
-from botsession.testing.leases import LONG, PAST, SHORT, A, B, C, claim, is_held, take, wait_for
+from botsession.testing.leases import LONG, PAST, SHORT, A, B, C, claim, is_held, renew, take, wait_for
 from botsession.testing.processes import in_processes, take_turns
 from botsession.testing.samples import HOSTILE_IDS, SAFE_IDS
 
@@ -47,7 +47,7 @@ class Leasing(Hooks):
             assert isinstance(outcome, Held)
             assert LONG - (time.monotonic() - before) - 1 < outcome.seconds < LONG + 0.01
         before = time.monotonic()
-        assert await bench.store.renew_lease(ID, A, LONG * 2)
+        assert await renew(bench, A, ttl=LONG * 2)
         outcome = await claim(bench, B)
         assert isinstance(outcome, Held)
         assert LONG * 2 - (time.monotonic() - before) - 1 < outcome.seconds < LONG * 2 + 0.01
@@ -108,7 +108,7 @@ class Leasing(Hooks):
         for waiting in (B, C):
             assert isinstance(await claim(bench, waiting), Held)
         await bench.store.release_leases({ID: B})
-        assert await bench.store.renew_lease(ID, A, LONG), "the holder lost it when another gave up its place"
+        assert await renew(bench, A), "the holder lost it when another gave up its place"
         await bench.store.release_leases({ID: A})
         await take(bench, C)
 
@@ -117,7 +117,7 @@ class Leasing(Hooks):
         await bench.write()
         await take(bench, A, ttl=SHORT)
         await wait_for(bench, B)
-        assert not await bench.store.renew_lease(ID, A, LONG)
+        assert not await renew(bench, A)
         assert isinstance(await claim(bench, A), Held)
         assert await is_held(bench, by=B)
 
@@ -133,7 +133,7 @@ class Leasing(Hooks):
             session_id = f"kit:{ttl}"
             taken = time.monotonic()
             await take(bench, A, session_id, ttl=ttl)
-            if await bench.store.renew_lease(session_id, A, LONG):
+            if await renew(bench, A, session_id):
                 await asyncio.sleep(ttl * 2)
                 assert await is_held(bench, session_id), "it ended although it was renewed"
                 return
@@ -143,22 +143,22 @@ class Leasing(Hooks):
     @scenario(SupportsLease)
     async def test_a_renewed_lease_ends_as_the_renewal_says(self, bench: Bench) -> None:
         await take(bench, A)
-        assert await bench.store.renew_lease(ID, A, SHORT) is True
+        assert await renew(bench, A, ttl=SHORT) is True
         await asyncio.sleep(PAST)
-        assert await bench.store.renew_lease(ID, A, LONG) is False
+        assert await renew(bench, A) is False
         await take(bench, B)
 
     @scenario(SupportsLease)
     async def test_only_the_holder_renews_a_lease(self, bench: Bench) -> None:
-        assert await bench.store.renew_lease(ID, A, LONG) is False
+        assert await renew(bench, A) is False
         await take(bench, A)
         assert isinstance(await claim(bench, B), Held)
         for other in (B, C):
-            assert await bench.store.renew_lease(ID, other, LONG) is False
-        assert await bench.store.renew_lease(ID, A, LONG) is True
+            assert await renew(bench, other) is False
+        assert await renew(bench, A) is True
         await bench.store.release_leases({ID: A})
         for nobody in (A, B, C):
-            assert await bench.store.renew_lease(ID, nobody, LONG) is False
+            assert await renew(bench, nobody) is False
         await take(bench, B)
 
     @scenario(SupportsLease)
@@ -215,7 +215,7 @@ class Leasing(Hooks):
             assert outcomes == [None] * len(ids)
         await bench.store.release_leases(dict.fromkeys(second, B))
         for session_id in first:
-            assert await bench.store.renew_lease(session_id, A, LONG)
+            assert await renew(bench, A, session_id)
         outcomes = await bench.store.lease_many([Claim(session_id, C, LONG, LONG) for session_id in SAFE_IDS])
         assert [isinstance(outcome, Held) for outcome in outcomes] == [True, False] * (len(SAFE_IDS) // 2)
 
@@ -224,11 +224,11 @@ class Leasing(Hooks):
         for wrong in HOSTILE_IDS:
             with pytest.raises(InvalidSessionIdError):
                 await bench.store.lease_many([Claim(ID, A, LONG, LONG), Claim(wrong, A, LONG, LONG)])
-            with pytest.raises(InvalidSessionIdError):
-                await bench.store.renew_lease(wrong, A, LONG)
         await take(bench, B)
         for wrong in HOSTILE_IDS:
             if not isinstance(wrong, list | dict):
+                with pytest.raises(InvalidSessionIdError):
+                    await bench.store.renew_leases({ID: B, wrong: B}, LONG)
                 with pytest.raises(InvalidSessionIdError):
                     await bench.store.release_leases({ID: B, wrong: B})
         assert await is_held(bench, by=B)
