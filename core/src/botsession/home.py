@@ -29,9 +29,10 @@ class Home:
 
     Attributes:
         opened: What was opened there. After a fork the new process keeps its copy for ever, so that no destructor closes it.
+        was_inherited: Whether the home before, which it has left by `enter`, was the parent process's.
     """
 
-    __slots__ = ("__weakref__", "_loop", "_name", "_process", "_sockets", "_thread", "opened")
+    __slots__ = ("__weakref__", "_loop", "_name", "_process", "_sockets", "_thread", "opened", "was_inherited")
 
     def __init__(self, name: str, *, sockets: Callable[[], Iterable[int]] = tuple) -> None:
         self.opened: object = None
@@ -40,6 +41,7 @@ class Home:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread
         self._process = _forks
+        self.was_inherited = False
 
     @property
     def is_inherited(self) -> bool:
@@ -72,6 +74,7 @@ class Home:
             reason = self._reason(loop)
             if loop is None or reason:
                 raise StoreError(reason)
+            self.was_inherited = self.is_inherited
             self._loop, self._thread, self._process = loop, threading.current_thread(), _forks
             _homes.add(self)
         return True
