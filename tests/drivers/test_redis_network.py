@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 
 import servers
 from botsession import Session, SessionConflictError, StoreError, StoreUnavailableError, open_store
-from botsession.protocol import Replacement
+from botsession.protocol import Claim, Removal, Replacement
 from botsession_redis import RedisSessionStore
 
 ID = "telegram:42"
@@ -97,7 +97,7 @@ def operations(store):
         store.scan,
         lambda: store.read_many([ID, "t:1"]),
         lambda: store.replace_many([Replacement(session, None), Replacement(Session("t:1"), None)]),
-        lambda: store.destroy_many([ID, "t:1"]),
+        lambda: store.destroy_many([Removal(ID), Removal("t:1")]),
     ]
 
 

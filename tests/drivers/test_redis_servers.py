@@ -16,7 +16,7 @@ from redis.asyncio.sentinel import Sentinel
 
 import servers
 from botsession import CorruptSessionError, Session, SessionConflictError, StoreError, StoreUnavailableError
-from botsession.protocol import Claim, Held, Replacement
+from botsession.protocol import Claim, Held, Removal, Replacement
 from botsession_redis import RedisSessionStore
 
 ID = "telegram:42"
@@ -55,7 +55,8 @@ async def exercise(store):
     assert not await store.touch("t:absent", None)
     await store.destroy("t:7")
     assert await store.read_many(["t:7", "t:8"]) == [None, await store.read("t:8")]
-    await store.destroy_many(ids)
+    removals = [Removal(each) for each in ids]
+    assert await store.destroy_many(removals) == [None] * 40
     assert await everything(store) == []
 
 
@@ -101,7 +102,7 @@ def test_an_acl_user_with_few_rights():
             assert await store.lease_many([Claim(ID, "a", ttl=5, again=2)]) == [None]
             [held] = await store.lease_many([Claim(ID, "b", ttl=5, again=2)])
             assert isinstance(held, Held)
-            assert await store.renew_lease(ID, "a", 5)
+            assert await store.renew_leases({ID: "a"}, 5) == [True]
             await store.release_leases({ID: "a"})
             assert await store.lease_many([Claim(ID, "b", ttl=5, again=2)]) == [None]
             await admin.execute_command("ACL", "SETUSER", "bot", "-pttl")
@@ -114,7 +115,7 @@ def test_an_acl_user_with_few_rights():
                 lambda: store.read(ID),
                 lambda: store.replace(ID, Session(ID), expected=None),
                 lambda: store.read_many([ID]),
-                lambda: store.destroy_many([ID]),
+                lambda: store.destroy_many([Removal(ID)]),
             ):
                 with pytest.raises(StoreUnavailableError, match="ACL user"):
                     await operation()
