@@ -50,7 +50,7 @@ def test_turns_in_two_running_event_loops_are_refused():
         assert begun.wait(10)
 
         async def here():
-            with pytest.raises(StoreError, match="give each event loop a Sessions of its own"):
+            with pytest.raises(StoreError, match="Give each thread and event loop one of its own"):
                 async with sessions.turn("telegram:1"):
                     pytest.fail("the handler ran")
 

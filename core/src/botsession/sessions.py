@@ -163,18 +163,23 @@ class Sessions(Generic[StateT]):
 
         Raises:
             StoreUnavailableError: The backend does not answer, or refuses the credentials.
+            StoreError: It belongs to another event loop that is open, or this one was inherited by a fork.
         """
+        self._line.enter_loop()
         await self.store.init()
         return self
 
     async def close(self) -> None:
         """Waits for the turns that are running, then closes the store if it was made here.
 
-        A store that was handed in stays open.
+        A store that was handed in stays open. In a forked process, what the parent process opened stays open.
 
         Raises:
             NestedTurnError: It was called inside a turn, for which it would wait.
+            StoreError: It belongs to another event loop that is open.
         """
+        if self._line.is_inherited:
+            return
         if self._line.is_around():
             raise NestedTurnError(
                 "close was called inside a turn and would wait for it; call it after the turn has ended"
@@ -190,7 +195,7 @@ class Sessions(Generic[StateT]):
     ) -> None:
         if kind is None:
             await self.close()
-        else:
+        elif not self._line.is_inherited:
             await self._close_store()
 
     def turn(self, session_id: str) -> Turn[StateT]:
@@ -296,6 +301,7 @@ class Sessions(Generic[StateT]):
             UnsupportedError: The store cannot put anything aside.
         """
         check_session_id(session_id)
+        self._line.enter_loop()
         if not isinstance(self.store, SupportsQuarantine):
             from botsession.unsupported import unsupported
 
@@ -323,6 +329,7 @@ class Sessions(Generic[StateT]):
         await self._keeper.settle(whole=self._owns_store)
         if self._owns_store and isinstance(self.store, SupportsClose):
             await self.store.close()
+        self._line.leave_loop()
 
 
 def _check_handed_in(store: SessionStore, given: Mapping[str, object]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic
 
-from botsession.errors import NestedTurnError, StoreError, TurnEndedError
+from botsession.errors import NestedTurnError, TurnEndedError
+from botsession.home import Home, keep
 from botsession.ids import check_session_id
 from botsession.session import StateT
 
@@ -82,6 +84,12 @@ class Turn(Generic[StateT]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         _around.set(self._outer)
+        if self._line.is_inherited:
+            self.running = False
+            keep(self)
+            if kind is None:
+                self._line.check_loop()
+            return
         try:
             if self._destroying is not None:
                 await self._wait_for_destruction(self._destroying)
@@ -138,6 +146,9 @@ class Turn(Generic[StateT]):
 
 _around: ContextVar[tuple[Turn[Any], ...]] = ContextVar("botsession_turns", default=())
 
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _around.set(()))  # they run in the parent
+
 
 class Line(Generic[StateT]):
     """Who waits for which session, in order of arrival; holds nothing of a session that is in no turn.
@@ -153,7 +164,7 @@ class Line(Generic[StateT]):
         self._running: dict[Hashable, Turn[StateT]] = {}
         self._waiting: dict[Hashable, deque[tuple[Turn[StateT], asyncio.Future[None]]]] = {}
         self._emptied: asyncio.Future[None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._home = Home("the Sessions object")
 
     def __len__(self) -> int:
         return len(self._running)
@@ -170,7 +181,7 @@ class Line(Generic[StateT]):
         """Lets the turn in if nobody is in one; returns whether it is.
 
         Raises:
-            StoreError: Turns are running in another event loop.
+            StoreError: They belong to another event loop that is open, or this one was inherited by a fork.
         """
         self.enter_loop()
         if turn.key in self._running:
@@ -224,19 +235,30 @@ class Line(Generic[StateT]):
             self._emptied = self._emptied or asyncio.get_running_loop().create_future()
             await asyncio.shield(self._emptied)
 
+    @property
+    def is_inherited(self) -> bool:
+        """Whether its turns are those of the process that this one was forked from."""
+        return self._home.is_inherited
+
     def enter_loop(self) -> None:
         """Begins anew where the event loop is another one than before: turns of one that has ended do not come back.
 
         Raises:
-            StoreError: Turns are running in another event loop.
+            StoreError: It belongs to another event loop that is open, or this one was inherited by a fork.
         """
-        loop = asyncio.get_running_loop()
-        if loop is self._loop:
+        inherited = self._home.is_inherited
+        if not self._home.enter():
             return
-        if self._running and self._loop is not None and self._loop.is_running():
-            raise StoreError("turns are running in another event loop; give each event loop a Sessions of its own")
-        self._loop = loop
-        self._running.clear()
-        self._waiting.clear()
-        self._emptied = None
-        self._begin_in(loop)
+        if inherited:
+            keep(self._running, self._waiting, self._emptied)
+        self._running, self._waiting, self._emptied = {}, {}, None
+        self._begin_in(asyncio.get_running_loop())
+
+    def check_loop(self) -> None:
+        """Raises `StoreError` unless turns may go on in this event loop."""
+        self._home.check()
+
+    def leave_loop(self) -> None:
+        """Lets turns begin in any event loop, unless some are running here."""
+        if not self._running:
+            self._home.leave()
