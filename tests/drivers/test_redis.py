@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 import servers
 from botsession import ConfigError, CorruptSessionError, Session, SessionConflictError, Sessions, StoreError, open_store
-from botsession.protocol import POWERS, Claim, Removal, Replacement, Restoration, powers
+from botsession.protocol import POWERS, Removal, Replacement, powers
 from botsession.testing import ManualClock
 from botsession_redis import RedisSessionStore
 
@@ -334,7 +334,14 @@ def test_a_lease_that_is_no_text_is_none_and_concerns_no_other_session(when):
 
             if when == "before the turn":
                 await spoil()
-            await asyncio.gather(*map(turn, range(40)))
+            outcomes = await asyncio.gather(*map(turn, range(40)), return_exceptions=True)
+            if when == "in the turn":
+                # Its lease was taken away, so that another turn might have begun.
+                assert isinstance(outcomes.pop(20), SessionConflictError)
+                assert await sessions.read("x:20") is None
+                async with sessions.turn("x:20") as session:
+                    session.state["number"] = 20
+            assert set(outcomes) == {None}
             for number in range(40):
                 assert (await sessions.read(f"x:{number}")).state == {"number": number}
             assert not await client.exists(lease)

@@ -1,4 +1,4 @@
-"""Sessions in Redis or Valkey: the drivers `redis` and `rediss` of botsession."""
+"""Sessions in Redis or Valkey: the drivers `redis` and `valkey` of botsession, `rediss` and `valkeys` with TLS, and `unix`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def open_store(name: str, options: Mapping[str, object], clock: Clock) -> Sessio
 
     if options.get("url") is not None:
         options = {key: value for key, value in options.items() if key not in _SAID_BY_A_URL}
-    elif name == "rediss":
+    elif name in ("rediss", "valkeys"):
         options = {**options, "tls": True}
     return construct(RedisSessionStore, options, clock=clock)
 

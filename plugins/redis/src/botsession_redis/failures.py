@@ -33,6 +33,9 @@ _ADVICE: Final = {
     "NOAUTH": "refused the credentials; check username and password",
     "NOPERM": _RIGHTS,
     "ACL failure in script": _RIGHTS,
+    "The user executing the script can't": _RIGHTS,  # until Redis 7.0
+    "DENIED": "takes connections from its own machine only (protected mode); set a password there, or its bind address",
+    "max number of clients": "has no connection left to give; close some, or raise its maxclients",
     "OOM": "is out of memory; raise its maxmemory, or shorten expires_in",
     "READONLY": "is a replica and takes no writes; use the address of the primary",
     "LOADING": "is still loading its data; try again shortly",
@@ -47,21 +50,69 @@ _ADVICE: Final = {
 }
 """What the server's error codes mean, each a reason to try again later."""
 
+_CLUSTER: Final = (
+    "is a node of a cluster, which alone keeps only a share of the sessions; give the client of the whole cluster: "
+    "RedisSessionStore(client=RedisCluster.from_url(...)), with redis.asyncio.RedisCluster"
+)
+
+_OTHER_KINDS: Final = {
+    "cluster": _CLUSTER,
+    "cluster mode": _CLUSTER,
+    "MOVED": _CLUSTER,
+    "CROSSSLOT": _CLUSTER,
+    "sentinel": "is a Sentinel, which keeps no sessions; give the client of the primary that it watches: "
+    "RedisSessionStore(client=Sentinel([(host, port)]).master_for(name)), with redis.asyncio.sentinel.Sentinel",
+}
+"""What is no server of its own, by its mode and by what it answers."""
+
 _CODE: Final = re.compile(rf"\b({'|'.join(_ADVICE)})\b")
+_OTHER_KIND: Final = re.compile(r"\b(cluster mode|MOVED|CROSSSLOT)\b")
+_NONE_FREE: Final = ("Too many connections", "No connection available.")
+"""What redis-py says in place of a `MaxConnectionsError`, by its version and the kind of the pool."""
+
+_HUNG_UP: Final = re.compile("closed|reset|lost|broken pipe|eof", re.IGNORECASE)
+_WHILE_WRITING: Final = "Error UNKNOWN while writing to socket. "
 _TOO_LARGE: Final = re.compile("invalid bulk length|exceeds maximum allowed size")
 
 
-def explain(error: Exception, server: str, timeout: float) -> StoreError:
+def explain(error: Exception, server: str, timeout: float, *, greeting: str = "") -> StoreError:
     """Returns the error that tells what went wrong and what to do, with the client's own as its cause.
 
     Args:
         error: What the client raised, or a reply that is an error.
         server: A description of the server, without secrets.
         timeout: How long was waited, in seconds.
+        greeting: What the server says to whoever connects, where it has hung up.
     """
-    explained = _explained(error, server, timeout)
+    explained = _explained(error, server, timeout, greeting)
     explained.__cause__ = error
     return explained
+
+
+def check_mode(mode: str, server: str) -> None:
+    """Refuses a server that keeps no sessions, or a share of them.
+
+    Args:
+        mode: What it calls itself.
+        server: A description of it, without secrets.
+
+    Raises:
+        StoreError: It is a node of a cluster, or a Sentinel.
+    """
+    if mode in _OTHER_KINDS:
+        raise StoreError(f"{server} {_OTHER_KINDS[mode]}")
+
+
+def has_none_free(error: Exception) -> bool:
+    """Tells whether the client has no connection left, so that nothing was sent."""
+    return isinstance(error, exceptions.MaxConnectionsError) or (
+        isinstance(error, exceptions.ConnectionError) and str(error) in _NONE_FREE
+    )
+
+
+def has_hung_up(error: Exception) -> bool:
+    """Tells whether the server has closed the connection, whatever for."""
+    return type(error) is exceptions.ConnectionError and _HUNG_UP.search(str(error)) is not None
 
 
 def is_no_string(error: Exception) -> bool:
@@ -69,13 +120,15 @@ def is_no_string(error: Exception) -> bool:
     return isinstance(error, exceptions.ResponseError) and "WRONGTYPE" in str(error)
 
 
-def _explained(error: Exception, server: str, timeout: float) -> StoreError:
+def _explained(error: Exception, server: str, timeout: float, greeting: str) -> StoreError:
     if error.args and isinstance(error.args[0], exceptions.RedisError):
         error = error.args[0]  # redis-py wraps what a server says while a socket is being connected
     # A server may repeat the arguments of a command that it does not know.
-    text = str(error).partition(", with args")[0].rstrip(".")
+    text = greeting or str(error).partition(", with args")[0].removeprefix(_WHILE_WRITING).rstrip(".")
     match = _CODE.search(text)
     code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), match and match[0])
+    if has_none_free(error):
+        code = "connections"
     if code is not None:
         return StoreUnavailableError(f"{server} {_ADVICE[code]} ({text})")
     if isinstance(error, exceptions.TimeoutError | TimeoutError):
@@ -84,6 +137,12 @@ def _explained(error: Exception, server: str, timeout: float) -> StoreError:
         )
     if _TOO_LARGE.search(text):
         return SessionTooLargeError(f"{server} takes no value of this size ({text})")
+    if match := _OTHER_KIND.search(text):
+        return StoreError(f"{server} {_OTHER_KINDS[match[0]]} ({text})")
     if isinstance(error, exceptions.ResponseError):
         return StoreError(f"{server} answered with an error: {text}")
+    if has_hung_up(error):
+        return StoreUnavailableError(
+            f"{server} closed the connection ({text}); look into its log, and whether it has connections left (maxclients)"
+        )
     return StoreUnavailableError(f"{server} does not answer: {text}; is it running, and is the address right?")

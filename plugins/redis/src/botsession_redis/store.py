@@ -32,7 +32,7 @@ from botsession import (
 )
 from botsession.lifetime import new_version
 from botsession_redis import scripts
-from botsession_redis.connecting import PoolMaker, address, pool_maker
+from botsession_redis.connecting import PoolMaker, address, connections_of, pool_maker
 from botsession_redis.keys import Keys
 from botsession_redis.leases import Leases
 from botsession_redis.link import Client, Link
@@ -118,6 +118,7 @@ class RedisSessionStore:
             raise ConfigError("a ready client says where the server is; leave out url, host and the like")
         else:
             source = client
+            max_connections = min(max_connections, connections_of(client))
             server = f"redis behind the given {type(client).__name__}"
         self._name = f"RedisSessionStore({server}, key_prefix={key_prefix!r})"
         self._link = Link(source, server, store=self._name, timeout=timeout, limit=max_connections)
