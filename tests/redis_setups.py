@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import pathlib
+import socket
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -45,10 +46,13 @@ def cluster(size: int = 3) -> Iterator[list[int]]:
 
 
 def _cluster_port() -> int:
-    """Returns a free port that leaves room for the cluster's own, which is 10,000 higher."""
-    while (port := servers.free_port()) > 55_000:
-        pass
-    return port
+    """Returns a free port; the cluster's own, which is 10,000 higher, is free as well."""
+    while True:
+        port = servers.free_port()
+        if port <= 55_000:
+            with contextlib.suppress(OSError), socket.socket() as bus:
+                bus.bind(("127.0.0.1", port + 10_000))
+                return port
 
 
 async def _form_cluster(ports: Sequence[int]) -> None:
@@ -56,7 +60,7 @@ async def _form_cluster(ports: Sequence[int]) -> None:
         clients = [await stack.enter_async_context(Redis(host="127.0.0.1", port=port)) for port in ports]
         for index, client in enumerate(clients):
             first, last = 16384 * index // len(ports), 16384 * (index + 1) // len(ports) - 1
-            await client.execute_command("CLUSTER ADDSLOTSRANGE", first, last)
+            await client.execute_command("CLUSTER ADDSLOTS", *range(first, last + 1))
             await client.execute_command("CLUSTER MEET", "127.0.0.1", ports[0])
         deadline = time.monotonic() + SECONDS
         for client in clients:

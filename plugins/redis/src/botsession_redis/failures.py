@@ -137,10 +137,9 @@ def _explained(error: Exception, server: str, timeout: float, greeting: str) -> 
         )
     if _TOO_LARGE.search(text):
         return SessionTooLargeError(f"{server} takes no value of this size ({text})")
-    if match := _OTHER_KIND.search(text):
-        return StoreError(f"{server} {_OTHER_KINDS[match[0]]} ({text})")
     if isinstance(error, exceptions.ResponseError):
-        return StoreError(f"{server} answered with an error: {text}")
+        kind = _OTHER_KIND.search(text)
+        return StoreError(f"{server} {_OTHER_KINDS[kind[0]] if kind else 'answered with an error'} ({text})")
     if has_hung_up(error):
         return StoreUnavailableError(
             f"{server} closed the connection ({text}); look into its log, and whether it has connections left (maxclients)"

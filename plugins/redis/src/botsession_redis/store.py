@@ -1,4 +1,4 @@
-"""The store of the drivers `redis` and `rediss`."""
+"""The store of the driver `redis`, by all of its names."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ class RedisSessionStore:
     """Keeps sessions in Redis or Valkey: one key for each, whose value is one line of readable JSON.
 
     Args:
-        url: `redis://user:password@host:port/db`, `rediss://` for TLS, or `unix://` for a socket.
+        url: `redis://user:password@host:port/db`, `rediss://` for TLS, or `unix://` for a socket; or `valkey://`, `valkeys://` and
+            `redis+unix://`, which mean the same.
         expires_in: Minutes since the last write or touch after which a session ends; `None` means never.
         host: The server's name or address, where there is no URL; `localhost` by default.
         port: Its port; 6379 by default.
@@ -51,10 +52,11 @@ class RedisSessionStore:
         password: The password.
         db: The number of the database; 0 by default.
         unix_socket_path: A socket, instead of host and port.
-        tls: Whether to speak TLS where there is no URL; the driver's name `rediss` means the same.
+        tls: Whether to speak TLS where there is no URL; the driver's names `rediss` and `valkeys` mean the same.
         key_prefix: How the keys begin. Of two stores in one database, neither's should begin with the other's.
         timeout: How many seconds an operation may take, connecting and waiting included.
-        max_connections: How many operations may talk to the server at once; more wait for their turn.
+        max_connections: How many operations may talk to the server at once; more wait for their turn. Never more than a
+            given client allows.
         client: A ready `redis.asyncio.Redis` or `RedisCluster`, instead of all that says where the server is; it is
             never closed.
         max_lifetime: Minutes since its creation after which a session ends; `None` means never.
