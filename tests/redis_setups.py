@@ -1,4 +1,4 @@
-"""Redis as more than one process: a primary that a Sentinel watches, and a cluster of three."""
+"""Redis as more than one process: a primary that a Sentinel watches, and a cluster of three; and a walk through a store."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 
+import pytest
 from redis.asyncio import Redis
 
 import servers
+from botsession import Session, SessionConflictError
+from botsession.protocol import Removal, Replacement
 
 SECONDS = 30
 
@@ -38,14 +41,14 @@ def sentinel(port: int, *lines: str) -> Iterator[int]:
 def cluster(size: int = 3) -> Iterator[list[int]]:
     """Runs a cluster without replicas; gives the ports of its nodes."""
     with contextlib.ExitStack() as stack:
-        ports = [_cluster_port() for _ in range(size)]
+        ports = [cluster_port() for _ in range(size)]
         for port in ports:
             stack.enter_context(servers.redis_server("--cluster-enabled", "yes", port=port))
         asyncio.run(_form_cluster(ports))
         yield ports
 
 
-def _cluster_port() -> int:
+def cluster_port() -> int:
     """Returns a free port; the cluster's own, which is 10,000 higher, is free as well."""
     while True:
         port = servers.free_port()
@@ -70,3 +73,49 @@ async def _form_cluster(ports: Sequence[int]) -> None:
                     break
                 assert time.monotonic() < deadline, state
                 await asyncio.sleep(0.05)
+
+
+async def everything(store, limit=None):
+    """Returns the ids of all sessions."""
+    found, after = [], None
+    while True:
+        page = await store.scan(after=after, limit=limit)
+        found += page.sessions
+        after = page.next
+        if after is None:
+            return sorted({info.id for info in found})
+
+
+async def exercise(store):
+    """Uses every method once, and a little more."""
+    await store.init()
+    await store.ping()
+    ids = sorted(f"t:{number}" for number in range(40))
+    sessions = [Session(each, {"me": each}) for each in ids]
+    assert await store.replace_many([Replacement(each, None) for each in sessions]) == [None] * 40
+    assert await store.read_many(ids) == sessions
+    refused = await store.replace_many([Replacement(Session(each), None) for each in ids[:3]])
+    assert [type(each) for each in refused] == [SessionConflictError] * 3
+    assert await everything(store) == ids
+    assert await everything(store, limit=3) == ids
+    session = await store.read("t:7")
+    await store.write("t:7", session)
+    before = session.version
+    await store.replace("t:7", session, expected=before)
+    with pytest.raises(SessionConflictError):
+        await store.replace("t:7", session, expected=before)
+    assert await store.touch("t:7", None)
+    assert (await store.read("t:7")).expires_at is None
+    assert not await store.touch("t:absent", None)
+    await store.destroy("t:7")
+    assert await store.read_many(["t:7", "t:8"]) == [None, await store.read("t:8")]
+    removals = [Removal(each) for each in ids]
+    assert await store.destroy_many(removals) == [None] * 40
+    assert await everything(store) == []
+
+
+@contextlib.contextmanager
+def server_with(*arguments):
+    """Runs a server of one's own; gives its port."""
+    with servers.redis_server(*arguments) as url:
+        yield int(url.rpartition(":")[2])

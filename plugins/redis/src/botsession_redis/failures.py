@@ -55,18 +55,26 @@ _CLUSTER: Final = (
     "RedisSessionStore(client=RedisCluster.from_url(...)), with redis.asyncio.RedisCluster"
 )
 
-_OTHER_KINDS: Final = {
-    "cluster": _CLUSTER,
-    "cluster mode": _CLUSTER,
-    "MOVED": _CLUSTER,
-    "CROSSSLOT": _CLUSTER,
-    "sentinel": "is a Sentinel, which keeps no sessions; give the client of the primary that it watches: "
-    "RedisSessionStore(client=Sentinel([(host, port)]).master_for(name)), with redis.asyncio.sentinel.Sentinel",
-}
-"""What is no server of its own, by its mode and by what it answers."""
+_SENTINEL: Final = (
+    "is a Sentinel, which keeps no sessions; give the client of the primary that it watches: "
+    "RedisSessionStore(client=Sentinel([(host, port)]).master_for(name)), with redis.asyncio.sentinel.Sentinel"
+)
+
+_MODES: Final = {"cluster": _CLUSTER, "sentinel": _SENTINEL}
+"""What is no server of its own, by what it calls itself."""
+
+_OTHER_KINDS: Final = (
+    (
+        re.compile("Cluster mode is not enabled"),
+        "is no cluster; give its URL, or a client that is a redis.asyncio.Redis",
+    ),
+    (re.compile(r"cluster mode|\b(MOVED|CROSSSLOT)\b"), _CLUSTER),
+    (re.compile("DB index is out of range"), "has no database of this number; choose a lower one, 0 on a cluster"),
+    (re.compile("unknown command .SELECT"), _SENTINEL),
+)
+"""What is no server of its own, or not what it was taken for, by what it answers."""
 
 _CODE: Final = re.compile(rf"\b({'|'.join(_ADVICE)})\b")
-_OTHER_KIND: Final = re.compile(r"\b(cluster mode|MOVED|CROSSSLOT)\b")
 _NONE_FREE: Final = ("Too many connections", "No connection available.")
 """What redis-py says in place of a `MaxConnectionsError`, by its version and the kind of the pool."""
 
@@ -99,8 +107,8 @@ def check_mode(mode: str, server: str) -> None:
     Raises:
         StoreError: It is a node of a cluster, or a Sentinel.
     """
-    if mode in _OTHER_KINDS:
-        raise StoreError(f"{server} {_OTHER_KINDS[mode]}")
+    if mode in _MODES:
+        raise StoreError(f"{server} {_MODES[mode]}")
 
 
 def has_none_free(error: Exception) -> bool:
@@ -137,9 +145,9 @@ def _explained(error: Exception, server: str, timeout: float, greeting: str) -> 
         )
     if _TOO_LARGE.search(text):
         return SessionTooLargeError(f"{server} takes no value of this size ({text})")
-    if isinstance(error, exceptions.ResponseError):
-        kind = _OTHER_KIND.search(text)
-        return StoreError(f"{server} {_OTHER_KINDS[kind[0]] if kind else 'answered with an error'} ({text})")
+    kind = next((advice for pattern, advice in _OTHER_KINDS if pattern.search(text)), None)
+    if kind is not None or isinstance(error, exceptions.ResponseError):
+        return StoreError(f"{server} {kind or 'answered with an error'} ({text})")
     if has_hung_up(error):
         return StoreUnavailableError(
             f"{server} closed the connection ({text}); look into its log, and whether it has connections left (maxclients)"
