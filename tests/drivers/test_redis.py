@@ -9,7 +9,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from redis.asyncio import Redis
+from redis.asyncio import Redis, SSLConnection
 
 import servers
 from botsession import ConfigError, CorruptSessionError, Session, SessionConflictError, Sessions, StoreError, open_store
@@ -422,6 +422,36 @@ def test_a_url_takes_the_place_of_host_and_port():
     assert repr(store) == "RedisSessionStore(redis at one:7000/2, key_prefix='x:')"
     assert "two:1" in repr(open_store("redis", host="two", port=1))
     assert "localhost:6379," in repr(RedisSessionStore())
+
+
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("valkey://u:p@one:7000/2", "one:7000/2"),
+        ("VALKEY://one", "one:6379"),
+        ("valkeys://one:7000/2", "one:7000/2"),
+        ("unix:///run/redis.sock?db=1", "/run/redis.sock/1"),
+        ("unix://u:p@/run/redis.sock", "/run/redis.sock"),
+        ("redis+unix:///run/redis.sock", "/run/redis.sock"),
+    ],
+)
+def test_urls_of_valkey_and_of_sockets(url, where):
+    for store in (
+        open_store(url),
+        open_store({"url": url, "stores": {"redis": {"host": "h"}}}),
+        RedisSessionStore(url),
+    ):
+        assert repr(store) == f"RedisSessionStore(redis at {where}, key_prefix='botsession:')"
+        kind = type(store._link._source().make_connection())
+        assert issubclass(kind, SSLConnection) == url.startswith("valkeys")
+
+
+def test_names_of_drivers_without_a_url():
+    assert "at /run/redis.sock," in repr(open_store("unix", unix_socket_path="/run/redis.sock"))
+    assert "at h:6379," in repr(open_store("valkey", host="h"))
+    assert issubclass(open_store("valkeys", host="h")._link._source().connection_class, SSLConnection)
+    with pytest.raises(ConfigError, match="unix_socket_path"):
+        open_store("unix")
 
 
 @pytest.mark.parametrize(
