@@ -530,8 +530,8 @@ def test_close_while_others_wait():
             await store.close()
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
             assert all(isinstance(each, StoreError) for each in outcomes)
-            assert not any(each.is_connected for each in pool._available_connections)
-            assert not pool._in_use_connections
+            assert not any(each.is_connected for each in pool.idle)
+            assert not pool.in_use
 
     asyncio.run(main())
 

@@ -11,7 +11,7 @@ import uuid
 import pytest
 import redis_setups
 from redis.asyncio import Redis, RedisCluster
-from redis_setups import exercise, server_with
+from redis_setups import everything, exercise, server_with
 
 import servers
 from botsession import CorruptSessionError, Session, SessionConflictError, Sessions, StoreUnavailableError, operations
@@ -136,7 +136,7 @@ def test_a_right_that_is_missing_is_named_as_such(right):
                 raise error
         await store.release_leases({ID: "b"})
         await store.quarantine("t:spoilt")
-        await store.scan()
+        await everything(store)
 
     asyncio.run(main())
 
