@@ -75,6 +75,15 @@ async def _form_cluster(ports: Sequence[int]) -> None:
                 await asyncio.sleep(0.05)
 
 
+@contextlib.asynccontextmanager
+async def closing(store):
+    """Gives a store, and closes it although the test fails, so that no other test finds its connections."""
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
 async def everything(store, limit=None):
     """Returns the ids of all sessions."""
     found, after = [], None

@@ -11,6 +11,7 @@ import pytest
 import redis_setups
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis_setups import closing
 
 import servers
 from botsession import Session, Sessions, StoreError, StoreUnavailableError, operations
@@ -59,7 +60,6 @@ def test_no_turn_fails_on_a_client_with_few_connections(kind, lock):
                 await sessions.destroy(f"t:{number}")
 
             await asyncio.gather(*map(turn, range(100)))
-            await store.close()
 
     asyncio.run(main())
 
@@ -145,15 +145,13 @@ def test_a_server_without_connections_says_so(given):
 
 def test_a_server_that_has_no_further_connection_in_the_middle():
     async def main():
-        async with full_server() as (url, admin):
-            store = await RedisSessionStore(url).init()
+        async with full_server() as (url, admin), closing(await RedisSessionStore(url).init()) as store:
             outcomes = await asyncio.gather(*(store.read(f"t:{number}") for number in range(8)), return_exceptions=True)
             assert set(map(type, outcomes)) == {type(None), StoreUnavailableError}
             for outcome in outcomes:
                 assert outcome is None or "has no connection left to give" in str(outcome)
             await admin.config_set("maxclients", 100)
             assert await asyncio.gather(*(store.read(f"t:{number}") for number in range(8))) == [None] * 8
-            await store.close()
 
     asyncio.run(main())
 
@@ -191,8 +189,7 @@ def test_what_a_server_refuses_inside_a_script_is_told_as_outside(name):
     command, words = REFUSALS[name]
 
     async def main(url):
-        async with Redis.from_url(url) as admin:
-            store = await RedisSessionStore(url).init()
+        async with Redis.from_url(url) as admin, closing(await RedisSessionStore(url).init()) as store:
             session, held = Session(ID), Session("t:held")
             await store.write(ID, session)
             await store.lease_many([Claim("t:held", "a", ttl=60, again=1)])
@@ -216,7 +213,6 @@ def test_what_a_server_refuses_inside_a_script_is_told_as_outside(name):
                 with pytest.raises(StoreUnavailableError, match=words):
                     await operation()
             assert (await store.read(ID)).state == {}
-            await store.close()
 
     with servers.redis_server("--maxmemory-policy", "noeviction") as url:
         asyncio.run(main(url))
@@ -248,14 +244,14 @@ def test_one_error_for_one_cause_on_every_server(text, words):
 
 
 async def refused(store):
-    with pytest.raises(StoreError) as caught:
-        await store.init()
-    assert not isinstance(caught.value, StoreUnavailableError)
     findings = []
-    await operations.examine_store(store, findings.append)
+    async with closing(store):
+        with pytest.raises(StoreError) as caught:
+            await store.init()
+        await operations.examine_store(store, findings.append)
+    assert not isinstance(caught.value, StoreUnavailableError)
     assert [(finding.level, finding.topic) for finding in findings] == [("error", "backend")]
     assert findings[0].remedy in str(caught.value)
-    await store.close()
     return str(caught.value)
 
 
@@ -304,9 +300,10 @@ def test_a_server_that_does_not_know_hello():
                     writer.write(b"+PONG\r\n" if words == [b"PING"] else b"-ERR unknown command\r\n")
             writer.close()
 
-        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-            store = await RedisSessionStore(host="127.0.0.1", port=server.sockets[0].getsockname()[1]).init()
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server, closing(RedisSessionStore(host="127.0.0.1", port=port)) as store:
+            await store.init()
             await store.ping()
-            await store.close()
 
     asyncio.run(main())

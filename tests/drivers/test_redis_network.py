@@ -16,6 +16,7 @@ import warnings
 
 import pytest
 from redis.asyncio import Redis
+from redis_setups import closing
 
 import servers
 from botsession import Session, SessionConflictError, Sessions, StoreError, StoreUnavailableError, open_store
@@ -411,54 +412,58 @@ def test_a_server_that_was_started_again():
             session = Session(ID)
             await store.replace(ID, session, expected=None)
             await asyncio.gather(*(store.read(ID) for _ in range(50)))
-        for operation in operations(store):
-            await fails(operation)
-        with servers.redis_server(port=port):
-            assert await store.read(ID) is None
-            await store.replace(ID, session, expected=None)
-            assert await store.read(ID) == session
-            await store.close()
+        async with closing(store):
+            for operation in operations(store):
+                await fails(operation)
+            with servers.redis_server(port=port):
+                assert await store.read(ID) is None
+                await store.replace(ID, session, expected=None)
+                assert await store.read(ID) == session
 
     asyncio.run(main())
 
 
 def test_a_read_that_was_cancelled_disturbs_no_other():
     async def main():
-        store = RedisSessionStore(servers.redis_url(), key_prefix=uuid.uuid4().hex + ":", max_connections=4)
-        await store.init()
-        ids = [f"t:{number}" for number in range(20)]
-        await store.replace_many([Replacement(Session(each, {"me": each, "pad": "x" * 20_000}), None) for each in ids])
-        chance = random.Random(5)
+        async with closing(
+            RedisSessionStore(servers.redis_url(), key_prefix=uuid.uuid4().hex + ":", max_connections=4)
+        ) as store:
+            await store.init()
+            ids = [f"t:{number}" for number in range(20)]
+            await store.replace_many(
+                [Replacement(Session(each, {"me": each, "pad": "x" * 20_000}), None) for each in ids]
+            )
+            chance = random.Random(5)
 
-        async def check(session_id):
-            for each in [await store.read(session_id), *await store.read_many([session_id])]:
-                assert each.state["me"] == session_id
+            async def check(session_id):
+                for each in [await store.read(session_id), *await store.read_many([session_id])]:
+                    assert each.state["me"] == session_id
 
-        for _ in range(20):
-            tasks = [asyncio.create_task(check(each)) for each in ids]
-            for task in tasks[::2]:
-                await asyncio.sleep(chance.random() * 0.002)
-                task.cancel()
-            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-            assert {type(each) for each in outcomes} <= {type(None), asyncio.CancelledError}
-        async with asyncio.timeout(5):
-            await asyncio.gather(*(check(each) for each in ids * 5))
-        assert store._link._turns._value == 4
-        await store.close()
+            for _ in range(20):
+                tasks = [asyncio.create_task(check(each)) for each in ids]
+                for task in tasks[::2]:
+                    await asyncio.sleep(chance.random() * 0.002)
+                    task.cancel()
+                outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+                assert {type(each) for each in outcomes} <= {type(None), asyncio.CancelledError}
+            async with asyncio.timeout(5):
+                await asyncio.gather(*(check(each) for each in ids * 5))
+            assert store._link._turns._value == 4
 
     asyncio.run(main())
 
 
 def test_many_tasks_wait_for_few_connections():
     async def main():
-        store = RedisSessionStore(servers.redis_url(), key_prefix=uuid.uuid4().hex + ":", timeout=20)
-        await store.init()
-        await asyncio.gather(*(store.write(f"t:{number}", Session(f"t:{number}")) for number in range(1024)))
-        found = await asyncio.gather(*(store.read(f"t:{number}") for number in range(1024)))
-        assert [each.id for each in found] == [f"t:{number}" for number in range(1024)]
-        async with Redis.from_url(servers.redis_url()) as client:
-            assert int((await client.info("clients"))["connected_clients"]) < 64
-        await store.close()
+        async with closing(
+            RedisSessionStore(servers.redis_url(), key_prefix=uuid.uuid4().hex + ":", timeout=20)
+        ) as store:
+            await store.init()
+            await asyncio.gather(*(store.write(f"t:{number}", Session(f"t:{number}")) for number in range(1024)))
+            found = await asyncio.gather(*(store.read(f"t:{number}") for number in range(1024)))
+            assert [each.id for each in found] == [f"t:{number}" for number in range(1024)]
+            async with Redis.from_url(servers.redis_url()) as client:
+                assert int((await client.info("clients"))["connected_clients"]) < 64
 
     asyncio.run(main())
 

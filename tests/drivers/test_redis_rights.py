@@ -11,7 +11,7 @@ import uuid
 import pytest
 import redis_setups
 from redis.asyncio import Redis, RedisCluster
-from redis_setups import everything, exercise, server_with
+from redis_setups import closing, everything, exercise, server_with
 
 import servers
 from botsession import CorruptSessionError, Session, SessionConflictError, Sessions, StoreUnavailableError, operations
@@ -76,13 +76,12 @@ def test_the_documented_acl_user_can_do_everything():
     async def main(port):
         async with Redis(port=port) as admin:
             await admin.execute_command(*documented_user())
-            store = RedisSessionStore(f"redis://bot:hunter2@localhost:{port}")
-            spoil = lambda session_id: admin.set(store._keys.session(session_id), b"{")  # noqa: E731 - it needs the store
-            assert await exercise_all(store, spoil) == {"ok", "unknown"}
-            await admin.execute_command("ACL", "SETUSER", "bot", "+info", "+config|get")
-            levels = {finding.level for finding in await store.diagnose()}
-            assert levels <= {"ok", "warning"}
-            await store.close()
+            async with closing(RedisSessionStore(f"redis://bot:hunter2@localhost:{port}")) as store:
+                spoil = lambda session_id: admin.set(store._keys.session(session_id), b"{")  # noqa: E731 - it needs the store
+                assert await exercise_all(store, spoil) == {"ok", "unknown"}
+                await admin.execute_command("ACL", "SETUSER", "bot", "+info", "+config|get")
+                levels = {finding.level for finding in await store.diagnose()}
+                assert levels <= {"ok", "warning"}
 
     with server_with() as port:
         asyncio.run(main(port))

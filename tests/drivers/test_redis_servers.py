@@ -12,7 +12,7 @@ import pytest
 import redis_setups
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.sentinel import Sentinel
-from redis_setups import everything, exercise, server_with
+from redis_setups import closing, everything, exercise, server_with
 
 import servers
 from botsession import (
@@ -44,8 +44,8 @@ def test_passwords():
             RedisSessionStore(port=port, password="hunter2/ä"),
             RedisSessionStore(f"redis://:hunter2%2F%C3%A4@localhost:{port}/3"),
         ):
-            await exercise(store)
-            await store.close()
+            async with closing(store):
+                await exercise(store)
 
     with server_with("--requirepass", "hunter2/ä") as port:
         asyncio.run(main(port))
@@ -57,10 +57,9 @@ def test_a_unix_socket():
             {"unix_socket_path": path, "username": "default", "password": "hunter2", "db": 2},
             {"url": f"unix://default:hunter2@{path}?db=2"},
         ):
-            store = RedisSessionStore(**options)
-            await exercise(store)
-            assert f"{path}/2" in repr(store)
-            await store.close()
+            async with closing(RedisSessionStore(**options)) as store:
+                await exercise(store)
+                assert f"{path}/2" in repr(store)
         assert "refused the credentials" in await refused(unix_socket_path=path)
         assert "does not answer" in await refused(unix_socket_path=path + "x")
 
@@ -68,46 +67,6 @@ def test_a_unix_socket():
         path = os.path.join(folder, "socket")  # noqa: PTH118 - the option is a str
         with server_with("--unixsocket", path, "--requirepass", "hunter2"):
             asyncio.run(main(path))
-
-
-def test_a_full_server():
-    async def main(port):
-        async with Redis(port=port) as admin:
-            store = await RedisSessionStore(port=port).init()
-            session = Session(ID)
-            await store.write(ID, session)
-            await admin.config_set("maxmemory", "1")
-            for operation in (
-                lambda: store.write(ID, Session(ID)),
-                lambda: store.replace(ID, session, expected=session.version),
-                lambda: store.touch(ID, None),
-            ):
-                with pytest.raises(StoreUnavailableError, match="maxmemory"):
-                    await operation()
-            assert (await store.read(ID)).state == {}
-            await store.destroy(ID)
-            await store.close()
-
-    with server_with("--maxmemory-policy", "noeviction") as port:
-        asyncio.run(main(port))
-
-
-def test_a_replica():
-    async def main(port):
-        async with Redis(port=port) as admin:
-            store = await RedisSessionStore(port=port).init()
-            await admin.execute_command("REPLICAOF", "127.0.0.1", servers.free_port())
-            for operation in (
-                lambda: store.write(ID, Session(ID)),
-                lambda: store.replace(ID, Session(ID), expected=None),
-                lambda: store.destroy(ID),
-            ):
-                with pytest.raises(StoreUnavailableError, match="replica"):
-                    await operation()
-            await store.close()
-
-    with server_with() as port:
-        asyncio.run(main(port))
 
 
 @pytest.mark.parametrize(
