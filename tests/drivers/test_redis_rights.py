@@ -82,6 +82,9 @@ def test_the_documented_acl_user_can_do_everything():
                 await admin.execute_command("ACL", "SETUSER", "bot", "+info", "+config|get")
                 levels = {finding.level for finding in await store.diagnose()}
                 assert levels <= {"ok", "warning"}
+            await admin.execute_command("ACL", "SETUSER", "bot", "+select")
+            async with closing(RedisSessionStore(f"redis://bot:hunter2@localhost:{port}/1")) as store:
+                await exercise(store)
 
     with server_with() as port:
         asyncio.run(main(port))

@@ -83,7 +83,7 @@ _WHILE_WRITING: Final = "Error UNKNOWN while writing to socket. "
 _TOO_LARGE: Final = re.compile("invalid bulk length|exceeds maximum allowed size")
 
 
-def explain(error: Exception, server: str, timeout: float, *, greeting: str = "") -> StoreError:
+def explain(error: Exception, server: str, timeout: float, *, greeting: str = "", used_up: bool = False) -> StoreError:
     """Returns the error that tells what went wrong and what to do, with the client's own as its cause.
 
     Args:
@@ -91,8 +91,9 @@ def explain(error: Exception, server: str, timeout: float, *, greeting: str = ""
         server: A description of the server, without secrets.
         timeout: How long was waited, in seconds.
         greeting: What the server says to whoever connects, where it has hung up.
+        used_up: Whether a client that was given has no connection left at present.
     """
-    explained = _explained(error, server, timeout, greeting)
+    explained = _explained(error, server, timeout, greeting, used_up)
     explained.__cause__ = error
     return explained
 
@@ -128,7 +129,7 @@ def is_no_string(error: Exception) -> bool:
     return isinstance(error, exceptions.ResponseError) and "WRONGTYPE" in str(error)
 
 
-def _explained(error: Exception, server: str, timeout: float, greeting: str) -> StoreError:
+def _explained(error: Exception, server: str, timeout: float, greeting: str, used_up: bool) -> StoreError:
     if error.args and isinstance(error.args[0], exceptions.RedisError):
         error = error.args[0]  # redis-py wraps what a server says while a socket is being connected
     # A server may repeat the arguments of a command that it does not know.
@@ -140,9 +141,12 @@ def _explained(error: Exception, server: str, timeout: float, greeting: str) -> 
     if code is not None:
         return StoreUnavailableError(f"{server} {_ADVICE[code]} ({text})")
     if isinstance(error, exceptions.TimeoutError | TimeoutError):
-        return StoreUnavailableError(
-            f"{server} did not answer within {timeout:g} s; is it running and reachable, and is the address right?"
-        )
+        question = "is it running and reachable, and is the address right?"
+        if used_up:
+            question = (
+                "all connections of the client are in use: raise its max_connections, or see whether it is running"
+            )
+        return StoreUnavailableError(f"{server} did not answer within {timeout:g} s; {question}")
     if _TOO_LARGE.search(text):
         return SessionTooLargeError(f"{server} takes no value of this size ({text})")
     kind = next((advice for pattern, advice in _OTHER_KINDS if pattern.search(text)), None)

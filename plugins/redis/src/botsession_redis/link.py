@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from redis import exceptions
-from redis.asyncio import Redis, RedisCluster
+from redis.asyncio import ConnectionPool, Redis, RedisCluster
 from redis.asyncio.connection import AbstractConnection
 
 from botsession import CorruptSessionError, StoreError
@@ -223,7 +223,12 @@ class Link:
             if none_free is not None and isinstance(error, TimeoutError):
                 raise self.explain(none_free) from none_free
             said = await self._greeting() if has_hung_up(error) else ""
-            raise explain(error, self._server, self._timeout, greeting=said) from error
+            raise explain(error, self._server, self._timeout, greeting=said, used_up=self._is_used_up()) from error
+
+    def _is_used_up(self) -> bool:
+        """Tells whether the pool of a given client has no connection left: by us, or by others."""
+        pool = getattr(self._source, "connection_pool", None)
+        return isinstance(pool, ConnectionPool) and not pool.can_get_connection()
 
     async def _greeting(self) -> str:
         """Returns why the server takes no further connection, as far as it says so and its address is known."""
