@@ -13,7 +13,7 @@ from redis.asyncio import Redis, SSLConnection
 
 import servers
 from botsession import ConfigError, CorruptSessionError, Session, SessionConflictError, Sessions, StoreError, open_store
-from botsession.protocol import POWERS, Removal, Replacement, powers
+from botsession.protocol import POWERS, Claim, Removal, Replacement, Restoration, powers
 from botsession.testing import ManualClock
 from botsession_redis import RedisSessionStore
 
@@ -191,6 +191,8 @@ def test_one_command_for_each_operation():
             await store.replace(ID, session, expected=session.version)
             await store.touch(ID, None)
             await store.read_many([ID])
+            await store.renew_leases({ID: "a"}, 5)
+            await store.destroy_many([Removal("telegram:1")])
             await commands(monitor, client)
 
             for operation, expected in [
@@ -200,6 +202,8 @@ def test_one_command_for_each_operation():
                 (lambda: store.touch(ID, None), ["EVALSHA"]),
                 (lambda: store.read_many([ID, "telegram:1", "telegram:2"]), ["EVALSHA"]),
                 (lambda: store.replace_many([Replacement(Session(f"t:{i}"), None) for i in range(9)]), ["EVALSHA"]),
+                (lambda: store.renew_leases({f"t:{i}": "a" for i in range(9)}, 5), ["EVALSHA"]),
+                (lambda: store.destroy_many([Removal(f"t:{i}") for i in range(9)]), ["EVALSHA"]),
                 (lambda: store.destroy(ID), ["UNLINK"]),
                 (store.ping, ["PING"]),
             ]:
@@ -345,6 +349,58 @@ def test_a_lease_that_is_no_text_is_none_and_concerns_no_other_session(when):
             for number in range(40):
                 assert (await sessions.read(f"x:{number}")).state == {"number": number}
             assert not await client.exists(lease)
+
+    asyncio.run(main())
+
+
+async def restored(store, _):
+    assert await store.restore_many([Restoration(Session(ID, {"restored": True}, version="v1"), None)]) == [None]
+    return {"restored": True}
+
+
+async def destroyed(store, _):
+    await store.destroy(ID)
+
+
+async def removed(store, _):
+    assert await store.destroy_many([Removal(ID)]) == [None]
+
+
+async def destroyed_and_begun_again(store, _):
+    await store.destroy(ID)
+    [found] = await store.lease_many([Claim(ID, "next", ttl=60, again=1)])
+    assert found is None
+
+
+async def quarantined(store, client):
+    await client.set(key_of(store), "{")
+    assert await store.quarantine(ID)
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+@pytest.mark.parametrize("happens", [restored, destroyed, removed, destroyed_and_begun_again, quarantined])
+def test_what_happens_to_a_session_while_a_turn_holds_its_lease(happens, is_new):
+    async def main():
+        async with opened() as (store, client):
+            sessions = Sessions(store)
+            if not is_new:
+                await put(store)
+            turn = sessions.turn(ID)
+            session = await turn.__aenter__()
+            session.state["late"] = True
+            if happens is restored and not is_new:
+                await store.destroy(ID)
+            state = await happens(store, client)
+            if happens is quarantined and is_new:
+                # Nothing was destroyed, and nothing is there: the turn goes on.
+                await turn.__aexit__(None, None, None)
+                state = {"late": True}
+            else:
+                with pytest.raises(SessionConflictError):
+                    await turn.__aexit__(None, None, None)
+            found = await sessions.read(ID)
+            assert (None if found is None else found.state) == state
+            await sessions.close()
 
     asyncio.run(main())
 
