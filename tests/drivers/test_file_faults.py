@@ -19,6 +19,7 @@ import pytest
 from botsession import (
     Claim,
     ConfigError,
+    Removal,
     Replacement,
     Session,
     SessionConflictError,
@@ -64,7 +65,7 @@ def test_a_store_whose_directory_is_gone_is_not_empty(tmp_path: Path) -> None:
             for call in (
                 store.read("a:1"), store.write("a:1", Session("a:1")), store.destroy("a:1"), store.scan(),
                 store.replace("a:1", Session("a:1"), expected=None), store.touch("a:1", None), store.ping(),
-                store.purge(), store.read_many(["a:1"]), store.destroy_many(["a:1"]),
+                store.purge(), store.read_many(["a:1"]), store.destroy_many([Removal("a:1")]),
                 store.replace_many([Replacement(Session("a:1"), None), Replacement(Session("a:2"), None)]),
             ):  # fmt: skip
                 with pytest.raises(StoreUnavailableError, match="bring it back") as caught:

@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 from asyncio import _get_running_loop as get_running_loop  # returns None where the other raises
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -23,15 +24,18 @@ class Home:
 
     Args:
         name: What belongs there, for errors, such as `the redis store`.
+        sockets: Returns the descriptors of the sockets that are open. After a fork the new process lets go of its copies,
+            which could write into the parent's connections, and would keep them open when the parent closes them.
 
     Attributes:
         opened: What was opened there. After a fork the new process keeps its copy for ever, so that no destructor closes it.
     """
 
-    __slots__ = ("__weakref__", "_loop", "_name", "_process", "_thread", "opened")
+    __slots__ = ("__weakref__", "_loop", "_name", "_process", "_sockets", "_thread", "opened")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, sockets: Callable[[], Iterable[int]] = tuple) -> None:
         self.opened: object = None
+        self._sockets = sockets
         self._name = name
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread
@@ -41,6 +45,11 @@ class Home:
     def is_inherited(self) -> bool:
         """Whether it was entered by the process that this one was forked from, which still owns what was opened."""
         return self._process != _forks and self._loop is not None
+
+    @property
+    def is_entered(self) -> bool:
+        """Whether it was entered, here or elsewhere, and not left."""
+        return self._loop is not None
 
     def check(self) -> None:
         """Raise a `StoreError` that says what to do unless this is home."""
@@ -120,14 +129,25 @@ def _begin_in_child() -> None:
     global _forks, _moving  # noqa: PLW0603 - the state of the process
     _forks += 1
     _moving = threading.Lock()  # another thread of the parent may have held it
-    for home in list(_homes):
-        if home._loop is not None:
-            keep(home.opened)
-            if home._loop not in _inherited:
-                _inherited.add(home._loop)
-                _detach(home._loop)
+    homes = [home for home in list(_homes) if home._loop is not None]
+    for home in homes:
+        keep(home.opened)
+        if home._loop is not None and home._loop not in _inherited:
+            _inherited.add(home._loop)
+            _detach(home._loop)
     if _inherited:
         atexit.register(_keep_beyond_the_end)
+    for home in homes:
+        _let_go(home._sockets())
+
+
+def _let_go(sockets: Iterable[int]) -> None:
+    """Put nothing in the place of sockets: if they were closed, others would get their numbers, unknown to their owners."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for socket in sockets:
+        with contextlib.suppress(OSError):
+            os.dup2(nothing, socket, inheritable=False)
+    os.close(nothing)
 
 
 def _detach(loop: asyncio.AbstractEventLoop) -> None:

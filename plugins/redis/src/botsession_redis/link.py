@@ -53,7 +53,7 @@ class Link:
         self._timeout = timeout
         self._limit = limit
         self._client: Client | None = None
-        self._home = Home("the redis store")
+        self._home = Home("the redis store", sockets=self._sockets)
         self._turns: asyncio.Semaphore
         self._time_limit: TimeLimit
         self._open = False
@@ -88,16 +88,16 @@ class Link:
         if self._client is None or self._home.is_inherited:
             return
         ended = self._home.enter()
-        client, self._client, self._open = self._client, None, False
+        client, self._client, self._open, self._home.opened = self._client, None, False, None
         await self._release(client, ended=ended)
         if self._client is None:
             self._home.leave()
 
     def check_open(self) -> None:
         """Refuses to work outside of `open` and `close`."""
-        self._home.check()
         if not self._open:
             raise StoreError("the redis store is not open. Call `await init()` first")
+        self._home.check()
 
     async def send(self, *command: Argument, again: bool = True) -> Any:
         """Sends one command whose reply is no text.
@@ -183,6 +183,10 @@ class Link:
         if isinstance(pong, Exception):
             raise pong
         check_mode(_mode(hello), self._server)
+
+    def _sockets(self) -> list[int]:
+        pool = getattr(self._client, "connection_pool", None)
+        return pool.sockets() if isinstance(pool, Pool) else []
 
     async def _exchange(self, client: Any, commands: Sequence[Command]) -> list[Any]:
         if callable(self._source):

@@ -51,6 +51,12 @@ class Pool(ConnectionPool):
             if isinstance(outcome, BaseException):
                 raise outcome
 
+    def sockets(self) -> list[int]:
+        """Returns the descriptors of the sockets that are open."""
+        connections: list[Any] = [*self.idle, *self.in_use]
+        sockets = [each._writer.get_extra_info("socket") for each in connections if each._writer is not None]
+        return [number for socket in sockets if (number := socket.fileno()) >= 0]
+
 
 async def _is_stale(connection: AbstractConnection) -> bool:
     """Tells whether there is something to read although nothing was asked, such as the end."""
