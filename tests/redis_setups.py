@@ -1,17 +1,21 @@
-"""Redis as more than one process: a primary that a Sentinel watches, and a cluster of three."""
+"""Redis as more than one process: a primary that a Sentinel watches, and a cluster of three; and a walk through a store."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import pathlib
+import socket
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 
+import pytest
 from redis.asyncio import Redis
 
 import servers
+from botsession import Session, SessionConflictError
+from botsession.protocol import Removal, Replacement
 
 SECONDS = 30
 
@@ -37,18 +41,21 @@ def sentinel(port: int, *lines: str) -> Iterator[int]:
 def cluster(size: int = 3) -> Iterator[list[int]]:
     """Runs a cluster without replicas; gives the ports of its nodes."""
     with contextlib.ExitStack() as stack:
-        ports = [_cluster_port() for _ in range(size)]
+        ports = [cluster_port() for _ in range(size)]
         for port in ports:
             stack.enter_context(servers.redis_server("--cluster-enabled", "yes", port=port))
         asyncio.run(_form_cluster(ports))
         yield ports
 
 
-def _cluster_port() -> int:
-    """Returns a free port that leaves room for the cluster's own, which is 10,000 higher."""
-    while (port := servers.free_port()) > 55_000:
-        pass
-    return port
+def cluster_port() -> int:
+    """Returns a free port; the cluster's own, which is 10,000 higher, is free as well."""
+    while True:
+        port = servers.free_port()
+        if port <= 55_000:
+            with contextlib.suppress(OSError), socket.socket() as bus:
+                bus.bind(("127.0.0.1", port + 10_000))
+                return port
 
 
 async def _form_cluster(ports: Sequence[int]) -> None:
@@ -56,7 +63,7 @@ async def _form_cluster(ports: Sequence[int]) -> None:
         clients = [await stack.enter_async_context(Redis(host="127.0.0.1", port=port)) for port in ports]
         for index, client in enumerate(clients):
             first, last = 16384 * index // len(ports), 16384 * (index + 1) // len(ports) - 1
-            await client.execute_command("CLUSTER ADDSLOTSRANGE", first, last)
+            await client.execute_command("CLUSTER ADDSLOTS", *range(first, last + 1))
             await client.execute_command("CLUSTER MEET", "127.0.0.1", ports[0])
         deadline = time.monotonic() + SECONDS
         for client in clients:
@@ -66,3 +73,58 @@ async def _form_cluster(ports: Sequence[int]) -> None:
                     break
                 assert time.monotonic() < deadline, state
                 await asyncio.sleep(0.05)
+
+
+@contextlib.asynccontextmanager
+async def closing(store):
+    """Gives a store, and closes it although the test fails, so that no other test finds its connections."""
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def everything(store, limit=None):
+    """Returns the ids of all sessions."""
+    found, after = [], None
+    while True:
+        page = await store.scan(after=after, limit=limit)
+        found += page.sessions
+        after = page.next
+        if after is None:
+            return sorted({info.id for info in found})
+
+
+async def exercise(store):
+    """Uses every method once, and a little more."""
+    await store.init()
+    await store.ping()
+    ids = sorted(f"t:{number}" for number in range(40))
+    sessions = [Session(each, {"me": each}) for each in ids]
+    assert await store.replace_many([Replacement(each, None) for each in sessions]) == [None] * 40
+    assert await store.read_many(ids) == sessions
+    refused = await store.replace_many([Replacement(Session(each), None) for each in ids[:3]])
+    assert [type(each) for each in refused] == [SessionConflictError] * 3
+    assert await everything(store) == ids
+    assert await everything(store, limit=3) == ids
+    session = await store.read("t:7")
+    await store.write("t:7", session)
+    before = session.version
+    await store.replace("t:7", session, expected=before)
+    with pytest.raises(SessionConflictError):
+        await store.replace("t:7", session, expected=before)
+    assert await store.touch("t:7", None)
+    assert (await store.read("t:7")).expires_at is None
+    assert not await store.touch("t:absent", None)
+    await store.destroy("t:7")
+    assert await store.read_many(["t:7", "t:8"]) == [None, await store.read("t:8")]
+    removals = [Removal(each) for each in ids]
+    assert await store.destroy_many(removals) == [None] * 40
+    assert await everything(store) == []
+
+
+@contextlib.contextmanager
+def server_with(*arguments):
+    """Runs a server of one's own; gives its port."""
+    with servers.redis_server(*arguments) as url:
+        yield int(url.rpartition(":")[2])

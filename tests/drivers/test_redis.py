@@ -9,11 +9,11 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from redis.asyncio import Redis
+from redis.asyncio import Redis, SSLConnection
 
 import servers
 from botsession import ConfigError, CorruptSessionError, Session, SessionConflictError, Sessions, StoreError, open_store
-from botsession.protocol import POWERS, Replacement, powers
+from botsession.protocol import POWERS, Claim, Removal, Replacement, Restoration, powers
 from botsession.testing import ManualClock
 from botsession_redis import RedisSessionStore
 
@@ -57,6 +57,12 @@ async def milliseconds_left(store, client):
     return await client.pttl(key_of(store))
 
 
+async def server_deadline(client, key):
+    """Returns when the server removes a key; `PEXPIRETIME` is unknown to Redis 6.2."""
+    (seconds, microseconds), left = await client.pipeline().time().pttl(key).execute()
+    return pytest.approx(seconds * 1000 + microseconds / 1000 + left, abs=5)
+
+
 def milliseconds(moment):
     return round(moment.timestamp() * 1000)
 
@@ -72,7 +78,7 @@ def test_the_server_has_the_deadline_of_the_session(minutes, text):
     async def main():
         async with opened(expires_in=minutes) as (store, client):
             session = await put(store)
-            assert await client.execute_command("PEXPIRETIME", key_of(store)) == milliseconds(session.expires_at)
+            assert milliseconds(session.expires_at) == await server_deadline(client, key_of(store))
             assert int(text) - 5000 < await milliseconds_left(store, client) <= int(text)
 
     asyncio.run(main())
@@ -100,7 +106,7 @@ def test_touch_moves_the_deadline_in_server_and_record():
             clock.advance(minutes=5)
             until = store.lifetime.now() + timedelta(minutes=10)
             assert await store.touch(ID, until)
-            assert await client.execute_command("PEXPIRETIME", key_of(store)) == milliseconds(until)
+            assert milliseconds(until) == await server_deadline(client, key_of(store))
             record = json.loads(await client.get(key_of(store)))
             assert record["state"] == before.state
             assert record["version"] == before.version
@@ -185,6 +191,8 @@ def test_one_command_for_each_operation():
             await store.replace(ID, session, expected=session.version)
             await store.touch(ID, None)
             await store.read_many([ID])
+            await store.renew_leases({ID: "a"}, 5)
+            await store.destroy_many([Removal("telegram:1")])
             await commands(monitor, client)
 
             for operation, expected in [
@@ -194,6 +202,8 @@ def test_one_command_for_each_operation():
                 (lambda: store.touch(ID, None), ["EVALSHA"]),
                 (lambda: store.read_many([ID, "telegram:1", "telegram:2"]), ["EVALSHA"]),
                 (lambda: store.replace_many([Replacement(Session(f"t:{i}"), None) for i in range(9)]), ["EVALSHA"]),
+                (lambda: store.renew_leases({f"t:{i}": "a" for i in range(9)}, 5), ["EVALSHA"]),
+                (lambda: store.destroy_many([Removal(f"t:{i}") for i in range(9)]), ["EVALSHA"]),
                 (lambda: store.destroy(ID), ["UNLINK"]),
                 (store.ping, ["PING"]),
             ]:
@@ -328,10 +338,69 @@ def test_a_lease_that_is_no_text_is_none_and_concerns_no_other_session(when):
 
             if when == "before the turn":
                 await spoil()
-            await asyncio.gather(*map(turn, range(40)))
+            outcomes = await asyncio.gather(*map(turn, range(40)), return_exceptions=True)
+            if when == "in the turn":
+                # Its lease was taken away, so that another turn might have begun.
+                assert isinstance(outcomes.pop(20), SessionConflictError)
+                assert await sessions.read("x:20") is None
+                async with sessions.turn("x:20") as session:
+                    session.state["number"] = 20
+            assert set(outcomes) == {None}
             for number in range(40):
                 assert (await sessions.read(f"x:{number}")).state == {"number": number}
             assert not await client.exists(lease)
+
+    asyncio.run(main())
+
+
+async def restored(store, _):
+    assert await store.restore_many([Restoration(Session(ID, {"restored": True}, version="v1"), None)]) == [None]
+    return {"restored": True}
+
+
+async def destroyed(store, _):
+    await store.destroy(ID)
+
+
+async def removed(store, _):
+    assert await store.destroy_many([Removal(ID)]) == [None]
+
+
+async def destroyed_and_begun_again(store, _):
+    await store.destroy(ID)
+    [found] = await store.lease_many([Claim(ID, "next", ttl=60, again=1)])
+    assert found is None
+
+
+async def quarantined(store, client):
+    await client.set(key_of(store), "{")
+    assert await store.quarantine(ID)
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+@pytest.mark.parametrize("happens", [restored, destroyed, removed, destroyed_and_begun_again, quarantined])
+def test_what_happens_to_a_session_while_a_turn_holds_its_lease(happens, is_new):
+    async def main():
+        async with opened() as (store, client):
+            sessions = Sessions(store)
+            if not is_new:
+                await put(store)
+            turn = sessions.turn(ID)
+            session = await turn.__aenter__()
+            session.state["late"] = True
+            if happens is restored and not is_new:
+                await store.destroy(ID)
+            state = await happens(store, client)
+            if happens is quarantined and is_new:
+                # Nothing was destroyed, and nothing is there: the turn goes on.
+                await turn.__aexit__(None, None, None)
+                state = {"late": True}
+            else:
+                with pytest.raises(SessionConflictError):
+                    await turn.__aexit__(None, None, None)
+            found = await sessions.read(ID)
+            assert (None if found is None else found.state) == state
+            await sessions.close()
 
     asyncio.run(main())
 
@@ -381,7 +450,7 @@ def test_scan_pages_through_many_and_takes_the_longest_ids():
             for after in ("", "x", "1", "-1@", "99999999999999999999999@", "0@nowhere:1"):
                 with pytest.raises(StoreError):
                     await store.scan(after=after)
-            await store.destroy_many(ids)
+            assert await store.destroy_many([Removal(each) for each in ids]) == [None] * len(ids)
             assert await everything(store) == []
 
     asyncio.run(main())
@@ -409,6 +478,36 @@ def test_a_url_takes_the_place_of_host_and_port():
     assert repr(store) == "RedisSessionStore(redis at one:7000/2, key_prefix='x:')"
     assert "two:1" in repr(open_store("redis", host="two", port=1))
     assert "localhost:6379," in repr(RedisSessionStore())
+
+
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("valkey://u:p@one:7000/2", "one:7000/2"),
+        ("VALKEY://one", "one:6379"),
+        ("valkeys://one:7000/2", "one:7000/2"),
+        ("unix:///run/redis.sock?db=1", "/run/redis.sock/1"),
+        ("unix://u:p@/run/redis.sock", "/run/redis.sock"),
+        ("redis+unix:///run/redis.sock", "/run/redis.sock"),
+    ],
+)
+def test_urls_of_valkey_and_of_sockets(url, where):
+    for store in (
+        open_store(url),
+        open_store({"url": url, "stores": {"redis": {"host": "h"}}}),
+        RedisSessionStore(url),
+    ):
+        assert repr(store) == f"RedisSessionStore(redis at {where}, key_prefix='botsession:')"
+        kind = type(store._link._source().make_connection())
+        assert issubclass(kind, SSLConnection) == url.startswith("valkeys")
+
+
+def test_names_of_drivers_without_a_url():
+    assert "at /run/redis.sock," in repr(open_store("unix", unix_socket_path="/run/redis.sock"))
+    assert "at h:6379," in repr(open_store("valkey", host="h"))
+    assert issubclass(open_store("valkeys", host="h")._link._source().connection_class, SSLConnection)
+    with pytest.raises(ConfigError, match="unix_socket_path"):
+        open_store("unix")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import tempfile
 import time
@@ -13,56 +12,20 @@ import pytest
 import redis_setups
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.sentinel import Sentinel
+from redis_setups import closing, everything, exercise, server_with
 
 import servers
-from botsession import CorruptSessionError, Session, SessionConflictError, StoreError, StoreUnavailableError
-from botsession.protocol import Claim, Held, Replacement
+from botsession import (
+    CorruptSessionError,
+    Session,
+    SessionConflictError,
+    StoreError,
+    StoreUnavailableError,
+)
+from botsession.protocol import Claim, Removal, Replacement
 from botsession_redis import RedisSessionStore
 
 ID = "telegram:42"
-
-
-async def everything(store, limit=None):
-    found, after = [], None
-    while True:
-        page = await store.scan(after=after, limit=limit)
-        found += page.sessions
-        after = page.next
-        if after is None:
-            return sorted({info.id for info in found})
-
-
-async def exercise(store):
-    """Uses every method once, and a little more."""
-    await store.init()
-    await store.ping()
-    ids = sorted(f"t:{number}" for number in range(40))
-    sessions = [Session(each, {"me": each}) for each in ids]
-    assert await store.replace_many([Replacement(each, None) for each in sessions]) == [None] * 40
-    assert await store.read_many(ids) == sessions
-    refused = await store.replace_many([Replacement(Session(each), None) for each in ids[:3]])
-    assert [type(each) for each in refused] == [SessionConflictError] * 3
-    assert await everything(store) == ids
-    assert await everything(store, limit=3) == ids
-    session = await store.read("t:7")
-    await store.write("t:7", session)
-    before = session.version
-    await store.replace("t:7", session, expected=before)
-    with pytest.raises(SessionConflictError):
-        await store.replace("t:7", session, expected=before)
-    assert await store.touch("t:7", None)
-    assert (await store.read("t:7")).expires_at is None
-    assert not await store.touch("t:absent", None)
-    await store.destroy("t:7")
-    assert await store.read_many(["t:7", "t:8"]) == [None, await store.read("t:8")]
-    await store.destroy_many(ids)
-    assert await everything(store) == []
-
-
-@contextlib.contextmanager
-def server_with(*arguments):
-    with servers.redis_server(*arguments) as url:
-        yield int(url.rpartition(":")[2])
 
 
 async def refused(*arguments, **options):
@@ -83,46 +46,10 @@ def test_passwords():
             RedisSessionStore(port=port, password="hunter2/ä"),
             RedisSessionStore(f"redis://:hunter2%2F%C3%A4@localhost:{port}/3"),
         ):
-            await exercise(store)
-            await store.close()
+            async with closing(store):
+                await exercise(store)
 
     with server_with("--requirepass", "hunter2/ä") as port:
-        asyncio.run(main(port))
-
-
-def test_an_acl_user_with_few_rights():
-    rights = "+get +getrange +set +unlink +evalsha +eval +time +pttl +type +rename +persist +scan +ping"
-
-    async def main(port):
-        async with Redis(port=port) as admin:
-            await admin.execute_command("ACL", "SETUSER", "bot", "on", ">hunter2", "~botsession:*", *rights.split())
-            store = RedisSessionStore(f"redis://bot:hunter2@localhost:{port}")
-            await exercise(store)
-            assert await store.lease_many([Claim(ID, "a", ttl=5, again=2)]) == [None]
-            [held] = await store.lease_many([Claim(ID, "b", ttl=5, again=2)])
-            assert isinstance(held, Held)
-            assert await store.renew_lease(ID, "a", 5)
-            await store.release_leases({ID: "a"})
-            assert await store.lease_many([Claim(ID, "b", ttl=5, again=2)]) == [None]
-            await admin.execute_command("ACL", "SETUSER", "bot", "-pttl")
-            with pytest.raises(StoreUnavailableError, match="ACL user"):
-                await store.lease_many([Claim(ID, "c", ttl=5, again=2)])
-            await store.close()
-            store = RedisSessionStore(f"redis://bot:hunter2@localhost:{port}", key_prefix="other:")
-            await store.init()
-            for operation in (
-                lambda: store.read(ID),
-                lambda: store.replace(ID, Session(ID), expected=None),
-                lambda: store.read_many([ID]),
-                lambda: store.destroy_many([ID]),
-            ):
-                with pytest.raises(StoreUnavailableError, match="ACL user"):
-                    await operation()
-            await store.close()
-            await admin.execute_command("ACL", "SETUSER", "bot", "-ping")
-            assert "ACL user" in await refused(f"redis://bot:hunter2@localhost:{port}")
-
-    with server_with() as port:
         asyncio.run(main(port))
 
 
@@ -132,10 +59,9 @@ def test_a_unix_socket():
             {"unix_socket_path": path, "username": "default", "password": "hunter2", "db": 2},
             {"url": f"unix://default:hunter2@{path}?db=2"},
         ):
-            store = RedisSessionStore(**options)
-            await exercise(store)
-            assert f"{path}/2" in repr(store)
-            await store.close()
+            async with closing(RedisSessionStore(**options)) as store:
+                await exercise(store)
+                assert f"{path}/2" in repr(store)
         assert "refused the credentials" in await refused(unix_socket_path=path)
         assert "does not answer" in await refused(unix_socket_path=path + "x")
 
@@ -143,46 +69,6 @@ def test_a_unix_socket():
         path = os.path.join(folder, "socket")  # noqa: PTH118 - the option is a str
         with server_with("--unixsocket", path, "--requirepass", "hunter2"):
             asyncio.run(main(path))
-
-
-def test_a_full_server():
-    async def main(port):
-        async with Redis(port=port) as admin:
-            store = await RedisSessionStore(port=port).init()
-            session = Session(ID)
-            await store.write(ID, session)
-            await admin.config_set("maxmemory", "1")
-            for operation in (
-                lambda: store.write(ID, Session(ID)),
-                lambda: store.replace(ID, session, expected=session.version),
-                lambda: store.touch(ID, None),
-            ):
-                with pytest.raises(StoreUnavailableError, match="maxmemory"):
-                    await operation()
-            assert (await store.read(ID)).state == {}
-            await store.destroy(ID)
-            await store.close()
-
-    with server_with("--maxmemory-policy", "noeviction") as port:
-        asyncio.run(main(port))
-
-
-def test_a_replica():
-    async def main(port):
-        async with Redis(port=port) as admin:
-            store = await RedisSessionStore(port=port).init()
-            await admin.execute_command("REPLICAOF", "127.0.0.1", servers.free_port())
-            for operation in (
-                lambda: store.write(ID, Session(ID)),
-                lambda: store.replace(ID, Session(ID), expected=None),
-                lambda: store.destroy(ID),
-            ):
-                with pytest.raises(StoreUnavailableError, match="replica"):
-                    await operation()
-            await store.close()
-
-    with server_with() as port:
-        asyncio.run(main(port))
 
 
 @pytest.mark.parametrize(
@@ -252,6 +138,17 @@ def test_cluster():
             assert one == session
             assert isinstance(wrong, CorruptSessionError)
             await store.destroy("t:wrong")
+            for session_id in ("t:{a}b", "t:}{", "t:{}x", "t:{"):
+                claim = Claim(session_id, "a", ttl=60, again=1)
+                assert await store.lease_many([claim]) == [None]
+                assert await store.replace_many([Replacement(Session(session_id), None, "a")]) == [None]
+                assert (await store.lease_many([claim]))[0].id == session_id
+                await store.destroy(session_id)
+                assert await store.renew_leases({session_id: "a"}, 5) == [False]
+                [refused] = await store.replace_many([Replacement(Session(session_id), None, "a")])
+                assert isinstance(refused, SessionConflictError)
+                assert await store.lease_many([claim]) == [None]
+                assert await store.destroy_many([Removal(session_id, None, "a")]) == [None]
             page = await store.scan(limit=1)
             assert page.next
             with pytest.raises(StoreError, match="cluster has changed"):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from botsession import BotSessionError, Sessions, SessionStore, load_settings, open_store
 
 SECRET = "hunter2"
-DRIVERS = ["memory", "file", "redis", "rediss", "mongo", "mongodb", "mongodb+srv", "mirror"]
+DRIVERS = ["memory", "file", "redis", "rediss", "valkey", "valkeys", "mongo", "mongodb", "mongodb+srv", "mirror"]
 SETTINGS = ["driver", "url", "expires_in", "max_lifetime", "initial_state", "stores"]
 OPTIONS = [
     "url", "host", "port", "username", "password", "db", "unix_socket_path", "tls", "key_prefix", "timeout", "client",
@@ -154,7 +154,7 @@ def test_the_environment(scale, monkeypatch):
 
 
 PARTS = st.text(alphabet="ab1:/?#[]@%&=,;+ é\\", max_size=6)
-SCHEMES = ["redis", "rediss", "unix", "mongodb", "mongo", "mongodb+srv"]
+SCHEMES = ["redis", "rediss", "valkey", "valkeys", "unix", "redis+unix", "mongodb", "mongo", "mongodb+srv"]
 HOSTS = ["localhost", "127.0.0.1", "[::1]", "[::1", "a,b:1,c", "", "h:port", "h:99999", "h:-1", "é.example"]
 ENDS = [
     "",

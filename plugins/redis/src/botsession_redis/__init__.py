@@ -1,10 +1,10 @@
-"""Sessions in Redis or Valkey: the drivers `redis` and `rediss` of botsession."""
+"""Sessions in Redis or Valkey: the drivers `redis` and `valkey` of botsession, `rediss` and `valkeys` with TLS, and `unix`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from botsession import Clock, SessionStore, construct, hookimpl
+from botsession import Clock, ConfigError, SessionStore, construct, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,8 +23,12 @@ def open_store(name: str, options: Mapping[str, object], clock: Clock) -> Sessio
 
     if options.get("url") is not None:
         options = {key: value for key, value in options.items() if key not in _SAID_BY_A_URL}
-    elif name == "rediss":
+    elif name in ("rediss", "valkeys"):
         options = {**options, "tls": True}
+    elif name in ("unix", "redis+unix") and options.get("unix_socket_path") is None:
+        raise ConfigError(
+            f"driver {name!r} needs the option 'unix_socket_path', or a URL such as {name}:///run/redis.sock?db=0"
+        )
     return construct(RedisSessionStore, options, clock=clock)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from redis.asyncio import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio import Connection, Redis, RedisCluster, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -18,7 +19,16 @@ from botsession_redis.pool import Pool
 
 PoolMaker = Callable[[], Pool]
 
-_SCHEMES: Final = ("redis", "rediss", "unix")
+SCHEMES: Final = {
+    "valkey": "redis",
+    "valkeys": "rediss",
+    "redis+unix": "unix",
+    "redis": "redis",
+    "rediss": "rediss",
+    "unix": "unix",
+}
+"""The names of URLs, each with the one that redis-py knows."""
+
 _KEEPALIVE: Final[dict[str, Any]] = {"socket_keepalive": True}
 _BAD_URL: Final = (
     "the redis URL cannot be used: {}; it looks like redis://user:password@localhost:6379/0, rediss://... for TLS, or "
@@ -30,7 +40,7 @@ def pool_maker(url: str | None, where: dict[str, Any], *, timeout: float, max_co
     """Returns a function that makes a pool of connections; checks what can be checked without connecting.
 
     Args:
-        url: `redis://`, `rediss://` or `unix://`.
+        url: One of the `SCHEMES`.
         where: host, port, username, password, db, unix_socket_path and tls where there is no URL; `None` for not
             given.
         timeout: How long connecting may take, in seconds.
@@ -51,7 +61,7 @@ def pool_maker(url: str | None, where: dict[str, Any], *, timeout: float, max_co
     if url is not None:
         if given:
             raise ConfigError(f"a redis URL says where the server is; leave out {', '.join(given)}")
-        _check_url(url)
+        url = _checked_url(url)
         keepalive = {} if url.startswith("unix:") else _KEEPALIVE
         return _checked(partial(Pool.from_url, url, **common, **keepalive))
     path = given.pop("unix_socket_path", None)
@@ -70,14 +80,23 @@ def address(pool: Pool) -> str:
     return f"{place}/{db}" if (db := options.get("db")) else place
 
 
-def _check_url(url: str) -> None:
+def connections_of(client: Redis | RedisCluster) -> int:
+    """Returns how many connections a client opens at most, to one node of a cluster."""
+    if isinstance(client, RedisCluster):
+        return int(client.connection_kwargs.get("max_connections", sys.maxsize))
+    return int(getattr(client.connection_pool, "max_connections", sys.maxsize))
+
+
+def _checked_url(url: str) -> str:
+    """Returns the URL as redis-py knows it."""
     try:
         parts = urlsplit(url)
     except ValueError:
         raise ConfigError(_BAD_URL.format("its address is malformed")) from None
-    if parts.scheme not in _SCHEMES:
+    scheme = SCHEMES.get(parts.scheme)
+    if scheme is None:
         raise ConfigError(_BAD_URL.format("it begins with another scheme"))
-    if parts.scheme == "unix":
+    if scheme == "unix":
         if not parts.path:
             raise ConfigError(_BAD_URL.format("it names no socket"))
         if parts.netloc and not parts.netloc.endswith("@"):
@@ -86,6 +105,7 @@ def _check_url(url: str) -> None:
         raise ConfigError(_BAD_URL.format("after the address there is something else than the number of a database"))
     elif "@" in parts.query + parts.fragment:
         raise ConfigError(_BAD_URL.format("there is an @ after the address"))
+    return scheme + url[len(parts.scheme) :]
 
 
 def _checked(make: PoolMaker) -> PoolMaker:

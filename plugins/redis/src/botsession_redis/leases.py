@@ -41,13 +41,16 @@ class Leases:
         ]
         return self._outcomes(claims, await self._link.run(scripts.LEASE, calls))
 
-    async def renew(self, session_id: str, holder: str, ttl: float) -> bool:
-        """Holds a lease longer; see `SupportsLease.renew_lease`."""
-        _, lease = self._keys.both(session_id)
-        [outcome] = await self._link.run(scripts.RENEW, [((lease,), (holder, _milliseconds(ttl)))])
-        if isinstance(outcome, Exception):
-            raise self._link.explain(outcome)
-        return bool(outcome)
+    async def renew(self, holders: Mapping[str, str], ttl: float) -> list[bool]:
+        """Holds leases longer; see `SupportsLease.renew_leases`."""
+        calls = [
+            ((self._keys.both(session_id)[1],), (holder, _milliseconds(ttl))) for session_id, holder in holders.items()
+        ]
+        outcomes = await self._link.run(scripts.RENEW, calls)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise self._link.explain(outcome)
+        return [bool(outcome) for outcome in outcomes]
 
     async def release(self, holders: Mapping[str, str]) -> None:
         """Gives leases up; see `SupportsLease.release_leases`."""

@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from redis import exceptions
-from redis.asyncio import Redis, RedisCluster
+from redis.asyncio import ConnectionPool, Redis, RedisCluster
 from redis.asyncio.connection import AbstractConnection
 
 from botsession import CorruptSessionError, StoreError
 from botsession.home import Home
 from botsession_redis.connecting import PoolMaker
-from botsession_redis.failures import CLIENT_ERRORS, explain, is_no_string
+from botsession_redis.failures import CLIENT_ERRORS, check_mode, explain, has_hung_up, has_none_free, is_no_string
+from botsession_redis.greeting import greeting
 from botsession_redis.pool import Pool
 from botsession_redis.scripts import Argument, Call, Command, Script
 from botsession_redis.time_limit import TimeLimit
@@ -25,6 +26,10 @@ Client = Redis | RedisCluster
 
 CALLS_AT_ONCE: Final = 128
 """For how many sessions one run of a script works; the server does nothing else meanwhile."""
+
+_FIRST_PAUSE: Final = 0.001
+_LONGEST_PAUSE: Final = 0.05
+"""Seconds between attempts while somebody else has all connections of a client, which does not tell when one is free."""
 
 _AS_BYTES: Final[dict[str, Any]] = {"NEVER_DECODE": True}
 """Has the client return bytes although it may have been made with `decode_responses=True`."""
@@ -71,7 +76,7 @@ class Link:
                 await self._release(stale, ended=True)
         client = self._client
         try:
-            await self._ask(lambda client: client.execute_command("PING"))
+            await self._ask(self._meet)
         except BaseException:
             if not self._open:
                 await self._release(client)
@@ -168,6 +173,17 @@ class Link:
             return corrupt
         return explain(error, self._server, self._timeout)
 
+    async def _meet(self, client: Any) -> None:
+        """Makes sure that the server answers, and that it keeps all of the sessions."""
+        if self.is_cluster:
+            await client.execute_command("PING")
+            return
+        # No ACL user is refused a HELLO without arguments, which changes nothing.
+        pong, hello = await self._exchange(client, [("PING",), ("HELLO",)])
+        if isinstance(pong, Exception):
+            raise pong
+        check_mode(_mode(hello), self._server)
+
     def _sockets(self) -> list[int]:
         pool = getattr(self._client, "connection_pool", None)
         return pool.sockets() if isinstance(pool, Pool) else []
@@ -187,26 +203,57 @@ class Link:
 
     async def _ask(self, call: Callable[[Any], Awaitable[T]], *, again: bool = True) -> T:
         client = self._client
+        none_free: Exception | None = None
+        pause = _FIRST_PAUSE
         try:
             with self._time_limit.operation():
                 async with self._turns:
-                    if client is not self._client:
-                        raise StoreError("the redis store was closed meanwhile")
-                    try:
-                        return await _called(call, client)
-                    except exceptions.ConnectionError as error:
-                        # Its subclasses are refusals; and what was closed must not connect again.
-                        if not again or type(error) is not exceptions.ConnectionError or client is not self._client:
-                            raise
-                        return await _called(call, client)
+                    while True:
+                        if client is not self._client:
+                            raise StoreError("the redis store was closed meanwhile")
+                        try:
+                            return await _called(call, client)
+                        except exceptions.ConnectionError as error:
+                            if has_none_free(error):
+                                none_free = error
+                            elif again and type(error) is exceptions.ConnectionError:  # its subclasses are refusals
+                                none_free, again = None, False
+                                continue
+                            else:
+                                raise
+                        await asyncio.sleep(pause)
+                        pause = min(2 * pause, _LONGEST_PAUSE)
         except CLIENT_ERRORS as error:
-            raise self.explain(error) from error
+            if none_free is not None and isinstance(error, TimeoutError):
+                raise self.explain(none_free) from none_free
+            said = await self._greeting() if has_hung_up(error) else ""
+            raise explain(error, self._server, self._timeout, greeting=said, used_up=self._is_used_up()) from error
+
+    def _is_used_up(self) -> bool:
+        """Tells whether the pool of a given client has no connection left: by us, or by others."""
+        pool = getattr(self._source, "connection_pool", None)
+        return isinstance(pool, ConnectionPool) and not pool.can_get_connection()
+
+    async def _greeting(self) -> str:
+        """Returns why the server takes no further connection, as far as it says so and its address is known."""
+        options = getattr(getattr(self._client, "connection_pool", None), "connection_kwargs", {})
+        return await greeting(options) if callable(self._source) or "host" in options or "path" in options else ""
 
     async def _release(self, client: Client, *, ended: bool = False) -> None:
         """Closes a client that was made here; its connections are gone already if their event loop has ended."""
         if callable(self._source):
             with contextlib.suppress(*[RuntimeError] if ended else []):
                 await client.aclose()
+
+
+def _mode(hello: Any) -> str:
+    """Returns what the server calls itself; empty where it does not know HELLO."""
+    if isinstance(hello, list):
+        hello = dict(zip(hello[::2], hello[1::2], strict=False))
+    if not isinstance(hello, dict):
+        return ""
+    mode = hello.get(b"mode", hello.get("mode", ""))
+    return mode.decode() if isinstance(mode, bytes) else str(mode)
 
 
 async def _called(call: Callable[[Any], Awaitable[T]], client: Client | None) -> T:

@@ -58,8 +58,9 @@ class Listing:
         if header == b"":
             return None
         session_id = key.decode(errors="replace").removeprefix(self._key_prefix)
-        if isinstance(header, Exception):
-            error = self._link.explain(header, session_id)
+        refusal = next((reply for reply in (header, size) if isinstance(reply, Exception)), None)
+        if refusal is not None:
+            error = self._link.explain(refusal, session_id)
             if isinstance(error, CorruptSessionError):
                 return error
             raise error

@@ -5,6 +5,7 @@ redis-py's own takes a lock and counts for its metrics at each step, which costs
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from redis import exceptions
@@ -13,11 +14,22 @@ from redis.asyncio.connection import AbstractConnection
 
 
 class Pool(ConnectionPool):
-    """Connections to one server, for one event loop."""
+    """Connections to one server, for one event loop; how many there are is up to who asks for them.
+
+    Attributes:
+        idle: Those that nobody uses.
+        in_use: The others.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.idle: list[AbstractConnection] = []
+        self.in_use: set[AbstractConnection] = set()
 
     async def get_connection(self, *_: Any, **__: Any) -> AbstractConnection:
         """Returns a connection that is open, or as good as new where the server has closed it meanwhile."""
-        connection: AbstractConnection = self.get_available_connection()  # type: ignore[no-untyped-call]  # redis-py
+        connection = self.idle.pop() if self.idle else self.make_connection()  # type: ignore[no-untyped-call]  # redis-py
+        self.in_use.add(connection)
         try:
             if not connection.is_connected or await _is_stale(connection):
                 await self.ensure_connection(connection)
@@ -28,12 +40,20 @@ class Pool(ConnectionPool):
 
     async def release(self, connection: AbstractConnection) -> None:
         """Takes a connection back."""
-        self._in_use_connections.remove(connection)
-        self._available_connections.append(connection)
+        self.in_use.remove(connection)
+        self.idle.append(connection)
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        """Closes the connections; one that is needed again is opened again."""
+        closing = [*self.idle, *self.in_use] if inuse_connections else list(self.idle)
+        outcomes = await asyncio.gather(*(each.disconnect() for each in closing), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     def sockets(self) -> list[int]:
         """Returns the descriptors of the sockets that are open."""
-        connections: list[Any] = [*self._available_connections, *self._in_use_connections]
+        connections: list[Any] = [*self.idle, *self.in_use]
         sockets = [each._writer.get_extra_info("socket") for each in connections if each._writer is not None]
         return [number for socket in sockets if (number := socket.fileno()) >= 0]
 

@@ -111,9 +111,10 @@ local function without(queue, holder, now)
   return others
 end
 
-local function is_held_by_another(key, holder)
+local function holds(text, key, holder)
+  if text == holder then return true end
   local lease = load(key, now())
-  return lease.held and lease.name ~= holder
+  return lease.held and lease.name == holder
 end
 
 local function release(key, holder)
@@ -122,11 +123,30 @@ local function release(key, holder)
   if lease.name == holder then lease = {name = '', ends = 0} end
   save(key, lease, without(queue, holder, now), now)
 end
+
+local function give_up(text, key, holder)
+  if text == holder then
+    redis.call('UNLINK', key)
+  elseif text then
+    release(key, holder)
+  end
+end
 """
 """The lease of a session is a text: the holder, for as long as the key lives; or, where others wait, `holder:until;` and then
 for each who waits `holder:until;`, in milliseconds. The holder is empty while nobody holds it. A key that holds no text is no
-lease: leases keep turns in order, and the version keeps sessions whole.
+lease. What a script is told as `text` is what `text_of` has returned for the key.
 """
+
+_RECORDS: Final = """
+local header = '^%s*{%s*"version"%s*:%s*"([^"]*)"%s*,%s*"expires_at"%s*:%s*"?([^",}%s]*)'
+
+local function live(stored, today)
+  local version, ends = string.match(stored or '', header)
+  if version and ends ~= 'null' and ends <= today then return false end
+  return stored, version
+end
+"""
+"""What is stored, unless it has expired, and its version, unless it is unreadable."""
 
 LEASE: Final = Script(
     _LEASES
@@ -175,27 +195,30 @@ Keys: the session, its lease. Arguments: the holder; for how many milliseconds; 
 RENEW: Final = Script(
     _LEASES
     + """
+local outcomes = {}
 local now = now()
-local lease, queue = load(KEYS[1], now)
-if not lease.held or lease.name ~= ARGV[1] then return {0} end
-lease.ends = now + ARGV[2]
-save(KEYS[1], lease, queue, now)
-return {1}
+for i, key in ipairs(KEYS) do
+  local holder, ttl = ARGV[2 * i - 1], ARGV[2 * i]
+  local lease, queue = load(key, now)
+  if lease.held and lease.name == holder then
+    lease.ends = now + ttl
+    save(key, lease, queue, now)
+    outcomes[i] = 1
+  else
+    outcomes[i] = 0
+  end
+end
+return outcomes
 """
 )
-"""Holds a lease longer: 1, or 0 where the holder has it no more. Key: the lease. Arguments: the holder; milliseconds."""
+"""Holds leases longer: 1, or 0 where the holder has it no more. Key: the lease. Arguments: the holder; milliseconds."""
 
 RELEASE: Final = Script(
     _LEASES
     + """
 local outcomes = {}
 for i, key in ipairs(KEYS) do
-  local text = text_of(key)
-  if text == ARGV[i] then
-    redis.call('UNLINK', key)
-  elseif text then
-    release(key, ARGV[i])
-  end
+  give_up(text_of(key), key, ARGV[i])
   outcomes[i] = 1
 end
 return outcomes
@@ -205,29 +228,26 @@ return outcomes
 
 REPLACE: Final = Script(
     _LEASES
+    + _RECORDS
     + """
 local outcomes = {}
-local header = '^%s*{%s*"version"%s*:%s*"([^"]*)"%s*,%s*"expires_at"%s*:%s*"?([^",}%s]*)'
 local activity = '"?%s*,%s*"last_activity"%s*:%s*"([^"]*)"'
 for i = 1, #KEYS, 2 do
   local key, lease_key = KEYS[i], KEYS[i + 1]
   local first = (i - 1) / 2 * 7 + 1
   local expected, version, active, today, deadline, holder, record = unpack(ARGV, first, first + 6)
-  local stored = redis.pcall('GET', key)
+  local stored, found = redis.pcall('GET', key)
   local outcome
   if type(stored) == 'table' then
     outcome = stored
   else
-    local found, ends = string.match(stored or '', header)
-    if stored and found and ends ~= 'null' and ends <= today then
-      stored, found = false, nil
-    end
+    stored, found = live(stored, today)
     local last = active ~= '' and select(3, string.match(stored or '', header .. activity))
     local lease = holder ~= '' and text_of(lease_key)
     if (version ~= '' and found == version) or stored == record then
       outcome = 1
     elseif (expected == '' and stored) or (expected ~= '' and (found and '=' .. found) ~= expected)
-      or (active ~= '' and last ~= active) or (lease and lease ~= holder and is_held_by_another(lease_key, holder)) then
+      or (active ~= '' and last ~= active) or (holder ~= '' and not holds(lease, lease_key, holder)) then
       outcome = 0
     else
       if deadline == '' then
@@ -237,11 +257,7 @@ for i = 1, #KEYS, 2 do
       end
       outcome = outcome.err and outcome or 1
     end
-    if outcome == 1 and lease == holder then
-      redis.call('UNLINK', lease_key)
-    elseif outcome == 1 and lease then
-      release(lease_key, holder)
-    end
+    if outcome == 1 then give_up(lease, lease_key, holder) end
   end
   outcomes[#outcomes + 1] = outcome
 end
@@ -250,13 +266,54 @@ return outcomes
 )
 """Compare-and-set: 1 stored, 0 conflict. It may run twice: a record that is there already has been stored.
 
-Keys: the session, its lease. Arguments: `=` and the expected version, or nothing where the session must be absent; the
-record's own version, or nothing where the record was stored before under it; the expected last activity as text, or nothing
-for any; now as text; the deadline in milliseconds, or nothing for never; who holds the lease and gives it up, or nothing; the
-record.
+Keys: the session, its lease. Arguments: `=` and the expected version, or nothing where the session must be absent, or `NEVER`;
+the record's own version, or nothing where the record was stored before under it; the expected last activity as text, or
+nothing for any; now as text; the deadline in milliseconds, or nothing for never; who holds the lease and gives it up, or
+nothing; the record.
+"""
+
+NEVER: Final = "!"
+"""In place of an expected version: nothing is stored; what is asked is only whether the record is there already."""
+
+DESTROY: Final = Script(
+    _LEASES
+    + _RECORDS
+    + """
+local outcomes = {}
+for i = 1, #KEYS, 2 do
+  local key, lease_key = KEYS[i], KEYS[i + 1]
+  local first = (i - 1) / 2 * 3 + 1
+  local expected, today, holder = unpack(ARGV, first, first + 2)
+  local stored, found = redis.pcall('GET', key)
+  local readable = type(stored) ~= 'table'
+  if readable then stored, found = live(stored, today) end
+  local lease = holder ~= '' and text_of(lease_key)
+  if not readable and expected ~= '' then
+    outcomes[#outcomes + 1] = stored
+  elseif (expected ~= '' and (found and '=' .. found) ~= expected)
+    or (holder ~= '' and not holds(lease, lease_key, holder)) then
+    outcomes[#outcomes + 1] = stored and 0 or 2
+  else
+    redis.call('UNLINK', key)
+    if holder == '' then
+      redis.call('UNLINK', lease_key)
+    else
+      give_up(lease, lease_key, holder)
+    end
+    outcomes[#outcomes + 1] = 1
+  end
+end
+return outcomes
+"""
+)
+"""Removes: 1 removed or absent as expected, 0 conflict, 2 conflict with there being nothing.
+
+Keys: the session, its lease. Arguments: `=` and the expected version, or nothing for whatever is there; now as text; who holds
+the lease and gives it up, or nothing where the lease ends whoever holds it.
 """
 
 QUARANTINE: Final = Script("""
+if redis.call('TYPE', KEYS[2]).ok ~= 'none' then return {1} end
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind == 'none' then return {0} end
 if kind == 'string' and redis.call('GET', KEYS[1]) ~= ARGV[1] then return {0} end
@@ -264,7 +321,7 @@ redis.call('RENAME', KEYS[1], KEYS[2])
 redis.call('PERSIST', KEYS[2])
 return {1}
 """)
-"""Puts aside what is unreadable, if it is still there: 1, or 0. Keys: the session, the new name. Argument: the bytes read."""
+"""Puts aside what is unreadable, if it is still there: 1, or 0. It may run twice, as the new name is of this call only. Keys: the session, the new name. Argument: the bytes read."""
 
 TOUCH: Final = Script("""
 local stored = redis.call('GET', KEYS[1])

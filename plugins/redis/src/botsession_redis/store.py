@@ -1,10 +1,10 @@
-"""The store of the drivers `redis` and `rediss`."""
+"""The store of the driver `redis`, by all of its names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from redis import exceptions
 from redis.asyncio import Redis, RedisCluster
@@ -19,6 +19,7 @@ from botsession import (
     Held,
     Lifetime,
     Minutes,
+    Removal,
     Replacement,
     Restoration,
     ScanPage,
@@ -32,7 +33,7 @@ from botsession import (
 from botsession.lifetime import new_version
 from botsession.limits import check_page_size
 from botsession_redis import scripts
-from botsession_redis.connecting import PoolMaker, address, pool_maker
+from botsession_redis.connecting import PoolMaker, address, connections_of, pool_maker
 from botsession_redis.keys import Keys
 from botsession_redis.leases import Leases
 from botsession_redis.link import Client, Link
@@ -43,7 +44,8 @@ class RedisSessionStore:
     """Keeps sessions in Redis or Valkey: one key for each, whose value is one line of readable JSON.
 
     Args:
-        url: `redis://user:password@host:port/db`, `rediss://` for TLS, or `unix://` for a socket.
+        url: `redis://user:password@host:port/db`, `rediss://` for TLS, or `unix://` for a socket; or `valkey://`, `valkeys://` and
+            `redis+unix://`, which mean the same.
         expires_in: Minutes since the last write or touch after which a session ends; `None` means never.
         host: The server's name or address, where there is no URL; `localhost` by default.
         port: Its port; 6379 by default.
@@ -51,10 +53,11 @@ class RedisSessionStore:
         password: The password.
         db: The number of the database; 0 by default.
         unix_socket_path: A socket, instead of host and port.
-        tls: Whether to speak TLS where there is no URL; the driver's name `rediss` means the same.
+        tls: Whether to speak TLS where there is no URL; the driver's names `rediss` and `valkeys` mean the same.
         key_prefix: How the keys begin. Of two stores in one database, neither's should begin with the other's.
         timeout: How many seconds an operation may take, connecting and waiting included.
-        max_connections: How many operations may talk to the server at once; more wait for their turn.
+        max_connections: How many operations may talk to the server at once; more wait for their turn. Never more than a
+            given client allows.
         client: A ready `redis.asyncio.Redis` or `RedisCluster`, instead of all that says where the server is; it is
             never closed.
         max_lifetime: Minutes since its creation after which a session ends; `None` means never.
@@ -118,6 +121,7 @@ class RedisSessionStore:
             raise ConfigError("a ready client says where the server is; leave out url, host and the like")
         else:
             source = client
+            max_connections = min(max_connections, connections_of(client))
             server = f"redis behind the given {type(client).__name__}"
         self._name = f"RedisSessionStore({server}, key_prefix={key_prefix!r})"
         self._link = Link(source, server, store=self._name, timeout=timeout, limit=max_connections)
@@ -151,7 +155,7 @@ class RedisSessionStore:
         await self._link.send("SET", self._keys.session(session_id), record, *until, again=False)
 
     async def destroy(self, session_id: str) -> None:
-        await self._link.send("UNLINK", self._keys.session(session_id))
+        await self._link.send("UNLINK", *self._keys.both(session_id))
 
     async def replace(self, session_id: str, session: StoredSession, *, expected: str | None) -> None:
         self._link.check_open()
@@ -165,8 +169,8 @@ class RedisSessionStore:
         _check_any(outcomes)
         return outcomes
 
-    async def renew_lease(self, session_id: str, holder: str, ttl: float) -> bool:
-        return await self._leases.renew(session_id, holder, ttl)
+    async def renew_leases(self, holders: Mapping[str, str], ttl: float) -> list[bool]:
+        return await self._leases.renew(holders, ttl)
 
     async def release_leases(self, holders: Mapping[str, str]) -> None:
         await self._leases.release(holders)
@@ -214,7 +218,7 @@ class RedisSessionStore:
         keys = [self._keys.both(replacement.session.id) for replacement in replacements]
         now = records.moment(self.lifetime.stamp_all([replacement.session for replacement in replacements]))
         calls = [(each, _replacement(replacement, now)) for each, replacement in zip(keys, replacements, strict=True)]
-        return await self._carry_out([replacement.session.id for replacement in replacements], calls)
+        return await self._store_all([replacement.session.id for replacement in replacements], calls)
 
     async def restore_many(self, restorations: Sequence[Restoration]) -> list[SessionConflictError | StoreError | None]:
         self._link.check_open()
@@ -224,31 +228,45 @@ class RedisSessionStore:
         calls = [
             (self._keys.both(restoration.session.id), _restoration(restoration, now)) for restoration in restorations
         ]
-        return await self._carry_out([restoration.session.id for restoration in restorations], calls)
+        return await self._store_all([restoration.session.id for restoration in restorations], calls)
 
-    async def destroy_many(self, session_ids: Sequence[str]) -> None:
-        replies = await self._link.send_all([("UNLINK", self._keys.session(session_id)) for session_id in session_ids])
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise self._link.explain(reply)
+    async def destroy_many(self, removals: Sequence[Removal]) -> list[SessionConflictError | StoreError | None]:
+        now = records.moment(self.lifetime.now())
+        calls: list[scripts.Call] = [
+            (self._keys.both(removal.session_id), (_over(removal.expected), now, removal.holder or ""))
+            for removal in removals
+        ]
+        outcomes, lost = await self._run_surely(scripts.DESTROY, calls, calls)
+        if lost is not None:
+            # Who removed what is not there any more makes no difference.
+            outcomes = [1 if outcome == _ABSENT else outcome for outcome in outcomes]
+        return self._verdicts([removal.session_id for removal in removals], outcomes, lost)
 
     async def diagnose(self) -> list[Finding]:
         from botsession_redis.diagnosis import diagnose
 
         return await diagnose(self._link, self.lifetime)
 
-    async def _carry_out(
+    async def _store_all(
         self, session_ids: Sequence[str], calls: Sequence[scripts.Call]
     ) -> list[SessionConflictError | StoreError | None]:
-        lost: StoreUnavailableError | None = None
+        outcomes, lost = await self._run_surely(scripts.REPLACE, calls, [_repeated(call) for call in calls])
+        return self._verdicts(session_ids, outcomes, lost)
+
+    async def _run_surely(
+        self, script: scripts.Script, calls: Sequence[scripts.Call], repeated: Sequence[scripts.Call]
+    ) -> tuple[list[Any], StoreUnavailableError | None]:
+        """Runs a script, and once more where its answer was lost; returns the outcomes, and how it was lost."""
         try:
-            outcomes = await self._link.run(scripts.REPLACE, calls, again=False)
+            return await self._link.run(script, calls, again=False), None
         except StoreUnavailableError as error:
             if type(error.__cause__) is not exceptions.ConnectionError:
                 raise
-            # Perhaps only the answer was lost. The script knows a record that it has stored already.
-            lost = error
-            outcomes = await self._link.run(scripts.REPLACE, calls, again=False)
+            return await self._link.run(script, repeated, again=False), error
+
+    def _verdicts(
+        self, session_ids: Sequence[str], outcomes: Sequence[Any], lost: StoreUnavailableError | None
+    ) -> list[SessionConflictError | StoreError | None]:
         verdicts = [
             self._verdict(session_id, outcome, lost) for session_id, outcome in zip(session_ids, outcomes, strict=True)
         ]
@@ -279,10 +297,15 @@ class RedisSessionStore:
     def _verdict(self, session_id: str, outcome: Any, lost: StoreUnavailableError | None) -> StoreError | None:
         if isinstance(outcome, Exception):
             return self._link.explain(outcome, session_id)
-        if outcome:
+        if outcome == _DONE:
             return None
         # After a lost answer: stored by the first attempt and replaced since, or never stored; nobody can tell.
         return lost or SessionConflictError(session_id)
+
+
+_DONE: Final = 1
+_ABSENT: Final = 2
+"""What the scripts answer, beside 0 for a conflict."""
 
 
 def _check_any(outcomes: Sequence[object]) -> None:
@@ -303,6 +326,16 @@ def _restoration(restoration: Restoration, now: str) -> tuple[scripts.Argument, 
     session, over = restoration.session, restoration.over
     expected, active = (None, "") if over is None else (over.version, records.moment(over.last_activity))
     return _over(expected), "", active, now, _deadline(session), "", records.encode(session)
+
+
+def _repeated(call: scripts.Call) -> scripts.Call:
+    """Returns what is sent after a lost answer.
+
+    A record that must be absent, and that no lease protects, may have been stored and destroyed since: it is not stored again.
+    """
+    keys, (expected, *rest) = call
+    holder = rest[4]
+    return keys, (scripts.NEVER if not expected and not holder else expected, *rest)
 
 
 def _over(expected: str | None) -> str:
