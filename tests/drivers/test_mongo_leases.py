@@ -15,6 +15,7 @@ from botsession import (
     Claim,
     CorruptSessionError,
     Held,
+    Removal,
     Replacement,
     Restoration,
     Session,
@@ -26,6 +27,7 @@ from botsession_mongo import MongoSessionStore
 ID = "telegram:42"
 OTHER = "telegram:43"
 LONG = 600.0
+PLACEHOLDER = {"_id", "botsession", "lease", "expires_at"}
 HOUR = dt.timedelta(hours=1)
 NEVER = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 
@@ -107,7 +109,7 @@ def test_the_lease_lies_in_the_document(collection, api):
         assert lease["holder"] == "a"
         assert now < lease["until"] <= now + LONG * 1000
         assert [place["holder"] for place in lease["queue"]] == ["b"]
-        assert lease["free"] == lease["until"] > lease["queue"][0]["until"] > now
+        assert lease["until"] > lease["queue"][0]["until"] > now
         await store.release_leases({ID: "b"})
         await store.release_leases({ID: "a"})
         assert collection.find_one() == before
@@ -120,20 +122,19 @@ def test_a_placeholder_is_no_session(collection, api):
         before = dt.datetime.now(dt.UTC)
         assert await claim(store, "a") is None
         document = collection.find_one({"_id": ID})
-        assert document.keys() == {"_id", "lease", "expires_at"}
+        assert document.keys() == PLACEHOLDER
         ends = document["expires_at"]
         assert before + HOUR < ends < dt.datetime.now(dt.UTC) + HOUR + dt.timedelta(seconds=LONG + 1)
         assert collection.count_documents({"version": {"$exists": True}}) == 0
-        assert await store.renew_lease(ID, "a", LONG * 2)
+        assert await store.renew_leases({ID: "a"}, LONG * 2) == [True]
         assert collection.find_one({"_id": ID})["expires_at"] > ends
         assert await store.read(ID) is None
         assert await store.read_many([ID]) == [None]
         page = await store.scan()
         assert (page.sessions, page.unreadable) == ([], [])
         assert not await store.touch(ID, None)
-        await store.destroy(ID)
-        await store.destroy_many([ID, OTHER])
         assert isinstance(await claim(store, "b"), Held)
+        await store.release_leases({ID: "b"})
         await store.release_leases({ID: "a"})
         assert await claim(store, "b") is None
         await store.release_leases({ID: "b"})
@@ -170,7 +171,7 @@ def test_an_expired_session_does_not_take_the_lease_with_it(collection, api):
             await store.lease_many([Claim(OTHER, "a", LONG, LONG), Claim("telegram:1", "a", LONG, LONG)]) == [None] * 2
         )
         for document in collection.find():
-            assert document.keys() == {"_id", "lease", "expires_at"}
+            assert document.keys() == PLACEHOLDER
             assert document["expires_at"] > dt.datetime.now(dt.UTC) + HOUR
             assert isinstance(await claim(store, "b", document["_id"]), Held)
 
@@ -222,8 +223,8 @@ UNREADABLE = [
     "a",
     {"holder": 1},
     {"holder": "x", "until": "y", "mark": "z"},
-    {"holder": "x", "until": 2**60, "free": 2**60, "mark": "z"},
-    {"holder": "x", "until": 0, "free": 2**60, "mark": "z", "queue": [{"holder": "y", "until": 2**60}]},
+    {"holder": "x", "until": 2**60, "mark": "z"},
+    {"holder": "x", "until": 0, "mark": "z", "queue": [{"holder": "y", "until": 2**60}]},
     {"mark": 5},
     {},
     [],
@@ -287,9 +288,12 @@ def test_a_session_that_is_stored_beside_a_lease_is_whole(collection, api):
         assert isinstance((await store.restore_many([late]))[0], SessionConflictError)
         assert await store.read(ID) == restored
         assert isinstance(await claim(store, "b"), Held)
-        await store.destroy_many([ID, OTHER])
-        assert collection.find_one({"_id": ID}).keys() == {"_id", "lease", "expires_at"}
-        assert await store.renew_lease(ID, "a", LONG)
+        assert await store.destroy_many([Removal(ID, holder="a"), Removal(OTHER)]) == [None, None]
+        document = collection.find_one({"_id": ID})
+        assert document.keys() == PLACEHOLDER
+        assert [place["holder"] for place in document["lease"]["queue"]] == ["b"]
+        assert await store.renew_leases({ID: "a"}, LONG) == [False]
+        assert await claim(store, "b") is None
 
     run(body, collection, api)
 
@@ -315,7 +319,7 @@ def test_a_batch_stores_beside_those_who_wait(collection, api):
             True,
             True,
         ]
-        assert await store.renew_lease(ids[2], "a", LONG)
+        assert await store.renew_leases({ids[2]: "a"}, LONG) == [True]
         for index in (1, 3):
             assert await claim(store, "b", ids[index]) == sessions[index]
 

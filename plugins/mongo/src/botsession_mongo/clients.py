@@ -25,6 +25,7 @@ Api = Literal["motor", "pymongo"]
 
 DEFAULT_URL = "mongodb://localhost:27017/"
 DEFAULT_DATABASE = "botsession"
+TTL_INDEX = "botsession_expiry"
 
 _ESCAPE: Final = (
     "the url of the MongoSessionStore is no MongoDB URL; "
@@ -140,7 +141,7 @@ def collection(client: Client, name: str) -> AsyncCollection[RawBSONDocument]:
 
 
 async def make_ttl_index(collection: AsyncCollection[RawBSONDocument]) -> None:
-    """Has the server remove what has expired, unless it does so already.
+    """Have the server remove those of our documents that have expired, unless it does so already.
 
     Raises:
         StoreError: Another index on `expires_at` stands in the way.
@@ -153,7 +154,9 @@ async def make_ttl_index(collection: AsyncCollection[RawBSONDocument]) -> None:
             if index["key"][0][1] == 1:
                 raise StoreError(f"{obstacle} (it is {name!r})")
     try:
-        await collection.create_index("expires_at", expireAfterSeconds=0)
+        await collection.create_index(
+            "expires_at", name=TTL_INDEX, expireAfterSeconds=0, partialFilterExpression=documents.MARK
+        )
     except OperationFailure as error:
         if error.code in (85, 86):
             raise StoreError(obstacle) from error
