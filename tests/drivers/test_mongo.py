@@ -76,8 +76,6 @@ def test_the_document(collection, api):
     assert document["expires_at"] == session.expires_at
     assert document["expires_at"] - document["last_activity"] == dt.timedelta(minutes=10)
     assert document["user"] == {"name": "Ann"}
-    (ttl,) = [index for index in collection.index_information().values() if index["key"][0][0] == "expires_at"]
-    assert ttl["expireAfterSeconds"] == 0
 
 
 def test_a_touch_keeps_dates_dates(collection, api):

@@ -27,7 +27,7 @@ from botsession_mongo import MongoSessionStore
 ID = "telegram:42"
 OTHER = "telegram:43"
 LONG = 600.0
-PLACEHOLDER = {"_id", "botsession", "lease", "expires_at"}
+PLACEHOLDER = {"_id", "botsession", "placeholder", "lease", "expires_at"}
 HOUR = dt.timedelta(hours=1)
 NEVER = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 

@@ -15,6 +15,8 @@ from botsession import ConfigError, StoreError
 from botsession_mongo import documents
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bson.raw_bson import RawBSONDocument
     from motor.motor_asyncio import AsyncIOMotorClient
     from pymongo.asynchronous.collection import AsyncCollection
@@ -141,11 +143,12 @@ def collection(client: Client, name: str) -> AsyncCollection[RawBSONDocument]:
 
 
 async def make_ttl_index(collection: AsyncCollection[RawBSONDocument]) -> None:
-    """Have the server remove those of our documents that have expired, unless it does so already.
+    """Have the server remove those of our documents that have expired, unless it does so already, or cannot tell ours.
 
     Raises:
         StoreError: Another index on `expires_at` stands in the way.
     """
+    index: Mapping[str, Any]
     obstacle = f"another index on expires_at of the collection {collection.name!r} stands in the way; drop it, or choose another collection_name"
     for name, index in (await collection.index_information()).items():
         if [field for field, _ in index["key"]] == ["expires_at"]:
@@ -161,3 +164,7 @@ async def make_ttl_index(collection: AsyncCollection[RawBSONDocument]) -> None:
         if error.code in (85, 86):
             raise StoreError(obstacle) from error
         raise
+    for name, index in (await collection.index_information()).items():
+        if index["key"] == [("expires_at", 1)] and "partialFilterExpression" not in index:
+            # A server that forgets the filter, such as NX-27017, would remove the documents of other programs.
+            await collection.drop_index(name)

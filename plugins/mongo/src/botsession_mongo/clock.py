@@ -20,7 +20,7 @@ OLD: Final = 60.0
 _JUMP: Final = 1.0
 """Seconds between this machine's two clocks from which on one of them was set, or stood still while the machine slept."""
 
-_QUICK: Final = 0.05
+_QUICK: Final = 0.2
 """Seconds within which an answer comes back that is exact enough; a slower one is asked for once more."""
 
 

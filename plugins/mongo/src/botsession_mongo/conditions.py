@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _LAST: Final = chr(0x10FFFF)
-_EMPTY: Final = dict.fromkeys(("version", "state", "user", "created_at", "last_activity"))
 
 
 def ours(session_id: str) -> dict[str, Any]:
@@ -71,4 +70,4 @@ def session(session_id: str) -> dict[str, Any]:
 
 def placeholder(session_id: str) -> dict[str, Any]:
     """Return the condition for a document that only carries a lease."""
-    return {**ours(session_id), **_EMPTY}
+    return {**ours(session_id), "placeholder": True}

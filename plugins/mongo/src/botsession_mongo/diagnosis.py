@@ -106,8 +106,9 @@ def _expiry(indexes: Answers, parameters: Answers) -> Finding:
         if [field for field, _ in index["key"]] == ["expires_at"] and index.get("expireAfterSeconds") == 0
     }
     if not found:
-        message = "there is no TTL index on expires_at: expired sessions are never removed"
-        return Finding("warning", "expiry", message, "open the store once more: `init` makes the index")
+        message = "there is no TTL index on expires_at: expired sessions are absent for bots, and are never removed"
+        remedy = "open the store once more, which makes the index if the server knows indexes with a filter"
+        return Finding("warning", "expiry", message, remedy)
     if parameters.get("ttlMonitorEnabled") is False:
         message = "the server's TTL monitor is off: expired sessions are never removed"
         return Finding("warning", "expiry", message, "set its parameter ttlMonitorEnabled to true")

@@ -149,7 +149,7 @@ class Holding:
             session = self._read(document, claim.session_id)
             if session is not None:
                 return session
-            if leases.is_placeholder(document) and "expires_at" in document:
+            if "placeholder" in document:
                 return None
             # It has expired, and the server may remove it with the lease in it; or NX-27017 forgot the $setOnInsert.
             found = Found(claim.session_id, document, await self._connection.clock.now())
@@ -240,7 +240,7 @@ async def _settled(claim: Awaitable[Outcome]) -> Outcome:
 
 
 def _taking(record: dict[str, Any]) -> dict[str, Any]:
-    inserted = {"expires_at": leases.removed_at(record["until"])}
+    inserted = {"placeholder": True, "expires_at": leases.removed_at(record["until"])}
     return {"$set": {**documents.MARK, "lease": record}, "$setOnInsert": inserted, **NOTHING}
 
 

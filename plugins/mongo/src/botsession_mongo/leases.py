@@ -5,8 +5,8 @@
 Moments are milliseconds since 1970 by the server's clock (see the module `clock`). `queue` is there while somebody waits. Every change gives the lease another `mark`, so that it can be changed by
 compare-and-set whatever is in it.
 
-Where no session is, a placeholder carries the lease: a document of nothing but `_id`, the mark of our documents, `lease` and
-`expires_at`, by which the TTL index removes it if its holder never comes back.
+Where no session is, a placeholder carries the lease: a document of nothing but `_id`, the mark of our documents, `placeholder`,
+`lease` and `expires_at`, by which the TTL index removes it if its holder never comes back.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LATEST: Final = 32_503_680_000_000
 
 _COMPARED: Final = ("version", "expires_at", "last_activity", "created_at")
 
-_PLACEHOLDER: Final = {"_id", *documents.MARK, "lease", "expires_at", "size"}
+_PLACEHOLDER: Final = {"_id", *documents.MARK, "placeholder", "lease", "expires_at", "size"}
 """What a placeholder has, and what a scan tells of it beyond that."""
 
 
@@ -126,7 +126,11 @@ class Found:
     def placeholder(self) -> RawBSONDocument:
         """Return the document that carries the lease without a session."""
         ends = max(self.lease.until, *(place.until for place in self.lease.queue), self.moment)
-        document = {**conditions.ours(self.session_id), "expires_at": removed_at(ends), "lease": self.record()}
+        document = {
+            **conditions.placeholder(self.session_id),
+            "expires_at": removed_at(ends),
+            "lease": self.record(),
+        }
         return RawBSONDocument(bson.encode(document))
 
     def beside(self, document: RawBSONDocument | None) -> RawBSONDocument | None:
