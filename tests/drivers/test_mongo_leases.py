@@ -351,3 +351,121 @@ def test_a_cancelled_claim_is_over_when_it_ends(collection, api):
             assert "lease" not in collection.find_one()
 
     run(body, collection, api)
+
+
+@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("there", [False, True], ids=["new", "known"])
+def test_what_is_destroyed_under_a_lease_stays_destroyed(collection, api, there, number):
+    """A write that names the holder arrives after the destruction, or once more after it."""
+    ids = [f"telegram:{number}" for number in range(number)]
+
+    async def body(store):
+        for destroy in (
+            lambda: asyncio.gather(*map(store.destroy, ids)),
+            lambda: store.destroy_many([Removal(session_id) for session_id in ids]),
+        ):
+            sessions = [Session(session_id) for session_id in ids]
+            for session in sessions if there else []:
+                await store.write(session.id, session)
+            await store.lease_many([Claim(session_id, "a", LONG, LONG) for session_id in ids])
+            await store.lease_many([Claim(session_id, "b", LONG, LONG) for session_id in ids])
+            await destroy()
+            entries = [Replacement(session, session.version or None, "a") for session in sessions]
+            for _ in range(2):
+                assert all(isinstance(each, SessionConflictError) for each in await store.replace_many(entries))
+            assert await store.renew_leases(dict.fromkeys(ids, "a"), LONG) == [False] * len(ids)
+            assert await store.read_many(ids) == [None] * len(ids)
+            assert await store.lease_many([Claim(session_id, "c", LONG, LONG) for session_id in ids]) == [None] * len(
+                ids
+            )
+            assert all(isinstance(each, SessionConflictError) for each in await store.replace_many(entries))
+            await store.release_leases(dict.fromkeys(ids, "c"))
+            assert collection.count_documents({}) == 0
+
+    run(body, collection, api)
+
+
+@pytest.mark.parametrize("lock", ["auto", "local", "none"])
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_session_that_is_destroyed_during_turns_stays_destroyed(collection, api, lock, count):
+    async def body(store):
+        async with opened(collection, api) as other:
+            sessions = Sessions(store, lock=lock)
+            ids = [f"telegram:{number}" for number in range(count)]
+            for session_id in ids:
+                await sessions.update(session_id, lambda session: session.set_state({"n": 1}))
+            both = asyncio.Barrier(count)
+
+            async def turn(session_id):
+                async with sessions.turn(session_id) as session:
+                    session.state["n"] += 1
+                    await other.destroy(session_id)
+                    await both.wait()
+
+            outcomes = await asyncio.gather(*map(turn, ids), return_exceptions=True)
+            assert [type(outcome) for outcome in outcomes] == [SessionConflictError] * count
+            assert await store.read_many(ids) == [None] * count
+
+    run(body, collection, api)
+
+
+def test_renewals_go_in_one_command(collection, api):
+    commands = Commands()
+
+    async def body():
+        client = CLIENTS[api](f"{servers.mongo_url()}/drivers", event_listeners=[commands])
+        store = await MongoSessionStore(client=client, collection_name=collection.name).init()
+        await store.write(ID, Session(ID))
+        await store.lease_many([Claim(session_id, "a", 60, 60) for session_id in (ID, OTHER, "telegram:44")])
+        commands.sent.clear()
+        assert await store.renew_leases({OTHER: "a", ID: "a"}, LONG) == [True, True]
+        assert [name for name, _ in commands.sent] == ["update"]
+        assert await store.renew_leases({OTHER: "b", "telegram:1": "a", ID: "a"}, LONG) == [False, False, True]
+        assert await store.renew_leases({}, LONG) == []
+        until = {document["_id"]: document["lease"]["until"] for document in collection.find()}
+        assert until[ID] > until["telegram:44"] + 400_000 < until[OTHER]
+        closed = client.close()
+        if closed is not None:
+            await closed
+
+    asyncio.run(body())
+
+
+def test_removals_name_a_version_and_a_holder(collection, api):
+    async def body(store):
+        sessions = [Session(f"telegram:{number}") for number in range(6)]
+        for session in sessions[:5]:
+            await store.write(session.id, session)
+        await store.lease_many([Claim(session.id, "a", LONG, LONG) for session in sessions[2:]])
+        right, old, held, stale, lost, new = sessions
+        removals = [
+            Removal(right.id, right.version),
+            Removal(old.id, "0" * 16),
+            Removal(held.id, held.version, "a"),
+            Removal(stale.id, "0" * 16, "a"),
+            Removal(lost.id, lost.version, "b"),
+            Removal(new.id, None, "a"),
+            Removal("telegram:absent", "0" * 16),
+            Removal("telegram:none"),
+        ]
+        outcomes = await store.destroy_many(removals)
+        assert [outcome is None for outcome in outcomes] == [True, False, True, False, False, True, False, True]
+        assert all(isinstance(outcome, SessionConflictError) for outcome in outcomes if outcome is not None)
+        assert {document["_id"] for document in collection.find()} == {old.id, stale.id, lost.id}
+        assert await store.renew_leases({stale.id: "a", lost.id: "a"}, LONG) == [True, True]
+
+    run(body, collection, api)
+
+
+def test_reads_of_leases_see_what_was_just_written(collection, api):
+    """Whatever the URL says of reads: a majority may not have the lease yet, a secondary may be behind."""
+
+    async def body(store):
+        reading = store._connection.leases
+        assert reading.read_concern.document == {"level": "local"}
+        assert reading.read_preference.mongos_mode == "primary"
+        ids = [ID, OTHER]
+        assert await store.lease_many([Claim(session_id, "a", LONG, LONG) for session_id in ids]) == [None] * 2
+
+    query = "?readConcernLevel=majority&readPreference=secondaryPreferred"
+    run(body, collection, api, url=f"{servers.mongo_url()}/drivers{query}")
