@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import uuid
 
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, MongoClient
 
 import servers
 from botsession_mongo import MongoSessionStore
 
 CLIENTS = {"motor": AsyncIOMotorClient, "pymongo": AsyncMongoClient}
+
+
+@functools.cache
+def keeps_filters():
+    """Tells whether the server knows indexes with a filter; NX-27017 forgets the filter and removes what the index reaches."""
+    with MongoClient(servers.mongo_url()) as client:
+        probe = client.drivers[f"probe{uuid.uuid4().hex}"]
+        probe.create_index("at", partialFilterExpression={"kind": "ours"})
+        kept = any("partialFilterExpression" in index for index in probe.index_information().values())
+        probe.drop()
+    return kept
 
 
 @contextlib.asynccontextmanager

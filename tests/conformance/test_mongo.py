@@ -16,6 +16,7 @@ from pymongo import AsyncMongoClient, MongoClient
 import servers
 from botsession.testing import StoreContract
 from botsession_mongo import MongoSessionStore
+from botsession_mongo.documents import MARK
 
 
 class TestMongoWithMotor(StoreContract):
@@ -103,7 +104,7 @@ def _footprint(collection_name):
 def _corrupt(collection_name, session_id):
     with MongoClient(servers.mongo_url()) as client:
         collection = client.conformance[collection_name]
-        document = collection.find_one({"_id": session_id}) or {"_id": session_id}
+        document = collection.find_one({"_id": session_id}) or {"_id": session_id, **MARK}
         collection.replace_one({"_id": session_id}, {**document, "state": bson.ObjectId()}, upsert=True)
 
 

@@ -5,27 +5,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+from types import SimpleNamespace
 
 import bson
 import pytest
 from bson.raw_bson import RawBSONDocument
 from mongo_setups import CLIENTS, run
-from pymongo import MongoClient
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo import DeleteOne, MongoClient
+from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 from pymongo.monitoring import CommandListener
 
 import servers
 from botsession import (
+    Claim,
     CorruptSessionError,
+    Removal,
     Replacement,
     Session,
     SessionConflictError,
     SessionTooLargeError,
     StoreError,
+    StoreUnavailableError,
 )
 from botsession_mongo import MongoSessionStore, documents
-from botsession_mongo.batch import Batch
-from botsession_mongo.changes import Change
 
 ID = "telegram:42"
 
@@ -60,6 +62,7 @@ def test_the_document(collection, api):
     document = collection.find_one({"state.count": 3})
     assert list(document) == [
         "_id",
+        "botsession",
         "version",
         "expires_at",
         "last_activity",
@@ -73,8 +76,6 @@ def test_the_document(collection, api):
     assert document["expires_at"] == session.expires_at
     assert document["expires_at"] - document["last_activity"] == dt.timedelta(minutes=10)
     assert document["user"] == {"name": "Ann"}
-    (ttl,) = [index for index in collection.index_information().values() if index["key"][0][0] == "expires_at"]
-    assert ttl["expireAfterSeconds"] == 0
 
 
 def test_a_touch_keeps_dates_dates(collection, api):
@@ -210,7 +211,7 @@ def test_one_command_per_operation(collection, api):
             ("find", lambda: store.scan("telegram:")),
             ("find", lambda: store.read_many(ids)),
             ("update", lambda: store.replace_many([Replacement(session, None) for session in sessions[1:]])),
-            ("delete", lambda: store.destroy_many(ids)),
+            ("delete", lambda: store.destroy_many([Removal(session_id) for session_id in ids])),
             ("delete", lambda: store.destroy(ID)),
             ("ping", store.ping),
         ]
@@ -302,7 +303,7 @@ def written_over(store, *writes):
         ("b", "ab", [None, SessionConflictError, None]),
         ("b", "aac", [None, SessionConflictError, None]),
         ("abc", "aabbc", [SessionConflictError] * 3),
-        ("bb", "aac", [StoreError, StoreError, None]),
+        ("bb", "aac", [StoreUnavailableError, StoreUnavailableError, None]),
     ],
 )
 def test_a_batch_that_others_write_over(collection, api, before, after, outcomes):
@@ -312,7 +313,8 @@ def test_a_batch_that_others_write_over(collection, api, before, after, outcomes
         sessions = [Session(session_id, {"n": 0}) for session_id in "abc"]
         for session in sessions:
             await store.write(session.id, session)
-        entries = [Replacement(session, session.version) for session in sessions]
+        await store.lease_many([Claim(session_id, "a", 60, 60) for session_id in "abc"])
+        entries = [Replacement(session, session.version, "a") for session in sessions]
         for session_id in before:
             session = await store.read(session_id)
             await store.replace(session_id, session, expected=session.version)
@@ -332,16 +334,68 @@ def test_another_unique_index_is_no_conflict(collection, api):
             raise error
 
         with pytest.raises(StoreError, match="E11000") as caught:
-            await store._run(refuse(DuplicateKeyError("E11000 duplicate key", 11000, taken)))
+            await store._run(refuse, DuplicateKeyError("E11000 duplicate key", 11000, taken))
         assert type(caught.value) is StoreError
         with pytest.raises(DuplicateKeyError):
-            await store._run(refuse(DuplicateKeyError("E11000", 11000, {**taken, "keyPattern": {"_id": 1}})))
-        batch = Batch()
-        for session in (Session("a"), Session("b")):
-            batch.add(len(batch.operations), Change.write(session), Change.write(session).encode())
-        errors = [taken, {**taken, "index": 1, "keyPattern": {"_id": 1}}]
-        details = {"nMatched": 0, "nUpserted": 0, "writeConcernErrors": [], "writeErrors": errors}
-        batch.take(BulkWriteError(details), "MongoDB")
-        assert [type(failure) for failure in batch.failed.values()] == [StoreError, SessionConflictError]
+            await store._run(refuse, DuplicateKeyError("E11000", 11000, {**taken, "keyPattern": {"_id": 1}}))
+        answers = Answers([taken, {**taken, "index": 1, "keyPattern": {"_id": 1}}])
+        sent = await store._connection.send(answers, [DeleteOne({"_id": "a"}), DeleteOne({"_id": "b"})])
+        assert type(sent.failures[0]) is StoreError
+        assert sent.failures[1] is None
+
+    run(body, collection, api)
+
+
+class Answers:
+    """A collection that gives such write errors to one call after the other, and then none."""
+
+    def __init__(self, *errors):
+        self.errors = list(errors)
+        self.sent = []
+
+    async def bulk_write(self, operations, *, ordered):
+        self.sent.append([operation._filter["_id"] for operation in operations])
+        failed = self.errors.pop(0) if self.errors else []
+        done = len(operations) - len(failed)
+        if not failed:
+            return SimpleNamespace(matched_count=0, upserted_count=0, deleted_count=done)
+        counts = {"nMatched": 0, "nUpserted": 0, "nRemoved": done, "writeConcernErrors": []}
+        raise BulkWriteError({**counts, "writeErrors": failed})
+
+
+def test_what_meets_another_write_is_sent_again(collection, api):
+    """A server with transactions may refuse a write with no effect while another is under way."""
+    refusals = iter([OperationFailure("WriteConflict", 112), OperationFailure("aborted", 251), None])
+
+    def conflicts(*indexes):
+        return [{"index": index, "code": 112, "errmsg": "WriteConflict"} for index in indexes]
+
+    async def body(store):
+        async def refused_twice():
+            if (error := next(refusals)) is not None:
+                raise error
+            return "done"
+
+        assert await store._run(refused_twice) == "done"
+        answers = Answers(conflicts(0, 2), conflicts(1))
+        sent = await store._connection.send(answers, [DeleteOne({"_id": each}) for each in "abc"])
+        assert answers.sent == [["a", "b", "c"], ["a", "c"], ["c"]]
+        assert (sent.found, sent.failures) == (3, {})
+
+    run(body, collection, api)
+
+
+def test_a_write_that_meets_others_for_ever_ends_in_time(collection, api):
+    async def body(store):
+        async def refuse():
+            raise OperationFailure("WriteConflict", 112)
+
+        store._connection._limit = 0.02
+        with pytest.raises(StoreUnavailableError, match="busy with other writes"):
+            await store._run(refuse)
+        answers = Answers(*[[{"index": 0, "code": 112, "errmsg": "WriteConflict"}]] * 1000)
+        sent = await store._connection.send(answers, [DeleteOne({"_id": "a"})])
+        assert isinstance(sent.failures[0], StoreUnavailableError)
+        store._connection._limit = 5
 
     run(body, collection, api)

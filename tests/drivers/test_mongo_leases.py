@@ -15,6 +15,7 @@ from botsession import (
     Claim,
     CorruptSessionError,
     Held,
+    Removal,
     Replacement,
     Restoration,
     Session,
@@ -26,6 +27,7 @@ from botsession_mongo import MongoSessionStore
 ID = "telegram:42"
 OTHER = "telegram:43"
 LONG = 600.0
+PLACEHOLDER = {"_id", "botsession", "placeholder", "lease", "expires_at"}
 HOUR = dt.timedelta(hours=1)
 NEVER = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 
@@ -107,7 +109,7 @@ def test_the_lease_lies_in_the_document(collection, api):
         assert lease["holder"] == "a"
         assert now < lease["until"] <= now + LONG * 1000
         assert [place["holder"] for place in lease["queue"]] == ["b"]
-        assert lease["free"] == lease["until"] > lease["queue"][0]["until"] > now
+        assert lease["until"] > lease["queue"][0]["until"] > now
         await store.release_leases({ID: "b"})
         await store.release_leases({ID: "a"})
         assert collection.find_one() == before
@@ -120,20 +122,19 @@ def test_a_placeholder_is_no_session(collection, api):
         before = dt.datetime.now(dt.UTC)
         assert await claim(store, "a") is None
         document = collection.find_one({"_id": ID})
-        assert document.keys() == {"_id", "lease", "expires_at"}
+        assert document.keys() == PLACEHOLDER
         ends = document["expires_at"]
         assert before + HOUR < ends < dt.datetime.now(dt.UTC) + HOUR + dt.timedelta(seconds=LONG + 1)
         assert collection.count_documents({"version": {"$exists": True}}) == 0
-        assert await store.renew_lease(ID, "a", LONG * 2)
+        assert await store.renew_leases({ID: "a"}, LONG * 2) == [True]
         assert collection.find_one({"_id": ID})["expires_at"] > ends
         assert await store.read(ID) is None
         assert await store.read_many([ID]) == [None]
         page = await store.scan()
         assert (page.sessions, page.unreadable) == ([], [])
         assert not await store.touch(ID, None)
-        await store.destroy(ID)
-        await store.destroy_many([ID, OTHER])
         assert isinstance(await claim(store, "b"), Held)
+        await store.release_leases({ID: "b"})
         await store.release_leases({ID: "a"})
         assert await claim(store, "b") is None
         await store.release_leases({ID: "b"})
@@ -170,7 +171,7 @@ def test_an_expired_session_does_not_take_the_lease_with_it(collection, api):
             await store.lease_many([Claim(OTHER, "a", LONG, LONG), Claim("telegram:1", "a", LONG, LONG)]) == [None] * 2
         )
         for document in collection.find():
-            assert document.keys() == {"_id", "lease", "expires_at"}
+            assert document.keys() == PLACEHOLDER
             assert document["expires_at"] > dt.datetime.now(dt.UTC) + HOUR
             assert isinstance(await claim(store, "b", document["_id"]), Held)
 
@@ -222,8 +223,8 @@ UNREADABLE = [
     "a",
     {"holder": 1},
     {"holder": "x", "until": "y", "mark": "z"},
-    {"holder": "x", "until": 2**60, "free": 2**60, "mark": "z"},
-    {"holder": "x", "until": 0, "free": 2**60, "mark": "z", "queue": [{"holder": "y", "until": 2**60}]},
+    {"holder": "x", "until": 2**60, "mark": "z"},
+    {"holder": "x", "until": 0, "mark": "z", "queue": [{"holder": "y", "until": 2**60}]},
     {"mark": 5},
     {},
     [],
@@ -287,9 +288,12 @@ def test_a_session_that_is_stored_beside_a_lease_is_whole(collection, api):
         assert isinstance((await store.restore_many([late]))[0], SessionConflictError)
         assert await store.read(ID) == restored
         assert isinstance(await claim(store, "b"), Held)
-        await store.destroy_many([ID, OTHER])
-        assert collection.find_one({"_id": ID}).keys() == {"_id", "lease", "expires_at"}
-        assert await store.renew_lease(ID, "a", LONG)
+        assert await store.destroy_many([Removal(ID, holder="a"), Removal(OTHER)]) == [None, None]
+        document = collection.find_one({"_id": ID})
+        assert document.keys() == PLACEHOLDER
+        assert [place["holder"] for place in document["lease"]["queue"]] == ["b"]
+        assert await store.renew_leases({ID: "a"}, LONG) == [False]
+        assert await claim(store, "b") is None
 
     run(body, collection, api)
 
@@ -315,7 +319,7 @@ def test_a_batch_stores_beside_those_who_wait(collection, api):
             True,
             True,
         ]
-        assert await store.renew_lease(ids[2], "a", LONG)
+        assert await store.renew_leases({ids[2]: "a"}, LONG) == [True]
         for index in (1, 3):
             assert await claim(store, "b", ids[index]) == sessions[index]
 
@@ -347,3 +351,121 @@ def test_a_cancelled_claim_is_over_when_it_ends(collection, api):
             assert "lease" not in collection.find_one()
 
     run(body, collection, api)
+
+
+@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("there", [False, True], ids=["new", "known"])
+def test_what_is_destroyed_under_a_lease_stays_destroyed(collection, api, there, number):
+    """A write that names the holder arrives after the destruction, or once more after it."""
+    ids = [f"telegram:{number}" for number in range(number)]
+
+    async def body(store):
+        for destroy in (
+            lambda: asyncio.gather(*map(store.destroy, ids)),
+            lambda: store.destroy_many([Removal(session_id) for session_id in ids]),
+        ):
+            sessions = [Session(session_id) for session_id in ids]
+            for session in sessions if there else []:
+                await store.write(session.id, session)
+            await store.lease_many([Claim(session_id, "a", LONG, LONG) for session_id in ids])
+            await store.lease_many([Claim(session_id, "b", LONG, LONG) for session_id in ids])
+            await destroy()
+            entries = [Replacement(session, session.version or None, "a") for session in sessions]
+            for _ in range(2):
+                assert all(isinstance(each, SessionConflictError) for each in await store.replace_many(entries))
+            assert await store.renew_leases(dict.fromkeys(ids, "a"), LONG) == [False] * len(ids)
+            assert await store.read_many(ids) == [None] * len(ids)
+            assert await store.lease_many([Claim(session_id, "c", LONG, LONG) for session_id in ids]) == [None] * len(
+                ids
+            )
+            assert all(isinstance(each, SessionConflictError) for each in await store.replace_many(entries))
+            await store.release_leases(dict.fromkeys(ids, "c"))
+            assert collection.count_documents({}) == 0
+
+    run(body, collection, api)
+
+
+@pytest.mark.parametrize("lock", ["auto", "local", "none"])
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_session_that_is_destroyed_during_turns_stays_destroyed(collection, api, lock, count):
+    async def body(store):
+        async with opened(collection, api) as other:
+            sessions = Sessions(store, lock=lock)
+            ids = [f"telegram:{number}" for number in range(count)]
+            for session_id in ids:
+                await sessions.update(session_id, lambda session: session.set_state({"n": 1}))
+            both = asyncio.Barrier(count)
+
+            async def turn(session_id):
+                async with sessions.turn(session_id) as session:
+                    session.state["n"] += 1
+                    await other.destroy(session_id)
+                    await both.wait()
+
+            outcomes = await asyncio.gather(*map(turn, ids), return_exceptions=True)
+            assert [type(outcome) for outcome in outcomes] == [SessionConflictError] * count
+            assert await store.read_many(ids) == [None] * count
+
+    run(body, collection, api)
+
+
+def test_renewals_go_in_one_command(collection, api):
+    commands = Commands()
+
+    async def body():
+        client = CLIENTS[api](f"{servers.mongo_url()}/drivers", event_listeners=[commands])
+        store = await MongoSessionStore(client=client, collection_name=collection.name).init()
+        await store.write(ID, Session(ID))
+        await store.lease_many([Claim(session_id, "a", 60, 60) for session_id in (ID, OTHER, "telegram:44")])
+        commands.sent.clear()
+        assert await store.renew_leases({OTHER: "a", ID: "a"}, LONG) == [True, True]
+        assert [name for name, _ in commands.sent] == ["update"]
+        assert await store.renew_leases({OTHER: "b", "telegram:1": "a", ID: "a"}, LONG) == [False, False, True]
+        assert await store.renew_leases({}, LONG) == []
+        until = {document["_id"]: document["lease"]["until"] for document in collection.find()}
+        assert until[ID] > until["telegram:44"] + 400_000 < until[OTHER]
+        closed = client.close()
+        if closed is not None:
+            await closed
+
+    asyncio.run(body())
+
+
+def test_removals_name_a_version_and_a_holder(collection, api):
+    async def body(store):
+        sessions = [Session(f"telegram:{number}") for number in range(6)]
+        for session in sessions[:5]:
+            await store.write(session.id, session)
+        await store.lease_many([Claim(session.id, "a", LONG, LONG) for session in sessions[2:]])
+        right, old, held, stale, lost, new = sessions
+        removals = [
+            Removal(right.id, right.version),
+            Removal(old.id, "0" * 16),
+            Removal(held.id, held.version, "a"),
+            Removal(stale.id, "0" * 16, "a"),
+            Removal(lost.id, lost.version, "b"),
+            Removal(new.id, None, "a"),
+            Removal("telegram:absent", "0" * 16),
+            Removal("telegram:none"),
+        ]
+        outcomes = await store.destroy_many(removals)
+        assert [outcome is None for outcome in outcomes] == [True, False, True, False, False, True, False, True]
+        assert all(isinstance(outcome, SessionConflictError) for outcome in outcomes if outcome is not None)
+        assert {document["_id"] for document in collection.find()} == {old.id, stale.id, lost.id}
+        assert await store.renew_leases({stale.id: "a", lost.id: "a"}, LONG) == [True, True]
+
+    run(body, collection, api)
+
+
+def test_reads_of_leases_see_what_was_just_written(collection, api):
+    """Whatever the URL says of reads: a majority may not have the lease yet, a secondary may be behind."""
+
+    async def body(store):
+        reading = store._connection.leases
+        assert reading.read_concern.document == {"level": "local"}
+        assert reading.read_preference.mongos_mode == "primary"
+        ids = [ID, OTHER]
+        assert await store.lease_many([Claim(session_id, "a", LONG, LONG) for session_id in ids]) == [None] * 2
+
+    query = "?readConcernLevel=majority&readPreference=secondaryPreferred"
+    run(body, collection, api, url=f"{servers.mongo_url()}/drivers{query}")

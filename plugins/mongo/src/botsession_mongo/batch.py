@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pymongo import ReplaceOne
-from pymongo.errors import BulkWriteError, WriteConcernError, WriteError
 
-from botsession import SessionConflictError, StoreError
-from botsession_mongo.errors import is_taken, translated
+from botsession import SessionConflictError, StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +14,7 @@ if TYPE_CHECKING:
     from bson.raw_bson import RawBSONDocument
 
     from botsession_mongo.changes import Change
+    from botsession_mongo.connection import Sent
 
 
 class Batch:
@@ -34,39 +33,33 @@ class Batch:
         self._entries: list[tuple[int, Change]] = []
 
     def add(self, index: int, change: Change, document: RawBSONDocument) -> None:
-        """Adds one session, encoded."""
+        """Add one session, encoded."""
         self.operations.append(ReplaceOne(change.condition, document, upsert=change.upsert))
         self._entries.append((index, change))
 
-    def take(self, error: BulkWriteError, where: str) -> None:
-        """Notes what the server says has failed.
-
-        Raises:
-            StoreError: The whole batch is in doubt, since too few servers confirmed it.
-        """
-        details: Mapping[str, Any] = error.details
-        for doubt in details["writeConcernErrors"]:
-            cause = WriteConcernError(doubt.get("errmsg", "unconfirmed"), doubt.get("code"), doubt)
-            raise translated(cause, where) from error
-        self.stored = details["nMatched"] + details["nUpserted"]
-        for failure in details["writeErrors"]:
-            index, change = self._entries[failure["index"]]
-            if is_taken(failure["code"], failure):
-                self.failed[index] = SessionConflictError(change.session.id)
-            else:
-                self.failed[index] = translated(WriteError(failure["errmsg"], failure["code"], failure), where)
-            self.failed[index].__cause__ = error
+    def take(self, sent: Sent) -> None:
+        """Note what the server says of it."""
+        self.stored = sent.found
+        for position, failure in sent.failures.items():
+            index, change = self._entries[position]
+            self.failed[index] = failure or SessionConflictError(change.session_id)
 
     def is_clear(self) -> bool:
-        """Tells whether everything that is not known to have failed took place."""
+        """Return whether everything that is not known to have failed took place."""
         return self.stored + len(self.failed) == len(self.operations)
 
+    def conflicts(self) -> list[int]:
+        """Return the indexes of those that somebody else was faster with."""
+        return [index for index, failure in self.failed.items() if isinstance(failure, SessionConflictError)]
+
     def in_doubt(self) -> dict[str, tuple[int, Change]]:
-        """Returns what is not known to have failed, by session id."""
-        return {change.session.id: (index, change) for index, change in self._entries if index not in self.failed}
+        """Return what is not known to have failed, by session id."""
+        return {change.session_id: (index, change) for index, change in self._entries if index not in self.failed}
 
     def compare(self, found: Mapping[str, RawBSONDocument]) -> None:
-        """Finds out what failed from what is stored now, and from how many took place.
+        """Find out what failed from what is stored now, and from how many took place.
+
+        A restoration that others may have written over counts as one that they were faster with: theirs is there, and newer.
 
         Args:
             found: The stored documents by session id, at least their versions and last activity.
@@ -79,18 +72,18 @@ class Batch:
             if change.is_beaten(document):
                 self.failed[index] = SessionConflictError(session_id)
                 lost += 1
-            elif not change.is_stored(document):
+            elif not change.is_done(document):
                 unseen.append((index, change))
-        written_over = self.stored - (len(in_doubt) - lost - len(unseen))
+        # Below zero where the client has sent the batch again and the server counted the second time only.
+        written_over = max(0, self.stored - (len(in_doubt) - lost - len(unseen)))
         if written_over == len(unseen):
             return
         for index, change in unseen:
-            session_id = change.session.id
             self.failed[index] = (
-                StoreError(
-                    f"others wrote session {session_id!r} at the same time, before or after it was stored here; "
-                    "read it to see which"
+                StoreUnavailableError(
+                    f"session {change.session_id!r} lost its lease and was written by others before and after this, or only "
+                    "before. Read it to see which"
                 )
-                if written_over
-                else SessionConflictError(session_id)
+                if written_over and change.stamped
+                else SessionConflictError(change.session_id)
             )

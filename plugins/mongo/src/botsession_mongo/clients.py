@@ -15,6 +15,8 @@ from botsession import ConfigError, StoreError
 from botsession_mongo import documents
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bson.raw_bson import RawBSONDocument
     from motor.motor_asyncio import AsyncIOMotorClient
     from pymongo.asynchronous.collection import AsyncCollection
@@ -25,6 +27,7 @@ Api = Literal["motor", "pymongo"]
 
 DEFAULT_URL = "mongodb://localhost:27017/"
 DEFAULT_DATABASE = "botsession"
+TTL_INDEX = "botsession_expiry"
 
 _ESCAPE: Final = (
     "the url of the MongoSessionStore is no MongoDB URL; "
@@ -140,11 +143,12 @@ def collection(client: Client, name: str) -> AsyncCollection[RawBSONDocument]:
 
 
 async def make_ttl_index(collection: AsyncCollection[RawBSONDocument]) -> None:
-    """Has the server remove what has expired, unless it does so already.
+    """Have the server remove those of our documents that have expired, unless it does so already, or cannot tell ours.
 
     Raises:
         StoreError: Another index on `expires_at` stands in the way.
     """
+    index: Mapping[str, Any]
     obstacle = f"another index on expires_at of the collection {collection.name!r} stands in the way; drop it, or choose another collection_name"
     for name, index in (await collection.index_information()).items():
         if [field for field, _ in index["key"]] == ["expires_at"]:
@@ -153,8 +157,14 @@ async def make_ttl_index(collection: AsyncCollection[RawBSONDocument]) -> None:
             if index["key"][0][1] == 1:
                 raise StoreError(f"{obstacle} (it is {name!r})")
     try:
-        await collection.create_index("expires_at", expireAfterSeconds=0)
+        await collection.create_index(
+            "expires_at", name=TTL_INDEX, expireAfterSeconds=0, partialFilterExpression=documents.MARK
+        )
     except OperationFailure as error:
         if error.code in (85, 86):
             raise StoreError(obstacle) from error
         raise
+    for name, index in (await collection.index_information()).items():
+        if index["key"] == [("expires_at", 1)] and "partialFilterExpression" not in index:
+            # A server that forgets the filter, such as NX-27017, would remove the documents of other programs.
+            await collection.drop_index(name)

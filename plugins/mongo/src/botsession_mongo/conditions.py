@@ -1,4 +1,4 @@
-"""The conditions under which an operation touches a document.
+"""The conditions under which an operation touches a document: always one of ours.
 
 The deadline's alternatives stand in an `$and` of their own: NX-27017 would otherwise take them for alternatives to the id.
 `None` matches a field that is not there.
@@ -8,44 +8,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from botsession_mongo.documents import MARK
+
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from botsession import SessionInfo, StoredSession
-
 _LAST: Final = chr(0x10FFFF)
-_EMPTY: Final = dict.fromkeys(("version", "state", "user", "created_at", "last_activity"))
 
 
-def unchanged(session_id: str, expected: str | None, now: datetime, holder: str | None = None) -> dict[str, Any]:
-    """Returns the condition of a replacement, to be used with `upsert` where nothing is expected.
-
-    What is there and live then does not match, so that the upsert inserts it a second time and fails. Nor does what has
-    a lease: the holder's own may be there, if nobody waits for it, and is gone with what is replaced.
-    """
-    if expected is not None:
-        found = {"_id": session_id, "version": expected, **_no_lease_but_of(holder)}
-        return {"$and": [found, _not_expired(now)]}
-    if holder is not None:
-        return placeholder_of(session_id, holder)
-    return {"_id": session_id, "expires_at": {"$lte": now}, "lease": None}
+def ours(session_id: str) -> dict[str, Any]:
+    """Return the condition for whatever this driver has stored there."""
+    return {"_id": session_id, **MARK}
 
 
-def untouched(session_id: str, over: StoredSession | SessionInfo | None, now: datetime) -> dict[str, Any]:
-    """Returns the condition of a restoration, to be used like that of a replacement."""
-    if over is None:
-        return unchanged(session_id, None, now)
-    found = {"_id": session_id, "version": over.version, "last_activity": over.last_activity, "lease": None}
-    return {"$and": [found, _not_expired(now)]}
+def nothing(session_id: str) -> dict[str, Any]:
+    """Return a condition that no document meets, to be used with `upsert`: it inserts where no document is, and fails otherwise."""
+    return {"_id": session_id, "botsession": 0}
 
 
-def live(session_id: str, now: datetime) -> dict[str, Any]:
-    """Returns the condition for a session that has not expired."""
-    return {"$and": [{"_id": session_id, "version": {"$exists": True}}, _not_expired(now)]}
+def live(session_id: str, now: datetime, **fields: Any) -> dict[str, Any]:
+    """Return the condition for a session that has not expired and has these fields."""
+    not_expired = {"$or": [{"expires_at": None}, {"expires_at": {"$gt": now}}]}
+    return {"$and": [{**ours(session_id), "version": {"$exists": True}, **fields}, not_expired]}
 
 
 def listed(prefix: str, after: str | None) -> dict[str, Any]:
-    """Returns the condition for ids that begin with `prefix` and come after `after`."""
+    """Return the condition for ids that begin with `prefix` and come after `after`."""
     bounds = {"$gte": prefix}
     if after is not None:
         bounds["$gt"] = after
@@ -57,24 +45,29 @@ def listed(prefix: str, after: str | None) -> dict[str, Any]:
     return {"_id": bounds}
 
 
-def leasable(session_id: str, now: int) -> dict[str, Any]:
-    """Returns the condition that nobody holds the lease and nobody waits for it, to be used with `upsert`."""
-    return {"_id": session_id, "$and": [{"$or": [{"lease": None}, {"lease.free": {"$lte": now}}]}]}
+def leasable(session_id: str, moment: int) -> dict[str, Any]:
+    """Return the condition that nobody holds the lease and nobody waits for it, to be used with `upsert`."""
+    over = {"lease.until": {"$lte": moment}, "lease.queue": None}
+    return {**ours(session_id), "$and": [{"$or": [{"lease": None}, over]}]}
 
 
-def session_of(session_id: str, holder: str) -> dict[str, Any]:
-    """Returns the condition for a session whose lease is the holder's, and nobody waits for it."""
-    return {"_id": session_id, "version": {"$exists": True}, **_no_lease_but_of(holder)}
+def lease_of(holder: str | None, moment: int) -> dict[str, Any]:
+    """Return the condition that the lease is the holder's at that moment and nobody waits for it; without a holder, that none is there."""
+    if holder is None:
+        return {"lease": None}
+    return {**held_by(holder, moment), "lease.queue": None}
 
 
-def placeholder_of(session_id: str, holder: str) -> dict[str, Any]:
-    """Returns the condition for a placeholder whose lease is the holder's, and nobody waits for it."""
-    return {"_id": session_id, **_EMPTY, **_no_lease_but_of(holder)}
+def held_by(holder: str, moment: int) -> dict[str, Any]:
+    """Return the condition that somebody holds the lease at that moment, whoever waits for it."""
+    return {"lease.holder": holder, "lease.until": {"$gt": moment}}
 
 
-def _no_lease_but_of(holder: str | None) -> dict[str, Any]:
-    return {"lease": None} if holder is None else {"lease.holder": holder, "lease.queue": None}
+def session(session_id: str) -> dict[str, Any]:
+    """Return the condition for a session."""
+    return {**ours(session_id), "version": {"$exists": True}}
 
 
-def _not_expired(now: datetime) -> dict[str, Any]:
-    return {"$or": [{"expires_at": None}, {"expires_at": {"$gt": now}}]}
+def placeholder(session_id: str) -> dict[str, Any]:
+    """Return the condition for a document that only carries a lease."""
+    return {**ours(session_id), "placeholder": True}

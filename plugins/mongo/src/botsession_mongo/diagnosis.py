@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from pymongo.errors import OperationFailure
@@ -35,7 +36,7 @@ async def diagnose(connection: Connection, collection: AsyncCollection[Any], lif
         if command in _OF_ADMIN:
             database = database.client.get_database("admin")
         try:
-            return await connection.run(database.command(command, **arguments))
+            return await connection.run(partial(database.command, command, **arguments))
         except StoreError as error:
             if isinstance(error.__cause__, OperationFailure):
                 return {}
@@ -55,7 +56,7 @@ async def diagnose(connection: Connection, collection: AsyncCollection[Any], lif
         _version(version, hello),
         _write_concern(collection.write_concern.document, hello),
         _persistence(collection.write_concern.document, await ask("getCmdLineOpts"), await ask("serverStatus")),
-        _expiry(await connection.run(collection.index_information()), await ask("getParameter", ttlMonitorEnabled=1)),
+        _expiry(await connection.run(collection.index_information), await ask("getParameter", ttlMonitorEnabled=1)),
         _space(await ask("dbStats")),
     ]
 
@@ -99,13 +100,25 @@ def _persistence(concern: Answers, options: Answers, status: Answers) -> Finding
 
 
 def _expiry(indexes: Answers, parameters: Answers) -> Finding:
-    found = [index for index in indexes.values() if [field for field, _ in index["key"]] == ["expires_at"]]
-    if not any(index.get("expireAfterSeconds") == 0 for index in found):
-        message = "there is no TTL index on expires_at: expired sessions are never removed"
-        return Finding("warning", "expiry", message, "open the store once more: `init` makes the index")
+    found = {
+        name: index
+        for name, index in indexes.items()
+        if [field for field, _ in index["key"]] == ["expires_at"] and index.get("expireAfterSeconds") == 0
+    }
+    if not found:
+        message = "there is no TTL index on expires_at: expired sessions are absent for bots, and are never removed"
+        remedy = "open the store once more, which makes the index if the server knows indexes with a filter"
+        return Finding("warning", "expiry", message, remedy)
     if parameters.get("ttlMonitorEnabled") is False:
         message = "the server's TTL monitor is off: expired sessions are never removed"
         return Finding("warning", "expiry", message, "set its parameter ttlMonitorEnabled to true")
+    for name, index in found.items():
+        if "partialFilterExpression" not in index:
+            message = (
+                f"the TTL index {name!r} has no filter: it removes documents of other programs in this collection too"
+            )
+            remedy = "drop it and open the store once more, which makes one that reaches sessions only"
+            return Finding("warning", "expiry", message, remedy)
     return Finding("ok", "expiry", "a TTL index removes expired sessions")
 
 

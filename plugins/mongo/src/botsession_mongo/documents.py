@@ -1,7 +1,10 @@
 """The document of one session, and the way back.
 
-    {_id: "telegram:42", version: "9f86d081884c7d65", previous: "2c26b46b68ffc68f", expires_at: ISODate(...) or null,
-     last_activity: ISODate(...), created_at: ISODate(...), user: null, state: {count: 3}}
+    {_id: "telegram:42", botsession: 1, version: "9f86d081884c7d65", previous: "2c26b46b68ffc68f",
+     expires_at: ISODate(...) or null, last_activity: ISODate(...), created_at: ISODate(...), user: null, state: {count: 3}}
+
+`botsession` marks every document that this driver has written. What lacks it is another program's: no command of ours changes,
+replaces, removes or expires that, and reading it is a `CorruptSessionError`.
 
 `previous` is the version in whose place this one was stored, where it is known: a writer whose own version has been
 replaced meanwhile finds it there.
@@ -27,6 +30,9 @@ from botsession import CorruptSessionError, Session, SessionInfo, SessionTooLarg
 
 MAX_BYTES: Final = 16 * 1024 * 1024 - 16 * 1024
 """The largest document that MongoDB takes, less room for a lease and those who wait for it."""
+
+MARK: Final = {"botsession": 1}
+"""What every document of ours has, and no other."""
 
 ENVELOPE: Final = CodecOptions(
     document_class=RawBSONDocument,
@@ -87,6 +93,7 @@ def encode(session: StoredSession, previous: str | None = None) -> RawBSONDocume
     states.check_user(session.user)
     document: dict[str, object] = {
         "_id": session.id,
+        **MARK,
         "version": session.version,
         **({} if previous is None else {"previous": previous}),
         "expires_at": session.expires_at,
@@ -105,6 +112,17 @@ def encode(session: StoredSession, previous: str | None = None) -> RawBSONDocume
             f"session {session.id!r} has {len(encoded):,} bytes; MongoDB takes {MAX_BYTES:,}; keep less in its state"
         )
     return RawBSONDocument(encoded)
+
+
+def is_ours(document: RawBSONDocument) -> bool:
+    """Return whether this driver wrote the document."""
+    return document.get("botsession") == 1
+
+
+def foreign(document: RawBSONDocument, session_id: str, *, store: str) -> CorruptSessionError:
+    """Return the error that a document of another program lies under the id of a session."""
+    reason = "botsession did not write it and leaves it alone, so move it elsewhere or choose another collection_name"
+    return CorruptSessionError(session_id, store=store, raw=bytes(document.raw), reason=reason)
 
 
 def decode(document: RawBSONDocument, session_id: str, *, store: str) -> StoredSession:
@@ -152,6 +170,8 @@ def decode_info(document: RawBSONDocument, *, store: str) -> SessionInfo:
 
 
 def _convert(document: RawBSONDocument, session_id: str, kind: type[_HeaderT], store: str) -> _HeaderT:
+    if not is_ours(document):
+        raise foreign(document, session_id, store=store)
     try:
         found = msgspec.convert(bson.decode(document.raw, _options), kind)
     except (BSONError, msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pymongo.errors import (
     AutoReconnect,
+    BulkWriteError,
     ConnectionFailure,
     DocumentTooLarge,
     NetworkTimeout,
@@ -24,6 +25,9 @@ _REFUSED: Final = {11, 13, 18, 8000}
 
 _NOT_READY: Final = {6, 7, 50, 64, 89, 91, 133, 134, 189, 202, 262, 462, 9001, 10107, 11600, 11602, 13435, 13436}
 """The network, the time limit, too much load, or a primary that steps down; see "Retryable Errors" in MongoDB's specifications."""
+
+_WRITE_CONFLICTS: Final = {112, 246, 251}
+"""WriteConflict, SnapshotUnavailable and NoSuchTransaction: another write was under way, and this one took no effect."""
 
 _TOO_LARGE: Final = {10334, 17280, 17419, 17420}
 
@@ -45,6 +49,11 @@ def translated(error: Exception, where: str) -> StoreError:
             f"{where} refuses access: {_reason(error)}; "
             "check user, password and authSource in the URL, and the user's roles"
         )
+    if is_write_conflict(error):
+        return StoreUnavailableError(
+            f"{where} was busy with other writes to the same documents for all of the time limit: {_reason(error)}. "
+            "Try again later"
+        )
     timed_out = isinstance(error, TimeoutError) or (isinstance(error, PyMongoError) and error.timeout)
     if timed_out or code in _NOT_READY or isinstance(error, ConnectionFailure):
         return StoreUnavailableError(
@@ -56,6 +65,13 @@ def translated(error: Exception, where: str) -> StoreError:
 def is_taken(code: int | None, details: Mapping[str, Any] | None) -> bool:
     """Tells whether an error says that a document with this `_id` is there, and not that another unique index forbids it."""
     return code == _DUPLICATE_KEY and (details or {}).get("keyPattern", {"_id": 1}).keys() == {"_id"}
+
+
+def is_write_conflict(error: BaseException) -> bool:
+    """Return whether the same command may succeed when it is sent again, since it met another write and took no effect."""
+    if not isinstance(error, OperationFailure) or isinstance(error, BulkWriteError):
+        return False
+    return error.code in _WRITE_CONFLICTS or error.has_error_label("TransientTransactionError")
 
 
 def was_cut_off(error: BaseException | None) -> bool:

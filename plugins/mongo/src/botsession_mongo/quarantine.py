@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Final
 
 import bson
 from bson import ObjectId
-from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import DuplicateKeyError
 
 from botsession import CorruptSessionError
-from botsession_mongo.holding import ATTEMPTS, changed_too_often
+from botsession_mongo import conditions, documents
 from botsession_mongo.leases import Found
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from pymongo.asynchronous.collection import AsyncCollection
 
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     Collection = AsyncCollection[RawBSONDocument]
 
 SUFFIX: Final = "_quarantine"
-
-_COMPARED: Final = ("version", "expires_at", "last_activity", "created_at")
 
 
 async def quarantine(
@@ -47,44 +44,43 @@ async def quarantine(
 
     Returns:
         Where the copy lies; `None` where nothing unreadable is.
+
+    Raises:
+        CorruptSessionError: The document is another program's, and stays.
     """
     aside = collection.database.get_collection(
         f"{collection.name}{SUFFIX}", codec_options=collection.codec_options, write_concern=collection.write_concern
     )
-    for _ in range(ATTEMPTS):
-        document = await connection.run(collection.find_one({"_id": session_id}))
+    attempts = connection.attempts()
+    while True:
+        document = await connection.run(collection.find_one, {"_id": session_id})
         try:
             read(document, session_id)
         except CorruptSessionError:
+            if document is not None and not documents.is_ours(document):
+                raise
             key = ObjectId()
             copy = {"_id": key, "session_id": session_id, "at": datetime.now(UTC), "document": document}
-            await connection.run(aside.insert_one(RawBSONDocument(bson.encode(copy))))
+            await connection.run(aside.insert_one, RawBSONDocument(bson.encode(copy)))
             if document is not None and await _remove(connection, collection, session_id, document):
                 return f"document ObjectId('{key}') of the collection {aside.name}"
-            await connection.run(aside.delete_one({"_id": key}))
+            await connection.run(aside.delete_one, {"_id": key})
         else:
             return None
-    raise changed_too_often(session_id)
+        await attempts.pause()
 
 
 async def _remove(connection: Connection, collection: Collection, session_id: str, document: RawBSONDocument) -> bool:
     """Removes a document, but for its lease; returns whether it was still what had been found."""
-    found = Found(session_id, document)
-    condition = found.condition()
-    for field in _COMPARED:
-        value = document.get(field)
-        if isinstance(value, str | DatetimeMS) or field not in document:
-            condition[field] = value
-    removal: Awaitable[RawBSONDocument | None]
+    found = Found(session_id, document, await connection.clock.now())
+    condition = found.condition_of_all()
     if found.is_over():
-        removal = collection.find_one_and_delete(condition)
+        removed = await connection.run(collection.find_one_and_delete, condition)
     else:
-        removal = collection.find_one_and_replace(condition, found.placeholder())
-    removed = await connection.run(removal)
+        removed = await connection.run(collection.find_one_and_replace, condition, found.placeholder())
     if removed is None or removed.raw == document.raw:
         return removed is not None
     # Somebody has repaired it by hand at the last moment, and gave it no new version.
     with contextlib.suppress(DuplicateKeyError):
-        empty = {"_id": session_id, "version": None, "state": None}
-        await connection.run(collection.replace_one(empty, removed, upsert=True))
+        await connection.run(collection.replace_one, conditions.placeholder(session_id), removed, upsert=True)
     return False

@@ -14,7 +14,6 @@ from botsession import (
     Replacement,
     ScanPage,
     SessionConflictError,
-    SessionTooLargeError,
     StoreError,
     records,
     utc_now,
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from bson.raw_bson import RawBSONDocument
     from pymongo.asynchronous.collection import AsyncCollection
 
-    from botsession import Claim, Held, Restoration, SessionInfo, StoredSession
+    from botsession import Claim, Held, Removal, Restoration, SessionInfo, StoredSession
     from botsession_mongo.clients import Client
 
     Collection = AsyncCollection[RawBSONDocument]
@@ -46,6 +45,7 @@ PAGE: Final = 5000
 """How many sessions a page of a scan holds unless the caller says."""
 
 _HEADER: Final = {
+    **documents.MARK,
     **dict.fromkeys(("version", "expires_at", "last_activity", "created_at", "lease"), 1),
     "size": {"$bsonSize": "$$ROOT"},
 }
@@ -108,35 +108,41 @@ class MongoSessionStore:
         await self._connection.close()
 
     async def ping(self) -> None:
-        await self._run(self._opened().database.command("ping"))
+        await self._run(self._opened().database.command, "ping")
 
     async def read(self, session_id: str) -> StoredSession | None:
-        document = await self._run(self._opened(session_id).find_one({"_id": session_id}))
+        document = await self._run(self._opened(session_id).find_one, {"_id": session_id})
         return self._live(document, session_id)
 
     async def write(self, session_id: str, session: StoredSession) -> None:
         collection = self._opened()
         records.check_pair(session_id, session)
         self.lifetime.stamp(session)
-        await self._storing.store(collection, Change.write(session))
+        await self._storing.carry_out(collection, Change.write(session))
 
     async def destroy(self, session_id: str) -> None:
-        await self._storing.destroy(self._opened(session_id), [session_id])
+        """Remove what this driver has stored there; see `SessionStore.destroy`.
+
+        Raises:
+            CorruptSessionError: The document there is another program's, and stays.
+        """
+        for error in (await self._storing.destroy(self._opened(session_id), [session_id])).values():
+            raise error
 
     async def replace(self, session_id: str, session: StoredSession, *, expected: str | None) -> None:
         collection = self._opened()
         records.check_pair(session_id, session)
         self.lifetime.stamp(session)
-        change = Change.replacement(Replacement(session, expected), self.lifetime.now())
-        await self._storing.store(collection, change)
+        change = Change.replacement(Replacement(session, expected), self.lifetime.now(), 0)
+        await self._storing.carry_out(collection, change)
 
     async def lease_many(self, claims: Sequence[Claim]) -> list[StoredSession | Held | StoreError | None]:
         self._opened(*(claim.session_id for claim in claims))
         return await self._holding.claim(claims)
 
-    async def renew_lease(self, session_id: str, holder: str, ttl: float) -> bool:
-        self._opened(session_id)
-        return await self._holding.renew(session_id, holder, ttl)
+    async def renew_leases(self, holders: Mapping[str, str], ttl: float) -> list[bool]:
+        self._opened(*holders)
+        return await self._holding.renew(holders, ttl)
 
     async def release_leases(self, holders: Mapping[str, str]) -> None:
         self._opened(*holders)
@@ -146,7 +152,7 @@ class MongoSessionStore:
         collection = self._opened(session_id)
         now = self.lifetime.now()
         changes = {"$set": {"expires_at": expires_at, "last_activity": now}, **NOTHING}
-        result = await self._run(collection.update_one(conditions.live(session_id, now), changes))
+        result = await self._run(collection.update_one, conditions.live(session_id, now), changes)
         return result.matched_count > 0
 
     async def scan(self, prefix: str = "", *, after: str | None = None, limit: int | None = None) -> ScanPage:
@@ -155,14 +161,14 @@ class MongoSessionStore:
         check_page_size(limit)
         size = limit or PAGE
         cursor = collection.find(conditions.listed(prefix, after), _HEADER).sort("_id", 1).limit(size)
-        found = await self._run(cursor.to_list(None))
+        found = await self._run(cursor.to_list, None)
         outcomes = (self._info(document, prefix) for document in found)
         return ScanPage.of(outcomes, str(found[-1]["_id"]) if len(found) == size else None)
 
     async def read_many(self, session_ids: Sequence[str]) -> list[StoredSession | StoreError | None]:
         collection = self._opened(*session_ids)
         cursor = collection.find({"_id": {"$in": list(session_ids)}})
-        found = {document["_id"]: document for document in await self._run(cursor.to_list(None))}
+        found = {document["_id"]: document for document in await self._run(cursor.to_list, None)}
         outcomes: list[StoredSession | StoreError | None] = []
         for session_id in session_ids:
             try:
@@ -176,14 +182,9 @@ class MongoSessionStore:
         for replacement in replacements:
             check_session_id(replacement.session.id)
         now = self.lifetime.stamp_all([replacement.session for replacement in replacements])
-        changes = [Change.replacement(entry, now) for entry in replacements]
-        if len(changes) != 1:
-            return await self._storing.store_many(collection, changes)
-        try:
-            await self._storing.store(collection, changes[0])
-        except (SessionConflictError, SessionTooLargeError) as error:
-            return [error]
-        return [None]
+        moment = await self._moment(replacements)
+        changes = [Change.replacement(entry, now, moment) for entry in replacements]
+        return await self._storing.carry_out_many(collection, changes)
 
     async def restore_many(self, restorations: Sequence[Restoration]) -> list[SessionConflictError | StoreError | None]:
         collection = self._opened()
@@ -191,10 +192,18 @@ class MongoSessionStore:
             records.check_restored(restoration.session)
         now = self.lifetime.now()
         changes = [Change.restoration(entry, now) for entry in restorations]
-        return await self._storing.store_many(collection, changes)
+        return await self._storing.carry_out_many(collection, changes)
 
-    async def destroy_many(self, session_ids: Sequence[str]) -> None:
-        await self._storing.destroy(self._opened(*session_ids), session_ids)
+    async def destroy_many(self, removals: Sequence[Removal]) -> list[SessionConflictError | StoreError | None]:
+        collection = self._opened(*(removal.session_id for removal in removals))
+        certain = [each.session_id for each in removals if each.expected is None and each.holder is None]
+        outcomes: dict[str, StoreError | None] = {**await self._storing.destroy(collection, certain)}
+        named = [each for each in removals if each.expected is not None or each.holder is not None]
+        now, moment = self.lifetime.now(), await self._moment(named)
+        changes = [Change.removal(each, now, moment) for each in named]
+        ends = await self._storing.carry_out_many(collection, changes)
+        outcomes |= {each.session_id: end for each, end in zip(named, ends, strict=True)}
+        return [outcomes.get(each.session_id) for each in removals]
 
     async def quarantine(self, session_id: str) -> str | None:
         return await quarantine(self._connection, self._opened(session_id), session_id, self._live)
@@ -203,6 +212,10 @@ class MongoSessionStore:
         from botsession_mongo.diagnosis import diagnose
 
         return await diagnose(self._connection, self._opened(), self.lifetime)
+
+    async def _moment(self, entries: Sequence[Replacement | Removal]) -> int:
+        """Return the present moment by the server's clock, where an entry needs it since it names a holder."""
+        return await self._connection.clock.now() if any(entry.holder is not None for entry in entries) else 0
 
     def _opened(self, *session_ids: str) -> Collection:
         collection = self._connection.check_open()

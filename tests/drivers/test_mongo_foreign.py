@@ -1,0 +1,164 @@
+"""Documents of other programs, and unreadable ones of ours, under the ids of sessions: seen by a bare client."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+
+import bson
+import pytest
+from mongo_setups import keeps_filters, run
+
+from botsession import (
+    BotSessionError,
+    Claim,
+    CorruptSessionError,
+    Removal,
+    Replacement,
+    Restoration,
+    Session,
+    SessionConflictError,
+    Sessions,
+)
+
+ID = "telegram:42"
+OTHER = "telegram:43"
+PAST = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+MOMENTS = {"last_activity": PAST, "created_at": PAST}
+LEASE = {"holder": "a", "until": 1, "free": 1, "mark": "m"}
+
+FOREIGN = {
+    "a note": {"note": "not a session"},
+    "no lease": {"lease": None, "total": 12},
+    "a lease alone": {"lease": LEASE},
+    "a placeholder": {"lease": LEASE, "expires_at": PAST},
+    "a lease that is held": {"lease": {**LEASE, "until": 2**45}, "expires_at": PAST},
+    "expired": {"expires_at": PAST, "value": 5},
+    "another version": {"version": 7, "expires_at": PAST, "state": {}},
+    "a version": {"version": "1.2", "expires_at": PAST},
+    "like a session": {"version": "1.2", "expires_at": PAST, **MOMENTS, "user": None, "state": {"n": 1}},
+    "marked otherwise": {"botsession": "yes", "expires_at": PAST},
+}
+
+
+def calls(store, version):
+    """Everything that may change what lies there."""
+    restored = Session(ID, version="0" * 16, created_at=PAST, last_activity=PAST, expires_at=None)
+    over = Session(ID, version=version, created_at=PAST, last_activity=PAST, expires_at=PAST)
+    sessions = Sessions(store)
+    return [
+        lambda: store.read(ID),
+        lambda: store.write(ID, Session(ID)),
+        lambda: store.replace(ID, Session(ID), expected=None),
+        lambda: store.replace(ID, Session(ID), expected=version),
+        lambda: store.lease_many([Claim(ID, "b", 60, 60)]),
+        lambda: store.lease_many([Claim(ID, "c", 60, 60), Claim(OTHER, "c", 60, 60)]),
+        lambda: store.renew_leases({ID: "a", OTHER: "c"}, 60),
+        lambda: store.replace_many([Replacement(Session(ID), None, "a")]),
+        lambda: store.replace_many([Replacement(Session(ID), version, "a"), Replacement(Session("telegram:1"), None)]),
+        lambda: store.replace_many([Replacement(Session(ID), None), Replacement(Session("telegram:2"), None)]),
+        lambda: store.restore_many([Restoration(restored, None)]),
+        lambda: store.restore_many([Restoration(restored, over)]),
+        lambda: store.touch(ID, None),
+        lambda: store.destroy_many([Removal(ID)]),
+        lambda: store.destroy_many([Removal(ID), Removal("telegram:1")]),
+        lambda: store.destroy_many([Removal(ID, version)]),
+        lambda: store.destroy_many([Removal(ID, None, "a")]),
+        lambda: store.destroy(ID),
+        lambda: store.quarantine(ID),
+        lambda: sessions.update(ID, lambda session: session.set_state({"x": 1})),
+        lambda: store.release_leases({ID: "a", OTHER: "c"}),
+        lambda: store.release_leases({ID: "b"}),
+        store.scan,
+    ]
+
+
+@pytest.mark.parametrize("foreign", FOREIGN.values(), ids=FOREIGN)
+def test_nothing_changes_what_another_program_wrote(collection, api, foreign):
+    document = {"_id": ID, **foreign}
+
+    async def body(store):
+        collection.insert_one(dict(document))
+        for call in calls(store, document.get("version") or "1" * 16):
+            with contextlib.suppress(BotSessionError):
+                await call()
+            assert collection.find_one({"_id": ID}) == document
+        with pytest.raises(CorruptSessionError, match="did not write it"):
+            await store.read(ID)
+        [taken] = await store.lease_many([Claim(ID, "d", 60, 60)])
+        assert isinstance(taken, CorruptSessionError)
+        for call in (store.write(ID, Session(ID)), store.destroy(ID), store.quarantine(ID)):
+            with pytest.raises(CorruptSessionError, match="did not write it"):
+                await call
+        with pytest.raises(SessionConflictError):
+            await store.replace(ID, Session(ID), expected=None)
+        assert await store.renew_leases({ID: "a"}, 60) == [False]
+        assert await store.touch(ID, None) is False
+        [refused, removed] = await store.destroy_many([Removal(ID), Removal(OTHER)])
+        assert isinstance(refused, CorruptSessionError)
+        assert removed is None
+        assert [error.session_id for error in (await store.scan()).unreadable] == [ID]
+
+    run(body, collection, api)
+    assert collection.find_one({"_id": ID}) == document
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"$set": {"state": bson.ObjectId("6b0497ef94e3c17a6891d10d")}},
+        {"$set": {"version": 5}},
+        {
+            "$unset": {"version": "", "state": "", "user": "", "created_at": "", "last_activity": ""},
+            "$set": {"note": 1},
+        },
+    ],
+    ids=str,
+)
+def test_an_unreadable_session_survives_the_lease_on_it(collection, api, damage):
+    """Also where its deadline has passed: nobody knows what it was."""
+
+    async def body(store):
+        await store.write(ID, Session(ID))
+        collection.update_one({"_id": ID}, damage)
+        collection.update_one({"_id": ID}, {"$set": {"expires_at": PAST}, "$pull": {"_": 0}})
+        document = collection.find_one({"_id": ID})
+        for holder in ("a", "b"):
+            [outcome] = await store.lease_many([Claim(ID, holder, 60, 60)])
+            assert not isinstance(outcome, Session)
+        refused = await store.replace_many([Replacement(Session(ID), None, "a")])
+        assert isinstance(refused[0], SessionConflictError)
+        with pytest.raises(SessionConflictError):
+            await store.replace(ID, Session(ID), expected=None)
+        [outcome] = await store.restore_many(
+            [Restoration(Session(ID, version="0" * 16, created_at=PAST, last_activity=PAST), None)]
+        )
+        assert isinstance(outcome, SessionConflictError)
+        await store.release_leases({ID: "b"})
+        await store.release_leases({ID: "a"})
+        assert collection.find_one({"_id": ID}) == document
+        assert await store.quarantine(ID) is not None
+        assert collection.count_documents({}) == 0
+
+    try:
+        run(body, collection, api)
+    finally:
+        collection.database.drop_collection(f"{collection.name}_quarantine")
+
+
+def test_the_ttl_index_reaches_our_documents_only(collection, api):
+    async def body(store):
+        await store.write(ID, Session(ID))
+        await store.lease_many([Claim(OTHER, "a", 60, 60)])
+
+    collection.insert_one({"_id": "coupon", "expires_at": PAST})
+    run(body, collection, api)
+    expiring = [each for each in collection.index_information().values() if "expireAfterSeconds" in each]
+    if not keeps_filters():
+        assert expiring == []
+        return
+    [index] = expiring
+    assert index["key"] == [("expires_at", 1)]
+    assert index["expireAfterSeconds"] == 0
+    reached = {document["_id"] for document in collection.find(dict(index["partialFilterExpression"]))}
+    assert reached == {ID, OTHER}
