@@ -11,7 +11,7 @@ import enum
 import marshal
 import math
 from types import GenericAlias
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -85,7 +85,7 @@ def check_user(user: object) -> None:
         raise StateError("$.user", f"a user is a JSON object or None, not {kind(user)}")
 
 
-def check(value: object, encoded: bytes, path: str = "$.state") -> None:
+def check(value: Any, encoded: bytes, path: str = "$.state") -> None:
     """Refuses what would not come back the same from the JSON that msgspec made of it.
 
     Args:
@@ -98,7 +98,7 @@ def check(value: object, encoded: bytes, path: str = "$.state") -> None:
     """
     try:
         # A subclass may equal what comes back in its place; marshal takes the built-in types only, and no subclass.
-        if decode(encoded, path) == value and marshal.dumps(cast("Any", value)):
+        if decode(encoded, path) == value and marshal.dumps(value):
             return
     except StateError:
         raise

@@ -319,6 +319,9 @@ class MemorySessionStore:
         lease = self._leases.get(session_id)
         if lease is None:
             return
+        if not lease.queue and lease.holder == holder:
+            del self._leases[session_id]
+            return
         now = time.monotonic()
         lease.release(holder, now)
         if lease.is_over(now):
