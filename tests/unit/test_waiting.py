@@ -232,6 +232,38 @@ def test_a_destruction_waits_no_longer_for_a_turn_that_is_saving():
     with_store(scenario)
 
 
+def test_a_destruction_that_the_store_does_not_answer_stops_nobody_for_longer():
+    async def scenario(store):
+        sessions = Sessions(store, lease_wait=SOON)
+        await count(sessions)
+        inside, leave = asyncio.Event(), asyncio.Event()
+
+        async def turn():
+            async with sessions.turn(ID) as session:
+                session.state["count"] = 2
+                inside.set()
+                await leave.wait()
+
+        running = asyncio.create_task(turn())
+        await inside.wait()
+        reached, go = store.hold_up("destroy", "before")
+        destroying = asyncio.create_task(sessions.destroy(ID))
+        await reached.wait()
+        leave.set()
+        await running
+        assert (await sessions.read(ID)).state == {"count": 2}
+        with pytest.raises(TurnTimeoutError, match=f"'{ID}' is being destroyed"):
+            await enter(sessions, wait=0)
+        with pytest.raises(TurnTimeoutError, match=f"'{ID}' was not destroyed: another call is destroying it"):
+            await sessions.destroy(ID)
+        go.set()
+        await destroying
+        await count(sessions)
+        assert (await sessions.read(ID)).state == {"count": 1}
+
+    with_store(scenario)
+
+
 class NeverReleases(Watched):
     async def release_leases(self, holders):
         await asyncio.Event().wait()
