@@ -26,6 +26,8 @@ MAX_INTEGER: Final = 2**63 - 1
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
 
+_LIMITED = (dict, list, int)
+
 _SHALLOW: Final = 5
 """How deep a value may nest for its limits to be checked while it is decoded; the type doubles with every level."""
 
@@ -119,8 +121,21 @@ def decode(encoded: bytes, path: str = "$.state") -> Any:
         return _shallow.decode(encoded)
     except msgspec.ValidationError:
         value = _decoder.decode(encoded)
-        _find(value, path, 1)
+        if not _is_within_limits(value):
+            _find(value, path, 1)
         return value
+
+
+def _is_within_limits(value: object, depth: int = 1) -> bool:
+    """Tells whether a JSON value nests no deeper, and holds no larger integer, than is allowed."""
+    if not isinstance(value, dict | list):
+        return not isinstance(value, int) or MIN_INTEGER <= value <= MAX_INTEGER
+    if depth > MAX_DEPTH:
+        return False
+    for item in value.values() if isinstance(value, dict) else value:
+        if isinstance(item, _LIMITED) and not _is_within_limits(item, depth + 1):
+            return False
+    return True
 
 
 def _find(value: object, path: str, depth: int) -> None:
