@@ -135,7 +135,7 @@ def test_sessions_of_another_thread_are_refused_although_no_turn_runs(use):
 
 
 def test_sessions_that_were_closed_are_opened_in_another_thread():
-    sessions = Sessions(MemorySessionStore())
+    sessions = Sessions("memory")
 
     async def turn():
         async with sessions, sessions.turn("telegram:1") as session:
@@ -147,3 +147,19 @@ def test_sessions_that_were_closed_are_opened_in_another_thread():
         return await asyncio.to_thread(asyncio.run, turn())
 
     assert asyncio.run(twice()) == 2
+
+
+def test_a_memory_store_of_another_thread_is_refused():
+    store = MemorySessionStore()
+
+    async def elsewhere():
+        for use in (store.init(), store.read("telegram:1"), store.close()):
+            with pytest.raises(StoreError, match="the memory store belongs to another event loop"):
+                await use
+
+    async def here():
+        await store.init()
+        await asyncio.to_thread(asyncio.run, elsewhere())
+        assert await store.read("telegram:1") is None
+
+    asyncio.run(here())

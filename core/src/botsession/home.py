@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import contextlib
 import os
+import selectors
 import signal
 import threading
 from asyncio import _get_running_loop as get_running_loop  # returns None where the other raises
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -21,14 +25,19 @@ class Home:
 
     Args:
         name: What belongs there, for errors, such as `the redis store`.
+        sockets: Returns the descriptors of the sockets that are open. After a fork the new process lets go of its copies,
+            which could write into the parent's connections, and would keep them open when the parent closes them.
+
+    Attributes:
+        opened: What was opened there. After a fork the new process keeps its copy for ever, so that no destructor closes it.
+        was_inherited: Whether the home before, which it has left by `enter`, was the parent process's.
     """
 
-    __slots__ = ("_loop", "_name", "_process", "_thread", "was_inherited")
+    __slots__ = ("__weakref__", "_loop", "_name", "_process", "_sockets", "_thread", "opened", "was_inherited")
 
-    was_inherited: bool
-    """Whether the home before, which it has left by `enter`, was the parent process's."""
-
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, sockets: Callable[[], Iterable[int]] = tuple) -> None:
+        self.opened: object = None
+        self._sockets = sockets
         self._name = name
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread
@@ -39,6 +48,11 @@ class Home:
     def is_inherited(self) -> bool:
         """Whether it was entered by the process that this one was forked from, which still owns what was opened."""
         return self._process != _forks and self._loop is not None
+
+    @property
+    def is_entered(self) -> bool:
+        """Whether it was entered, here or elsewhere, and not left."""
+        return self._loop is not None
 
     def check(self) -> None:
         """Raise a `StoreError` that says what to do unless this is home."""
@@ -63,12 +77,12 @@ class Home:
                 raise StoreError(reason)
             self.was_inherited = self.is_inherited
             self._loop, self._thread, self._process = loop, threading.current_thread(), _forks
-            _loops.add(loop)
+            _homes.add(self)
         return True
 
     def leave(self) -> None:
         """Let it be opened anywhere."""
-        self._loop, self._process = None, _forks
+        self._loop, self._process, self.opened = None, _forks, None
 
     def _reason(self, loop: asyncio.AbstractEventLoop | None) -> str:
         """Return why it cannot be entered here; empty if it can."""
@@ -102,11 +116,11 @@ class Home:
 
 
 _forks = 0
-"""How often this process and its ancestors were forked; in each process another number than in its parent."""
+"""How often this process and its ancestors were forked: in each process another number than in its parent."""
 
 _moving = threading.Lock()
-_loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
-_inherited: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
+_homes: WeakSet[Home] = WeakSet()
+_inherited: Final[set[asyncio.AbstractEventLoop]] = set()
 _kept: Final[list[object]] = []
 
 
@@ -119,20 +133,34 @@ def _begin_in_child() -> None:
     global _forks, _moving  # noqa: PLW0603 - the state of the process
     _forks += 1
     _moving = threading.Lock()  # another thread of the parent may have held it
-    for loop in list(_loops):
-        _inherited.add(loop)
-        _detach(loop)
-    _loops.clear()
+    homes = [home for home in list(_homes) if home._loop is not None]
+    for home in homes:
+        keep(home.opened)
+        if home._loop is not None and home._loop not in _inherited:
+            _inherited.add(home._loop)
+            _detach(home._loop)
+    if _inherited:
+        atexit.register(_keep_beyond_the_end)
+    for home in homes:
+        _let_go(home._sockets())
 
 
-def _detach(loop: Any) -> None:
+def _let_go(sockets: Iterable[int]) -> None:
+    """Put nothing in the place of sockets: if they were closed, others would get their numbers, unknown to their owners."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for socket in sockets:
+        with contextlib.suppress(OSError):
+            os.dup2(nothing, socket, inheritable=False)
+    os.close(nothing)
+
+
+def _detach(loop: asyncio.AbstractEventLoop) -> None:
     """Take from an inherited event loop of asyncio what it shares with the parent's: the selector, and the pipe that wakes it.
 
     A selector such as epoll is one for both processes. Without this, the child would unregister the parent's connections by
     closing the loop, which the end of the interpreter does, and would read the parent's replies by running it. Other kinds
     of loops, such as uvloop's, do the like by themselves.
     """
-    keep(loop)
     if loop.is_closed() or not isinstance(loop, asyncio.SelectorEventLoop):
         return
     mine: Any = loop
@@ -140,9 +168,17 @@ def _detach(loop: Any) -> None:
     wakes = signal.set_wakeup_fd(-1)
     if wakes not in (-1, mine._csock.fileno()):
         signal.set_wakeup_fd(wakes)
-    mine._selector = type(mine._selector)()
+    mine._selector = selectors.DefaultSelector()
     mine._close_self_pipe()
     mine._make_self_pipe()
+
+
+def _keep_beyond_the_end() -> None:
+    """Keep from the interpreter, which destroys everything when it ends, what would write to the parent's sockets by that."""
+    with contextlib.suppress(ImportError):
+        import ctypes
+
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object([_kept, _inherited]))
 
 
 if hasattr(os, "register_at_fork"):

@@ -43,8 +43,8 @@ class Sessions(Generic[StateT]):
     """The sessions of a bot, in one store.
 
     Use it as an asynchronous context manager, or call `init` and `close`. It closes the store only if it made it. A block
-    that ends by an exception, Ctrl-C included, does not wait for turns of other tasks. It belongs to the event loop in which
-    it is used, and is not for several threads.
+    that ends by an exception, Ctrl-C included, does not wait for turns of other tasks. It belongs to the process,
+    thread and event loop in which it is opened or first used; elsewhere it is a `StoreError`, until that loop is closed.
 
     Args:
         source: A store, a driver's name (`redis`), a URL (`redis://localhost:6379/0`), the path of a class

@@ -28,6 +28,7 @@ from botsession import (
     records,
     utc_now,
 )
+from botsession.home import Home
 from botsession.ids import check_session_id
 from botsession.leases import Lease
 from botsession.lifetime import new_version
@@ -87,6 +88,7 @@ class MemorySessionStore:
         self._leases: OrderedDict[str, Lease] = OrderedDict()
         self._listed: list[str] | None = None
         self._open = False
+        self._home = Home("the memory store")
 
     def __repr__(self) -> str:
         return self._name
@@ -97,10 +99,14 @@ class MemorySessionStore:
         return self._entries.evictions
 
     async def init(self) -> Self:
+        self._home.enter()
         self._open = True
         return self
 
     async def close(self) -> None:
+        if not self._home.is_inherited:
+            self._home.enter()
+        self._home.leave()
         self._open = False
 
     async def ping(self) -> None:
@@ -223,6 +229,7 @@ class MemorySessionStore:
     def _check_open(self) -> None:
         if not self._open:
             raise StoreError("the memory store is not open; call `await store.init()` first")
+        self._home.enter()
 
     def _check(self, session_id: str) -> None:
         self._check_open()

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from pymongo import WriteConcern
 from pymongo.errors import BulkWriteError, ConfigurationError, DuplicateKeyError, PyMongoError
 
-from botsession import ConfigError, StoreUnavailableError
+from botsession import ConfigError, StoreError, StoreUnavailableError
+from botsession.home import Home
 from botsession_mongo import clients
 from botsession_mongo.clients import Api
 from botsession_mongo.errors import is_taken, translated
@@ -62,7 +63,7 @@ class Connection:
         self._api = api
         self._timeout = timeout
         self._limit = limit + _GRACE if limit else None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._home = Home("the mongo store")
         self._opening = asyncio.Lock()
         self.collection: AsyncCollection[RawBSONDocument] | None = None
         self.leases: AsyncCollection[RawBSONDocument]
@@ -72,9 +73,16 @@ class Connection:
 
     async def open(self) -> None:
         """Connects, and makes the TTL index where there is none; may be called again, in another event loop as well."""
-        if self._loop is not None and self.is_elsewhere():
-            await self.close()
-        self._loop = asyncio.get_running_loop()
+        inherited = self._home.is_inherited
+        if inherited and self._given is not None:
+            raise StoreError(
+                "the mongo store was made with a client that the parent process uses. "
+                "Make a client and a store of its own in this process"
+            )
+        if self._home.enter():
+            if inherited:
+                self._client = None
+            await self._forget(ended=True)
         async with self._opening:
             if self.collection is None:
                 try:
@@ -84,15 +92,19 @@ class Connection:
                     raise
 
     async def close(self) -> None:
-        """Closes the client, unless it was given; may be called again."""
-        ended, self._loop = self._loop is not None and self.is_elsewhere(), None
-        self.collection = None
-        self._opening = asyncio.Lock()
-        await self._close_client(ended=ended)
+        """Closes the client, unless it was given or belongs to the parent process; may be called again."""
+        if self._home.is_inherited or not self._home.is_entered:
+            return
+        await self._forget(ended=self._home.enter())
+        if self.collection is None:
+            self._home.leave()
 
-    def is_elsewhere(self) -> bool:
-        """Tells whether it was opened in another event loop than this one."""
-        return self._loop is not asyncio.get_running_loop()
+    def check_open(self) -> AsyncCollection[RawBSONDocument]:
+        """Refuses to work outside of `open` and `close`; returns the collection."""
+        if self.collection is None:
+            raise StoreError("the mongo store is not open. Call `await init()` first")
+        self._home.check()
+        return self.collection
 
     async def run(self, operation: Awaitable[T]) -> T:
         """Awaits the client within the time limit; its errors become ours, but for those that tell of a conflict."""
@@ -112,14 +124,20 @@ class Connection:
         client = self._given
         if client is None:
             client = self._client = await self.run(clients.connect(self._address, self._api, self._timeout))
+        self._home.opened = client
         collection = clients.collection(client, self._name)
         await self.run(clients.make_ttl_index(collection))
         self.leases = collection.with_options(write_concern=WriteConcern(w=1))
         return collection
 
+    async def _forget(self, *, ended: bool) -> None:
+        self.collection = None
+        self._opening = asyncio.Lock()
+        await self._close_client(ended=ended)
+
     async def _close_client(self, *, ended: bool = False) -> None:
         """Closes the client that was made here; PyMongo's does not let itself be closed once its event loop has ended."""
-        client, self._client = self._client, None
+        client, self._client, self._home.opened = self._client, None, None
         if client is not None:
             with contextlib.suppress(*[RuntimeError] if ended else []):
                 await clients.close(client)

@@ -205,11 +205,7 @@ class MongoSessionStore:
         return await diagnose(self._connection, self._opened(), self.lifetime)
 
     def _opened(self, *session_ids: str) -> Collection:
-        collection = self._connection.collection
-        if collection is None:
-            raise StoreError(f"{self!r} is not open; call `await store.init()` first")
-        if self._connection.is_elsewhere():
-            raise StoreError(f"{self!r} was opened in another event loop; call `await store.init()` in this one")
+        collection = self._connection.check_open()
         for session_id in session_ids:
             check_session_id(session_id)
         return collection

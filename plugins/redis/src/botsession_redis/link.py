@@ -12,6 +12,7 @@ from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.connection import AbstractConnection
 
 from botsession import CorruptSessionError, StoreError
+from botsession.home import Home
 from botsession_redis.connecting import PoolMaker
 from botsession_redis.failures import CLIENT_ERRORS, explain, is_no_string
 from botsession_redis.pool import Pool
@@ -47,19 +48,25 @@ class Link:
         self._timeout = timeout
         self._limit = limit
         self._client: Client | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._home = Home("the redis store", sockets=self._sockets)
         self._turns: asyncio.Semaphore
         self._time_limit: TimeLimit
         self._open = False
 
     async def open(self) -> None:
         """Makes sure that the server answers."""
-        loop = asyncio.get_running_loop()
-        if self._client is None or self._loop is not loop:
-            stale = self._client
+        inherited = self._home.is_inherited
+        if inherited and not callable(self._source):
+            raise StoreError(
+                "the redis store was made with a client that the parent process uses. "
+                "Make a client and a store of its own in this process"
+            )
+        if self._home.enter() or self._client is None:
+            stale = None if inherited else self._client
             self._client = Redis.from_pool(self._source()) if callable(self._source) else self._source
-            self._loop, self._open = loop, False
-            self._turns, self._time_limit = asyncio.Semaphore(self._limit), TimeLimit(self._timeout, loop)
+            self._home.opened, self._open = self._client, False
+            self._turns = asyncio.Semaphore(self._limit)
+            self._time_limit = TimeLimit(self._timeout, asyncio.get_running_loop())
             if stale is not None:
                 await self._release(stale, ended=True)
         client = self._client
@@ -72,17 +79,20 @@ class Link:
         self._open = True
 
     async def close(self) -> None:
-        """Closes the connections that were opened here."""
-        client, self._client, self._open = self._client, None, False
-        if client is not None:
-            await self._release(client, ended=self._loop is not asyncio.get_running_loop())
+        """Closes the connections that were opened here, and not by the parent process."""
+        if self._client is None or self._home.is_inherited:
+            return
+        ended = self._home.enter()
+        client, self._client, self._open, self._home.opened = self._client, None, False, None
+        await self._release(client, ended=ended)
+        if self._client is None:
+            self._home.leave()
 
     def check_open(self) -> None:
         """Refuses to work outside of `open` and `close`."""
         if not self._open:
-            raise StoreError("the redis store is not open; call `await store.init()` first")
-        if self._loop is not asyncio.get_running_loop():
-            raise StoreError("the redis store was opened in another event loop; call `await store.init()` in this one")
+            raise StoreError("the redis store is not open. Call `await init()` first")
+        self._home.check()
 
     async def send(self, *command: Argument, again: bool = True) -> Any:
         """Sends one command whose reply is no text.
@@ -157,6 +167,10 @@ class Link:
             corrupt.__cause__ = error
             return corrupt
         return explain(error, self._server, self._timeout)
+
+    def _sockets(self) -> list[int]:
+        pool = getattr(self._client, "connection_pool", None)
+        return pool.sockets() if isinstance(pool, Pool) else []
 
     async def _exchange(self, client: Any, commands: Sequence[Command]) -> list[Any]:
         if callable(self._source):
