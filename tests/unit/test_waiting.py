@@ -185,6 +185,22 @@ def test_a_task_that_waits_for_nobody_is_in_no_cycle():
     with_store(scenario)
 
 
+def test_a_turn_that_was_let_in_a_moment_ago_waits_for_nobody():
+    async def scenario(store):
+        sessions = Sessions(store, lock="local")
+
+        async def first():
+            async with sessions.turn(ID):
+                await steps()
+            async with sessions.turn(ID):  # the second one is let in, and has not gone on yet
+                return "entered"
+
+        assert await asyncio.gather(first(), enter(sessions)) == ["entered", "entered"]
+        assert sessions._line._waiters == {}
+
+    with_store(scenario)
+
+
 @pytest.mark.parametrize("wait", [SOON, 0])
 def test_an_update_waits_no_longer_in_all_its_attempts(wait):
     async def scenario(store):

@@ -277,6 +277,8 @@ class Line(Generic[StateT]):
             let_in, following = waiting.popitem(last=False)
             if not let_in.done():
                 self._running[key] = following
+                if following.task is not None:
+                    self._waiters.pop(following.task, None)
                 let_in.set_result(True)
                 return
         del self._running[key]
