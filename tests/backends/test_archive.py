@@ -5,7 +5,7 @@ import asyncio
 import backends
 import pytest
 
-from botsession import Session, open_store
+from botsession import ConfigError, Session, open_store
 from botsession.operations import Exported, Imported, archive, export_lines, import_lines
 from botsession.operations.archive import ArchiveError
 from botsession.testing import ManualClock
@@ -131,6 +131,10 @@ def test_what_has_expired_is_left_out():
         clock.advance(minutes=10)
         _, done = await imported(await open_store("memory", clock=clock).init(), lines)
         assert (done.stored, done.expired) == (0, 1)
+        _, done = await imported(await open_store("memory").init(), lines, clock=clock)
+        assert (done.stored, done.expired) == (0, 1)
+        with pytest.raises(ConfigError, match="the clock gave"):
+            await imported(await open_store("memory").init(), lines, clock=lambda: clock().replace(tzinfo=None))
 
     asyncio.run(scenario())
 

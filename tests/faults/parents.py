@@ -27,6 +27,7 @@ PARENT_SECONDS = 10
 RUN = os.urandom(4).hex()
 
 driver: str
+options: dict[str, Any]
 sessions: Sessions[dict[str, Any]]
 loop: asyncio.AbstractEventLoop
 
@@ -144,6 +145,41 @@ def the_child_has_no_connection_of_it() -> None:
         once(work)
 
 
+def a_client_that_was_handed_in_is_the_parents() -> None:
+    async def use(given: Sessions[dict[str, Any]]) -> None:
+        await given.init()
+        async with given.turn(f"{RUN}:given") as session:
+            session.state["n"] = session.state.get("n", 0) + 1
+
+    async def refused_anew(given: Sessions[dict[str, Any]]) -> None:
+        try:
+            await use(given)
+        except StoreError as error:
+            assert "client that the parent process uses" in str(error), error
+        else:
+            raise AssertionError("it was not refused")
+        await given.close()
+
+    if driver == "redis":
+        from redis.asyncio import Redis
+
+        from botsession_redis import RedisSessionStore
+
+        given = Sessions(RedisSessionStore(client=Redis.from_url(options["url"])))
+    elif driver == "mongo":
+        from pymongo import AsyncMongoClient
+
+        from botsession_mongo import MongoSessionStore
+
+        given = Sessions(MongoSessionStore(client=AsyncMongoClient(options["url"])))
+    else:
+        return
+    loop.run_until_complete(use(given))
+    once(lambda: asyncio.run(refused_anew(given)))
+    loop.run_until_complete(use(given))
+    assert loop.run_until_complete(given.read(f"{RUN}:given")).state == {"n": 2}
+
+
 def it_forks_while_turns_run(end: Callable[[int], object] = sys.exit) -> None:
     async def main() -> None:
         busy = asyncio.create_task(turns("busy", 20))
@@ -240,6 +276,7 @@ FORKS = [
     the_child_frees_it,
     the_child_has_a_child,
     the_child_has_no_connection_of_it,
+    a_client_that_was_handed_in_is_the_parents,
     it_forks_while_turns_run,
     it_forks_while_turns_run_and_the_child_ends_at_once,
     it_forks_within_a_turn,
@@ -251,8 +288,8 @@ NAMES = ["the_loop_has_ended_before", *(fork.__name__ for fork in FORKS)]
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    driver = sys.argv[1]
-    sessions = Sessions(driver, **json.loads(sys.argv[2]))
+    driver, options = sys.argv[1], json.loads(sys.argv[2])
+    sessions = Sessions(driver, **options)
     asyncio.run(prefork())
     loop = asyncio.new_event_loop()
     wrong = {"the_loop_has_ended_before": what_went_wrong(the_loop_has_ended_before)}

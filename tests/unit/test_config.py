@@ -377,3 +377,17 @@ def test_a_wrong_option_says_where_it_was_found(tmp_path):
         open_store("memory")
     with pytest.raises(ConfigError, match=r"^option 'max_size' of MemorySessionStore"):
         open_store("memory", max_size="few")
+
+
+@pytest.mark.parametrize("name", ["botsesion", "botsessions", "bot-session", "bot_session", "Botsession"])
+def test_a_misspelt_table_of_pyproject_is_told(tmp_path, name):
+    (tmp_path / "pyproject.toml").write_text(f'[tool.{name}]\ndriver = "file"\n')
+    with pytest.raises(ConfigError, match=rf"nobody reads \[tool\.{name}\]; did you mean \[tool\.botsession\]"):
+        Sessions()
+
+
+def test_tables_of_other_tools_are_left_alone(tmp_path):
+    (tmp_path / "pyproject.toml").write_text(
+        "[tool.botsession-sqlite]\na = 1\n[tool.botocore]\n[tool.bot]\n[tool.ruff]\n"
+    )
+    assert Sessions()

@@ -125,6 +125,16 @@ def test_an_integer_beyond_64_bits_is_found_wherever_it_stands(integer):
             states.encode({"text": "a" * length, "number": integer})
 
 
+def test_an_integer_beyond_64_bits_is_found_however_deep_it_stands():
+    value, path = 2**63, ""
+    for level in range(10):
+        value, path = {"a": [0, value]}, ".a[1]" + path
+        with pytest.raises(StateError, match="does not fit into 64 bits") as caught:
+            states.encode(value)
+        assert caught.value.path == f"$.state{path}", f"at level {level}"
+        assert states.encode({"a": [2**63 - 1, nested(2 * level + 2)]})
+
+
 def nested(levels):
     value = []
     for _ in range(levels - 1):

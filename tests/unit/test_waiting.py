@@ -185,6 +185,22 @@ def test_a_task_that_waits_for_nobody_is_in_no_cycle():
     with_store(scenario)
 
 
+def test_a_turn_that_was_let_in_a_moment_ago_waits_for_nobody():
+    async def scenario(store):
+        sessions = Sessions(store, lock="local")
+
+        async def first():
+            async with sessions.turn(ID):
+                await steps()
+            async with sessions.turn(ID):  # the second one is let in, and has not gone on yet
+                return "entered"
+
+        assert await asyncio.gather(first(), enter(sessions)) == ["entered", "entered"]
+        assert sessions._line._waiters == {}
+
+    with_store(scenario)
+
+
 @pytest.mark.parametrize("wait", [SOON, 0])
 def test_an_update_waits_no_longer_in_all_its_attempts(wait):
     async def scenario(store):
@@ -228,6 +244,38 @@ def test_a_destruction_waits_no_longer_for_a_turn_that_is_saving():
         await saving
         await sessions.destroy(ID)
         assert await sessions.read(ID) is None
+
+    with_store(scenario)
+
+
+def test_a_destruction_that_the_store_does_not_answer_stops_nobody_for_longer():
+    async def scenario(store):
+        sessions = Sessions(store, lease_wait=SOON)
+        await count(sessions)
+        inside, leave = asyncio.Event(), asyncio.Event()
+
+        async def turn():
+            async with sessions.turn(ID) as session:
+                session.state["count"] = 2
+                inside.set()
+                await leave.wait()
+
+        running = asyncio.create_task(turn())
+        await inside.wait()
+        reached, go = store.hold_up("destroy", "before")
+        destroying = asyncio.create_task(sessions.destroy(ID))
+        await reached.wait()
+        leave.set()
+        await running
+        assert (await sessions.read(ID)).state == {"count": 2}
+        with pytest.raises(TurnTimeoutError, match=f"'{ID}' is being destroyed"):
+            await enter(sessions, wait=0)
+        with pytest.raises(TurnTimeoutError, match=f"'{ID}' was not destroyed: another call is destroying it"):
+            await sessions.destroy(ID)
+        go.set()
+        await destroying
+        await count(sessions)
+        assert (await sessions.read(ID)).state == {"count": 1}
 
     with_store(scenario)
 

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import contextlib
 import os
+import selectors
 import signal
 import threading
 from asyncio import _get_running_loop as get_running_loop  # returns None where the other raises
@@ -167,7 +168,7 @@ def _detach(loop: asyncio.AbstractEventLoop) -> None:
     wakes = signal.set_wakeup_fd(-1)
     if wakes not in (-1, mine._csock.fileno()):
         signal.set_wakeup_fd(wakes)
-    mine._selector = type(mine._selector)()
+    mine._selector = selectors.DefaultSelector()
     mine._close_self_pipe()
     mine._make_self_pipe()
 

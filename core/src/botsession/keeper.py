@@ -289,18 +289,14 @@ class Keeper(Generic[StateT]):
             )
         stored._json = snapshot.state, snapshot.user
         try:
-            cancelled = await self._store_as_it_is(stored, expected, holder)
+            if not self._stamps:
+                self._lifetime.stamp(stored)
+            cancelled = await self._replacing(Replacement(stored, expected, holder))
         finally:
             stored._json = None
-        _take_stamp(session, stored)
+        if stored is not session:
+            _take_stamp(session, stored)
         return cancelled
-
-    async def _store_as_it_is(
-        self, stored: StoredSession, expected: str | None, holder: str | None = None
-    ) -> asyncio.CancelledError | None:
-        if not self._stamps:
-            self._lifetime.stamp(stored)
-        return await self._replacing(Replacement(stored, expected, holder))
 
     async def _compare_and_write(self, entry: Replacement) -> None:
         current = self._live(await self._reading(entry.session.id))
@@ -327,8 +323,11 @@ class Keeper(Generic[StateT]):
                 return False
             session.expires_at, session.last_activity = deadline, now
             return True
+        expected = session.version
         try:
-            cancelled = await self._store_as_it_is(session, session.version)
+            if not self._stamps:
+                self._lifetime.stamp(session)
+            cancelled = await self._replacing(Replacement(session, expected))
         except SessionConflictError:
             return False
         if cancelled is not None:
@@ -342,9 +341,8 @@ def _fixed(session: Session[Any]) -> tuple[object, ...]:
 
 def _take_stamp(session: Session[Any], stored: StoredSession) -> None:
     """Gives the bot's session what the store has set."""
-    if stored is not session:
-        session.version, session.created_at = stored.version, stored.created_at
-        session.last_activity, session.expires_at = stored.last_activity, stored.expires_at
+    session.version, session.created_at = stored.version, stored.created_at
+    session.last_activity, session.expires_at = stored.last_activity, stored.expires_at
 
 
 def _refuse_change(session: Session[Any], fixed: tuple[object, ...]) -> None:

@@ -46,6 +46,9 @@ class Lease(msgspec.Struct):
         Returns:
             `None` where it holds the lease now, otherwise in how many seconds it may be free.
         """
+        if not self.queue and not self.holder:
+            self.holder, self.until = holder, now + ttl
+            return None
         if self.queue:
             self.queue = [place for place in self.queue if place.until > now or place.holder == holder]
         first = self.queue[0] if self.queue else None

@@ -11,7 +11,7 @@ import enum
 import marshal
 import math
 from types import GenericAlias
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -25,6 +25,8 @@ MAX_INTEGER: Final = 2**63 - 1
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
+
+_LIMITED = (dict, list, int)
 
 _SHALLOW: Final = 5
 """How deep a value may nest for its limits to be checked while it is decoded; the type doubles with every level."""
@@ -85,7 +87,7 @@ def check_user(user: object) -> None:
         raise StateError("$.user", f"a user is a JSON object or None, not {kind(user)}")
 
 
-def check(value: object, encoded: bytes, path: str = "$.state") -> None:
+def check(value: Any, encoded: bytes, path: str = "$.state") -> None:
     """Refuses what would not come back the same from the JSON that msgspec made of it.
 
     Args:
@@ -98,7 +100,7 @@ def check(value: object, encoded: bytes, path: str = "$.state") -> None:
     """
     try:
         # A subclass may equal what comes back in its place; marshal takes the built-in types only, and no subclass.
-        if decode(encoded, path) == value and marshal.dumps(cast("Any", value)):
+        if decode(encoded, path) == value and marshal.dumps(value):
             return
     except StateError:
         raise
@@ -119,8 +121,21 @@ def decode(encoded: bytes, path: str = "$.state") -> Any:
         return _shallow.decode(encoded)
     except msgspec.ValidationError:
         value = _decoder.decode(encoded)
-        _find(value, path, 1)
+        if not _is_within_limits(value):
+            _find(value, path, 1)
         return value
+
+
+def _is_within_limits(value: object, depth: int = 1) -> bool:
+    """Tells whether a JSON value nests no deeper, and holds no larger integer, than is allowed."""
+    if not isinstance(value, dict | list):
+        return not isinstance(value, int) or MIN_INTEGER <= value <= MAX_INTEGER
+    if depth > MAX_DEPTH:
+        return False
+    for item in value.values() if isinstance(value, dict) else value:
+        if isinstance(item, _LIMITED) and not _is_within_limits(item, depth + 1):
+            return False
+    return True
 
 
 def _find(value: object, path: str, depth: int) -> None:

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Generic, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, cast
 
 from botsession.config import UNSET, Unset
 from botsession.errors import NestedTurnError, TurnEndedError, TurnTimeoutError
@@ -87,7 +87,7 @@ class Turn(Generic[StateT]):
             self.entered = time.monotonic()
         try:
             if self._line.destructions:
-                await self._line.wait_for_destruction(self.session_id)
+                await self._wait_for_destruction(deadline)
             self.beginning = await self._keeper.begin(self.session_id, deadline)
             while self.is_overtaken:
                 await self._begin_again(deadline)
@@ -101,9 +101,19 @@ class Turn(Generic[StateT]):
     async def _begin_again(self, deadline: float) -> None:
         """Begins once more, as the session was destroyed in between, before or after it was read."""
         await self._keeper.abandon(self.beginning, None)
-        await self._line.wait_for_destruction(self.session_id)
+        await self._wait_for_destruction(deadline)
         self.is_overtaken = False
         self.beginning = await self._keeper.begin(self.session_id, deadline)
+
+    async def _wait_for_destruction(self, deadline: float) -> None:
+        left = max(deadline - time.monotonic(), _DESTRUCTION_SECONDS)
+        await self._line.wait_for_destruction(self.session_id, left)
+        if self.session_id in self._line.destructions:
+            raise TurnTimeoutError(
+                self.session_id,
+                f"session {self.session_id!r} is being destroyed, and the store has not answered for all of {left:.2f} s. "
+                "Try again later, or wait longer (`wait`, `lease_wait`)",
+            )
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -122,7 +132,7 @@ class Turn(Generic[StateT]):
                 await self._keeper.abandon(self.beginning, error)
                 return
             if self._line.destructions:
-                cancelled = await carry_out(self._line.wait_for_destruction(self.session_id))
+                cancelled = await carry_out(self._line.wait_for_destruction(self.session_id, self._wait))
             self.is_saving = True
             if self._destroyed is UNSET:
                 await self._keeper.end(self.beginning, cancelled)
@@ -152,6 +162,9 @@ class Turn(Generic[StateT]):
         doing = "is in it" if self.running else "begins it"
         return f"{name}this process {doing} since {time.monotonic() - self.entered:.2f} s"
 
+
+_DESTRUCTION_SECONDS: Final = 0.25
+"""How long a turn waits at least for a destruction that is under way, which is a call to the store and no turn."""
 
 _around: ContextVar[tuple[Turn[Any], ...]] = ContextVar("botsession_turns", default=())
 
@@ -264,6 +277,8 @@ class Line(Generic[StateT]):
             let_in, following = waiting.popitem(last=False)
             if not let_in.done():
                 self._running[key] = following
+                if following.task is not None:
+                    self._waiters.pop(following.task, None)
                 let_in.set_result(True)
                 return
         del self._running[key]
@@ -310,10 +325,11 @@ class Line(Generic[StateT]):
             del self.destructions[session_id]
             destroyed.set_result(None)
 
-    async def wait_for_destruction(self, session_id: str) -> None:
-        """Waits while a session is being destroyed."""
-        while session_id in self.destructions:
-            await asyncio.wait([self.destructions[session_id]])
+    async def wait_for_destruction(self, session_id: str, seconds: float) -> None:
+        """Waits while a session is being destroyed, and no longer than that."""
+        deadline = time.monotonic() + seconds
+        while session_id in self.destructions and (left := deadline - time.monotonic()) > 0:
+            await asyncio.wait([self.destructions[session_id]], timeout=left)
 
     def _in_the_way(self, session_id: str, own: Turn[StateT] | None) -> list[asyncio.Future[None]]:
         """Returns what a destruction waits for: another one, and turns that are saving, whose write may come late."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Final
 
 from botsession.errors import BotSessionError
+from botsession.lifetime import Clock, Lifetime
 from botsession.operations import archive
 from botsession.operations.clock import now
 from botsession.operations.restoring import Present, check_restores, restore_all
@@ -63,6 +65,7 @@ async def import_lines(
     done: Imported,
     *,
     present: Present = "newer",
+    clock: Clock | None = None,
 ) -> AsyncGenerator[Rejected]:
     """Stores the sessions of an export as they are, versions and deadlines included.
 
@@ -73,6 +76,7 @@ async def import_lines(
         lines: The lines of the file.
         done: Counted up while the import goes on.
         present: What to do with a session that the store has already.
+        clock: Tells the present moment, as a `datetime` with a time zone; the store's own where `None`.
 
     Yields:
         Each line that was not imported, and why.
@@ -85,6 +89,7 @@ async def import_lines(
         Exception: Whatever the lines raise, such as a compressed file that is cut; what came before is stored.
     """
     restoring = check_restores(store)
+    moment = partial(now, store) if clock is None else Lifetime(clock=clock).now
     numbered = enumerate(lines, 1)
     _, first = next(numbered, (1, b""))
     archive.check_first_line(first)
@@ -108,7 +113,7 @@ async def import_lines(
             if isinstance(parsed, archive.End):
                 end = number
                 done.complete = parsed.sessions == number - 2
-            elif parsed.expires_at is not None and parsed.expires_at <= now(store):
+            elif parsed.expires_at is not None and parsed.expires_at <= moment():
                 done.expired += 1
             else:
                 sessions[parsed.id] = _Line(number, line, parsed)
