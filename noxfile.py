@@ -48,7 +48,7 @@ def tests(session: nox.Session) -> None:
     """
     install_project(session, "test")
     writes_matrix = session.python == PYTHONS[0] and not session.posargs
-    matrix = {"BOTSESSION_MATRIX": "docs/reference/drivers.md"} if writes_matrix else {}
+    matrix = {"BOTSESSION_TEST_MATRIX": "docs/reference/drivers.md"} if writes_matrix else {}
     session.run("pytest", *PARALLEL, *session.posargs, env=matrix)
 
 
@@ -71,7 +71,7 @@ def packaging(session: nox.Session) -> None:
     shutil.rmtree(dist, ignore_errors=True)
     for package in [*PACKAGES, "docs/examples/botsession-sqlite"]:
         session.run("python", "-m", "build", "--outdir", str(dist), package, silent=True)
-    session.run("pytest", "tests/packaging", *session.posargs, env={"BOTSESSION_DIST": str(dist)})
+    session.run("pytest", "tests/packaging", *session.posargs, env={"BOTSESSION_TEST_DIST": str(dist)})
 
 
 @nox.session(python=PYTHONS[0])

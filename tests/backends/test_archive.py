@@ -6,7 +6,7 @@ import backends
 import pytest
 
 from botsession import Session, open_store
-from botsession.operations import Exported, Imported, export_lines, import_lines
+from botsession.operations import Exported, Imported, archive, export_lines, import_lines
 from botsession.operations.archive import ArchiveError
 from botsession.testing import ManualClock
 
@@ -129,7 +129,7 @@ def test_what_has_expired_is_left_out():
         lines, done = await exported(source)
         assert done.sessions == 1
         clock.advance(minutes=10)
-        _, done = await imported(await open_store("memory").init(), lines, clock=clock)
+        _, done = await imported(await open_store("memory", clock=clock).init(), lines)
         assert (done.stored, done.expired) == (0, 1)
 
     asyncio.run(scenario())
@@ -140,5 +140,47 @@ def test_what_is_no_export_is_refused(first):
     async def scenario():
         with pytest.raises(ArchiveError, match=r"first line does not say so|has the format 2"):
             await imported(await open_store("memory").init(), [first] if first else [])
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("rest", "what"),
+    [
+        (lambda lines: lines, "line 6: another export begins after the end of the export on line 5"),
+        (lambda lines: lines[1:2], "line 6: there is something after the end"),
+        (lambda lines: [b"\n", b"x"], "line 7: there is something after the end"),
+        (lambda lines: lines[-1:], "line 6: there is something after the end"),
+    ],
+    ids=["joined", "a session", "a blank and a word", "the end again"],
+)
+def test_what_follows_the_end_is_refused(rest, what):
+    async def scenario():
+        source, target = await open_store("memory").init(), await open_store("memory").init()
+        for number in range(3):
+            await source.write(f"telegram:{number}", Session(f"telegram:{number}"))
+        lines, _ = await exported(source)
+        whole = [*lines, *rest(lines)]
+        for call in (imported(target, whole), asyncio.to_thread(archive.check_end, whole)):
+            with pytest.raises(ArchiveError, match=what):
+                await call
+        assert (await target.scan()).sessions == []
+        archive.check_end([*lines, b"\n", b" "])
+        archive.check_end(lines[:-1])
+        _, done = await imported(target, [*lines, b"\n"])
+        assert (done.stored, done.complete) == (3, True)
+
+    asyncio.run(scenario())
+
+
+def test_a_version_that_could_not_be_read_again_is_rejected():
+    async def scenario():
+        source = await open_store("memory").init()
+        await source.write("telegram:1", session := Session("telegram:1"))
+        lines, _ = await exported(source)
+        lines[1] = lines[1].replace(session.version.encode(), rb"a\"b")
+        [rejected], done = await imported(await open_store("memory").init(), lines)
+        assert (rejected.number, done.stored) == (2, 0)
+        assert "$.version" in rejected.reason
 
     asyncio.run(scenario())

@@ -9,6 +9,7 @@ import backends
 import pytest
 
 from botsession import (
+    ConfigError,
     CorruptSessionError,
     Replacement,
     Session,
@@ -93,6 +94,47 @@ async def fill(store, count, **state):
     sessions = [Session(f"telegram:{number:04}", {"number": number, **state}) for number in range(count)]
     assert await store.replace_many([Replacement(session, None) for session in sessions]) == [None] * count
     return [session.id for session in sessions]
+
+
+@pytest.mark.parametrize("limit", [0, -1, True, 1.5])
+def test_a_limit_of_none_at_all_is_refused(on_store, limit):
+    async def check(store):
+        with pytest.raises(ConfigError, match="limit is a number of sessions above zero"):
+            await store.scan(limit=limit)
+        with pytest.raises(ConfigError, match="limit is a number of sessions above zero"):
+            await listed(store, limit=limit)
+
+    on_store(check)
+
+
+def test_all_go_by_the_clock_of_the_store(on_store, clock):
+    async def check(store):
+        [gone] = await fill(store, 1)
+        clock.ahead = dt.timedelta(days=400)
+        await store.write("telegram:later", Session("telegram:later"))
+        assert (await statistics(store)).ending == {"hour": 1}
+        assert await present(store, [gone, "telegram:later"]) == ["telegram:later"]
+        for session_id, version in ((gone, None), ("telegram:later", (await store.read("telegram:later")).version)):
+            async for found in watch(store, session_id):
+                assert (found and found.version) == version
+                break
+
+    on_store(check)
+
+
+def test_what_has_expired_in_a_store_that_keeps_it_is_absent(bare_store):
+    async def check():
+        past, future = utc_now() - LATER, utc_now() + LATER
+        bare_store.kept = {
+            name: Session(name, {}, None, past, past, end, version="a")
+            for name, end in {"a:gone": past, "a:there": future, "a:always": None}.items()
+        }
+        assert await present(bare_store, list(bare_store.kept)) == ["a:there", "a:always"]
+        async for found in watch(bare_store, "a:gone"):
+            assert found is None
+            break
+
+    asyncio.run(check())
 
 
 async def listed(store, *arguments, **options):

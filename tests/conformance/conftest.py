@@ -1,4 +1,4 @@
-"""Writes the matrix of drivers and powers from a run of the kit, where `BOTSESSION_MATRIX` names a file."""
+"""Writes the matrix of drivers and powers from a run of the kit, where `BOTSESSION_TEST_MATRIX` names a file."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     is_worker = hasattr(session.config, "workerinput")
-    if (file := os.environ.get("BOTSESSION_MATRIX")) and _outcomes and not is_worker:
+    if (file := os.environ.get("BOTSESSION_TEST_MATRIX")) and _outcomes and not is_worker:
         pathlib.Path(file).write_text(
             HEAD + _powers_table() + "\n## What the kit checked\n\n" + _topics_table(), encoding="utf-8"
         )

@@ -129,6 +129,16 @@ def test_a_file_that_lacks_lines_in_the_middle_is_reported(run, filled, folder):
     assert "imported 2 sessions" in done.stderr
 
 
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_two_files_that_were_joined_are_refused_before_anything_is_imported(run, filled, folder, suffix):
+    run("export", f"out.jsonl{suffix}", "--url", filled)
+    (folder / f"joined.jsonl{suffix}").write_bytes((folder / f"out.jsonl{suffix}").read_bytes() * 2)
+    done = run("import", f"joined.jsonl{suffix}", "--url", "file://restored")
+    assert done.returncode == FAILED
+    assert "line 6: another export begins after the end of the export on line 5" in done.stderr
+    assert not (folder / "restored").exists()
+
+
 def test_an_import_goes_on_where_rejected_lines_cannot_be_kept(run, filled, folder):
     run("export", "out.jsonl", "--url", filled)
     lines = (folder / "out.jsonl").read_text().splitlines()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from botsession import (
+    Claim,
     ConfigError,
     CorruptSessionError,
     Replacement,
@@ -146,7 +147,8 @@ def test_pages_of_a_scan() -> None:
         assert await scanned(store, "b:", limit=100) == [f"b:{n:03}" for n in range(700)]
         assert (await store.scan("d:")).next is None
         for limit in (0, -1):
-            assert len((await store.scan(limit=limit)).sessions) == 1
+            with pytest.raises(ConfigError, match="limit is a number of sessions above zero"):
+                await store.scan(limit=limit)
         await store.write("b:short", Session("b:short", expires_in=0.5))
         page = await store.scan("b:", limit=700)
         assert page.next == "b:699"
@@ -203,5 +205,58 @@ def test_what_is_unreadable_is_not_renewed(damage) -> None:
         with pytest.raises(CorruptSessionError):
             await store.touch("a", None)
         assert store._entries["a"] == spoilt
+
+    with_store(body)
+
+
+GONE, ALIVE = 0.0, 300.0
+
+
+async def claim(store: MemorySessionStore, session_id: str, seconds: float, holder: str = "a") -> None:
+    await store.lease_many([Claim(session_id, holder, seconds, seconds)])
+
+
+async def leases_held_by(store: MemorySessionStore, holder: str, ids: list[str]) -> list[str]:
+    renewed = await store.renew_leases(dict.fromkeys(ids, holder), ALIVE)
+    return [session_id for session_id, is_held in zip(ids, renewed, strict=True) if is_held]
+
+
+def test_a_purge_forgets_the_leases_of_the_dead_and_no_others() -> None:
+    async def body(store: MemorySessionStore) -> None:
+        ids = [f"a:{number}" for number in range(100)]
+        for number, session_id in enumerate(ids):
+            await claim(store, session_id, GONE if number % 2 else ALIVE)
+        await claim(store, "a:0", ALIVE, "waits")
+        await claim(store, "a:1", GONE, "waits")
+        assert await store.purge() == 0
+        assert store._leases.keys() == set(ids[::2])
+        assert await leases_held_by(store, "a", ids) == ids[::2]
+        assert len(store._leases["a:0"].queue) == 1
+
+    with_store(body)
+
+
+def test_leases_of_the_dead_are_forgotten_little_by_little() -> None:
+    async def body(store: MemorySessionStore) -> None:
+        held = [f"a:{number}" for number in range(5)]
+        for session_id in held:
+            await claim(store, session_id, ALIVE)
+        most = 0
+        for number in range(1000):
+            await claim(store, f"b:{number}", GONE)
+            most = max(most, len(store._leases))
+        assert most <= len(held) + 10
+        assert await leases_held_by(store, "a", held) == held
+
+    with_store(body)
+
+
+def test_a_lease_that_is_given_up_or_destroyed_leaves_nothing() -> None:
+    async def body(store: MemorySessionStore) -> None:
+        await claim(store, "a:1", ALIVE)
+        await claim(store, "a:2", ALIVE)
+        await store.release_leases({"a:1": "a", "a:3": "a"})
+        await store.destroy("a:2")
+        assert store._leases == {}
 
     with_store(body)

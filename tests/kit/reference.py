@@ -23,6 +23,7 @@ from botsession import (
 )
 from botsession.ids import check_session_id
 from botsession.leases import Lease
+from botsession.limits import check_page_size
 
 
 class Client:
@@ -119,6 +120,7 @@ class Reference:
 
     async def scan(self, prefix="", *, after=None, limit=None):
         self.check()
+        check_page_size(limit)
         await self.pause()
         found = sorted(key for key in self.entries if self.has_prefix(key, prefix) and (after is None or key > after))
         page = found[:limit]

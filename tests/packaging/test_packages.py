@@ -1,6 +1,6 @@
 """The distributions as a user gets them: built, installed in clean environments, removed again.
 
-Run by `nox -s packaging`, which builds them first and names their folder in `BOTSESSION_DIST`.
+Run by `nox -s packaging`, which builds them first and names their folder in `BOTSESSION_TEST_DIST`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections import Counter
 
 import pytest
 
-DIST = pathlib.Path(os.environ["BOTSESSION_DIST"])
+DIST = pathlib.Path(os.environ["BOTSESSION_TEST_DIST"])
 DRIVERS = ["memory", "file", "redis", "mongo"]
 DISTRIBUTIONS = ["core", *DRIVERS, "console"]
 WHEELS = sorted(DIST.glob("*.whl"))

@@ -10,6 +10,7 @@ from botsession import (
     Sessions,
     SessionTooLargeError,
     StateError,
+    discovery,
     load_settings,
     open_store,
 )
@@ -314,3 +315,65 @@ def test_what_looks_like_a_url_gone_wrong_is_not_repeated(driver):
     with pytest.raises(ConfigError, match="may hold a password") as caught:
         open_store(driver)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ("[stores.reddis]\nhost = 'db'\n", r"botsession\.toml \[stores\.reddis\]: .*'reddis' .did you mean 'redis'"),
+        ("[stores.reddis]\n", r"\[stores\.reddis\]: there is no driver 'reddis'"),
+        ("[stores.Memory]\nmax_size = 3\n", r"'Memory' .did you mean 'memory'"),
+        ("[stores.somedb]\nhost = 'db'\n", "there is no driver 'somedb', so nobody reads this section"),
+    ],
+)
+def test_a_section_that_nobody_reads_is_told(tmp_path, section, told):
+    (tmp_path / "botsession.toml").write_text(f'driver = "memory"\n{section}')
+    with pytest.raises(ConfigError, match=told):
+        Sessions()
+    with pytest.raises(ConfigError, match=told):
+        open_store("memory")
+
+
+def test_sections_of_other_drivers_are_left_alone(monkeypatch):
+    monkeypatch.setattr(discovery.drivers, "_found", {"memory": discovery.drivers._scan()["memory"]})
+    sections = {
+        name: {"url": "x"}
+        for name in ("redis", "rediss", "valkey", "unix", "mongo", "mongodb+srv", "file", "my.stores:Mine")
+    }
+    assert open_store({"driver": "memory", "stores": sections})
+
+
+@pytest.mark.parametrize(
+    ("variable", "told"),
+    [
+        ("BOTSESSION_DRIVR", "unknown variable BOTSESSION_DRIVR .did you mean 'BOTSESSION_DRIVER'.*known are"),
+        ("BOTSESSION_EXPIRESIN", "did you mean 'BOTSESSION_EXPIRES_IN'"),
+        ("BOTSESSION_LEASE_TTL", "BOTSESSION_LEASE_TTL; lease_ttl is set in the configuration file or as an argument"),
+        ("BOTSESSION_ZZZ", "unknown variable BOTSESSION_ZZZ"),
+    ],
+)
+def test_a_variable_that_nobody_reads_is_told(monkeypatch, variable, told):
+    monkeypatch.setenv(variable, "file")
+    for use in (Sessions, load_settings, lambda: Sessions("memory")):
+        with pytest.raises(ConfigError, match=told):
+            use()
+    assert open_store({"driver": "memory"})  # which takes the place of file and environment
+    monkeypatch.setenv(variable, "")
+    assert open_store("memory")
+
+
+def test_variables_of_tests_and_of_others_are_left_alone(monkeypatch):
+    monkeypatch.setenv("BOTSESSION_TEST_REDIS_URL", "redis://localhost")
+    monkeypatch.setenv("BOTSESSIONS_DRIVER", "file")
+    monkeypatch.setenv("BOTSESSION_DISABLE_DRIVERS", "redis")
+    assert open_store("memory")
+
+
+def test_a_wrong_option_says_where_it_was_found(tmp_path):
+    (tmp_path / "botsession.toml").write_text("[stores.memory]\nmax_size = 'many'\n")
+    with pytest.raises(
+        ConfigError, match=r"botsession\.toml \[stores\.memory\]: option 'max_size' of MemorySessionStore"
+    ):
+        open_store("memory")
+    with pytest.raises(ConfigError, match=r"^option 'max_size' of MemorySessionStore"):
+        open_store("memory", max_size="few")

@@ -6,7 +6,15 @@ import textwrap
 
 import pytest
 
-from botsession import ConfigError, DriverConflictError, DriverLoadError, DriverNotFoundError, hookimpl, utc_now
+from botsession import (
+    ConfigError,
+    DriverConflictError,
+    DriverLoadError,
+    DriverNotFoundError,
+    hookimpl,
+    open_store,
+    utc_now,
+)
 from botsession.discovery import Drivers
 
 GOOD = """
@@ -71,13 +79,22 @@ def test_nobody_offers_the_name(install):
     install("botsession-couch", "couch")
     with pytest.raises(DriverNotFoundError, match=r"no driver 'coach' is installed .did you mean 'couch'"):
         opened("coach")
-    with pytest.raises(DriverNotFoundError, match=r"often: pip install botsession-zzz"):
-        opened("zzz")
+    for name in ("zzz", "redis+sentinel", "redis+cluster", "postgres", "postgresql", "sqlite", "dynamodb"):
+        with pytest.raises(DriverNotFoundError, match="install the package that offers it") as error:
+            opened(name)
+        assert "pip install" not in str(error.value)
 
 
 def test_a_known_name_that_is_not_installed_says_which_package(monkeypatch):
     monkeypatch.setattr(Drivers, "_scan", lambda self: {})
-    for name, package in [("memory", "memory"), ("redis", "redis"), ("mongodb+srv", "mongo"), ("file", "file")]:
+    for name, package in [
+        ("memory", "memory"),
+        ("redis", "redis"),
+        ("valkey", "redis"),
+        ("unix", "redis"),
+        ("mongodb+srv", "mongo"),
+        ("file", "file"),
+    ]:
         with pytest.raises(
             DriverNotFoundError, match=f"installed: nothing; install it with: pip install botsession-{package}"
         ):
@@ -96,6 +113,28 @@ def test_a_missing_dependency_is_named(install):
     with pytest.raises(DriverLoadError, match=r"botsession-couch 1\.2 .* needs the module 'aiocouch_missing'") as error:
         opened("couch")
     assert isinstance(error.value.__cause__, ModuleNotFoundError)
+
+
+def test_a_client_that_the_hook_does_not_find_is_named(install):
+    install(
+        "botsession-couch",
+        "couch",
+        GOOD.replace("return construct", "import aiocouch_missing; return construct"),
+        version="1.2",
+    )
+    with pytest.raises(
+        DriverLoadError, match=r"botsession-couch 1\.2 .* needs the module 'aiocouch_missing'.*--force-reinstall"
+    ):
+        opened("couch")
+
+
+def test_a_driver_that_does_not_run_on_this_platform_says_so(monkeypatch):
+    monkeypatch.delitem(sys.modules, "botsession_file.store", raising=False)
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    for module in [name for name in sys.modules if name.startswith("botsession_file.")]:
+        monkeypatch.delitem(sys.modules, module)
+    with pytest.raises(DriverLoadError, match=f"'file' of botsession-file .* platform, {sys.platform}, .*'fcntl'"):
+        open_store("file")
 
 
 def test_a_driver_that_raises_at_import_harms_no_other(install):

@@ -132,14 +132,19 @@ def test_what_a_setting_at_the_top_goes_before_is_not_listed(tmp_path):
     ]
 
 
-def test_a_section_whose_name_is_misspelt_is_a_warning():
-    (warning,) = (
-        finding
-        for finding in describe_settings(Settings(stores={"memry": {"max_size": 7}, "somedb": {}, "a.b:Memory": {}}))
-        if finding.level != "ok"
+def test_what_nobody_reads_is_an_error_and_the_rest_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("BOTSESSION_DRIVR", "file")
+    (tmp_path / "botsession.toml").write_text(
+        'driver = "memory"\n[stores.memry]\nmax_size = 7\n[stores.mongo]\n[stores."a.b:Memory"]\n'
     )
-    assert (warning.level, warning.topic) == ("warning", "configuration")
-    assert warning.message == "[stores.memry] is not read: no driver 'memry' is installed (did you mean 'memory'?)"
+    found = examined()
+    errors = [finding for finding in found if finding.level == "error"]
+    assert [(error.topic, error.message.partition(" (did")[0]) for error in errors] == [
+        ("configuration", "the environment: unknown variable BOTSESSION_DRIVR"),
+        ("configuration", f"{tmp_path / 'botsession.toml'} [stores.memry]: there is no driver 'memry'"),
+    ]
+    assert "did you mean 'memory'?" in errors[1].message
+    assert any("a probe session was created" in message for message in messages(found))
 
 
 def test_a_file_that_cannot_be_read_is_an_error_and_the_rest_goes_on(tmp_path):
@@ -156,7 +161,7 @@ def test_a_driver_that_is_missing():
     (error,) = [finding for finding in examined(Settings(driver="nosuch")) if finding.level != "ok"]
     assert error.topic == "driver"
     assert error.message.startswith("no driver 'nosuch' is installed")
-    assert "pip install botsession-nosuch" in error.remedy
+    assert error.remedy == "install the package that offers it"
 
 
 def test_a_url_in_the_place_of_a_driver_does_not_tell_its_password():

@@ -1,12 +1,13 @@
 """Expiry as turns see it: the clock is injected and nothing sleeps."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 from botsession import ConfigError, Session, SessionConflictError, Sessions
 from botsession.lifetime import Lifetime, check_minutes
+from botsession.operations import statistics
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -248,3 +249,60 @@ def test_a_store_with_four_methods_gets_versions_expiry_and_conflicts_from_sessi
             assert await sessions.read("telegram:42") is None
 
     asyncio.run(scenario())
+
+
+TOKYO = timezone(timedelta(hours=9))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        START.replace(tzinfo=None),
+        1.5,
+        None,
+        datetime.min.replace(tzinfo=TOKYO),
+        datetime.max.replace(tzinfo=timezone(-timedelta(hours=1))),
+    ],
+    ids=["naive", "a number", "nothing", "before the year 1", "after the year 9999"],
+)
+def test_a_clock_without_a_zone_is_refused_wherever_it_is_asked(told):
+    async def scenario():
+        session = Session("telegram:42", version="a", created_at=START, last_activity=START)
+        async with Sessions("memory", clock=lambda: told) as sessions:
+            store = sessions.store
+            for call in (
+                sessions.update("telegram:42", lambda session: session.set_state({"a": 1})),
+                store.write("telegram:42", session),
+                store.replace("telegram:42", session, expected=None),
+                statistics(store),
+            ):
+                with pytest.raises(ConfigError, match="the clock gave"):
+                    await call
+        async with Sessions(FourMethods(), clock=lambda: told) as sessions:
+            with pytest.raises(ConfigError, match="the clock gave"):
+                async with sessions.turn("telegram:42"):
+                    raise AssertionError("the turn began")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("store", ["memory", None])
+def test_a_clock_in_another_zone_tells_the_same_moments(store):
+    async def scenario():
+        clock = lambda: START.astimezone(TOKYO) + timedelta(microseconds=1)  # noqa: E731 - a clock is a function
+        async with Sessions(store or FourMethods(), clock=clock, expires_in=10) as sessions:
+            await sessions.update("telegram:42", lambda session: session.set_state({"a": 1}))
+            found = await sessions.read("telegram:42")
+        assert (found.created_at, found.last_activity) == (START, START)
+        assert found.expires_at == START + timedelta(minutes=10)
+        assert {moment.utcoffset() for moment in (found.created_at, found.last_activity, found.expires_at)} == {
+            timedelta()
+        }
+
+    asyncio.run(scenario())
+
+
+def test_no_deadline_is_beyond_the_last_year():
+    lifetime = Lifetime(10, max_lifetime=10, clock=lambda: START)
+    last = datetime(9999, 12, 31, 23, 59, 59, 999_000, UTC)
+    assert lifetime.deadline(Session("a", created_at=last), last) == last

@@ -1,12 +1,19 @@
 """Hygiene: what an import loads, and on what the core depends."""
 
+import ast
 import json
+import pathlib
 import re
 import subprocess
 import sys
+import tomllib
 
 import importlib_metadata
 import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+OFFERED_BY = {"botsession": "botsession-core", "bson": "pymongo"}
+"""The distributions that have another name than their package."""
 
 CLIENTS = {"redis", "pymongo", "motor", "aiofiles", "cachetools", "bson", "hiredis"}
 
@@ -49,6 +56,37 @@ def test_the_core_depends_on_three_packages():
     requirements = importlib_metadata.requires("botsession-core") or []
     runtime = {re.match(r"[\w-]+", text)[0] for text in requirements if "extra ==" not in text}
     assert runtime == {"pluggy", "importlib-metadata", "msgspec"}
+
+
+def imported_by(folder):
+    """Returns the packages that the code in a folder imports when it runs, but for Python's own."""
+    found = set()
+    for file in folder.rglob("*.py"):
+        waiting = [ast.parse(file.read_text(encoding="utf-8"))]
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+                waiting += node.orelse
+                continue
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found.add(node.module.partition(".")[0])
+            waiting += ast.iter_child_nodes(node)
+    return found - set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize(
+    "name", ["core", *(f"plugins/{name}" for name in ("console", "file", "memory", "mongo", "redis"))]
+)
+def test_a_package_declares_what_it_imports_with_a_range(name):
+    folder = ROOT / name
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [text for texts in project.get("optional-dependencies", {}).values() for text in texts]
+    declared = {re.match(r"[\w-]+", text)[0]: text for text in [*project["dependencies"], *extras]}
+    assert [text for text in declared.values() if not re.search(r">=[\d.]+,<\d+$", text)] == []
+    needed = {OFFERED_BY.get(module, module.replace("_", "-")) for module in imported_by(folder / "src")}
+    assert needed - {project["name"]} == declared.keys()
 
 
 def test_every_export_exists_and_is_listed():

@@ -1,9 +1,12 @@
 """State: typed or not, JSON and nothing else."""
 
 import asyncio
+from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import TypedDict
+from datetime import date
+from decimal import Decimal
+from enum import Enum, IntEnum, StrEnum
+from typing import NamedTuple, TypedDict
 
 import attrs
 import msgspec
@@ -34,6 +37,39 @@ class Colour(Enum):
     RED = "red"
 
 
+class Level(IntEnum):
+    LOW = 1
+
+
+class Name(StrEnum):
+    ADA = "ada"
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Number(int):
+    pass
+
+
+class Real(float):
+    pass
+
+
+class Table(dict):
+    pass
+
+
+class Row(list):
+    pass
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -47,6 +83,22 @@ class Colour(Enum):
         -(2**63) - 1,
         10**30,
         Colour.RED,
+        Level.LOW,
+        Name.ADA,
+        Text("a"),
+        Number(1),
+        Real(1.5),
+        Table(a=1),
+        Row([1]),
+        OrderedDict(a=1),
+        defaultdict(int, a=1),
+        Point(1, 2),
+        frozenset({1}),
+        bytearray(b"x"),
+        date(2026, 1, 2),
+        Decimal(1),
+        {Text("a"): 1},
+        {Name.ADA: 1},
         {1: 1},
         {None: 1},
         {"\udfff": 1},
@@ -93,8 +145,11 @@ def test_a_large_state_is_stored_as_it_is(identifier):
         (nested(64), "$.state.history[150].said"),
         ((1,), "$.state.history[150].said"),
         ({1: 1}, "$.state.history[150].said"),
+        (Text("a"), "$.state.history[150].said"),
+        (OrderedDict(a=1), "$.state.history[150].said"),
+        (float("nan"), "$.state.history[150].said"),
     ],
-    ids=["too great", "too deep", "a tuple", "a number as key"],
+    ids=["too great", "too deep", "a tuple", "a number as key", "a subclass of str", "of dict", "not a number"],
 )
 def test_what_a_large_state_must_not_hold_is_found_in_it(found, path):
     state = {"history": [{"said": "hello"} for _ in range(200)]}

@@ -1,34 +1,35 @@
-"""A turn that changes nothing: it compares with the text that was read, and so encodes the state only once."""
+"""A turn that changes nothing writes nothing, and a change is never taken for none."""
 
 import asyncio
+import json
+import math
+from collections import OrderedDict
+from enum import Enum, IntEnum
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from botsession import Session, Sessions, records, utc_now
-from botsession.lifetime import new_version
-from botsession.testing.samples import AWKWARD_STATES
+from botsession import Sessions, StateError
 from botsession_memory import MemorySessionStore
 
 ID = "telegram:42"
-STATES = st.sampled_from(
-    [*AWKWARD_STATES, {"user": None, "state": {}}, {"a": ',"user":null,"state":', "b": {"user": None, "state": 1}}]
-)
-USERS = st.none() | st.sampled_from([{}, {"a": {"id": ID, "user": None, "state": {}}}, {"n": ',"user":null,"state":'}])
 
 
-@given(
-    STATES, USERS, st.sampled_from([msgspec.UNSET, None, 1.5]), st.sampled_from([0, 3]), st.sampled_from([b"", b"\n"])
-)
-def test_the_state_that_was_read_is_the_one_that_would_be_encoded(state, user, expires_in, shape, end):
-    now = utc_now()
-    session = Session(ID, state, user, now, now, now, expires_in, new_version(), shape)
-    read = records.decode(records.encode(session) + end, ID, store="a test")
-    assert read.state == state
-    plain = user is None and expires_in is msgspec.UNSET and not shape
-    assert getattr(read, "_read", None) == (msgspec.json.encode(state) if plain else None)
+class Prices(msgspec.Struct):
+    prices: list[float] = []
+    name: str = ""
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class Level(IntEnum):
+    LOW = 1
+
+
+class Text(str):
+    __slots__ = ()
 
 
 async def unchanged_turn(store, lay_out):
@@ -58,11 +59,75 @@ def test_a_turn_that_changes_nothing_writes_nothing(lay_out):
     asyncio.run(scenario())
 
 
-def test_a_state_that_somebody_laid_out_is_written_as_it_would_be_encoded():
+@pytest.mark.parametrize("state_type", [None, Prices], ids=["untyped", "typed"])
+@pytest.mark.parametrize(
+    "lay_out",
+    [
+        lambda raw: json.dumps(json.loads(raw), indent=2).encode(),
+        lambda raw: json.dumps(json.loads(raw)).encode(),
+        lambda raw: raw.replace(b"1.5,", b"1.500,"),
+        lambda raw: raw.replace(b"100.0", b"1e2"),
+        lambda raw: raw.replace(b"Ada", rb"\u0041da"),
+    ],
+    ids=["indented", "spaced", "decimals", "exponent", "escaped"],
+)
+def test_values_are_compared_and_not_how_they_are_laid_out(lay_out, state_type):
     async def scenario():
         store = await MemorySessionStore().init()
-        before, after = await unchanged_turn(store, lambda raw: raw.replace(b'{"count":1}', b'{ "count": 1 }'))
-        assert after != before
-        assert (await store.read(ID)).state == {"count": 1}
+        await Sessions(store).update(ID, lambda session: session.set_state({"prices": [1.5, 100.0], "name": "Ada"}))
+        before = store._entries[ID] = lay_out(store._entries[ID])
+        async with Sessions(store, state_type=state_type).turn(ID):
+            pass
+        assert store._entries[ID] == before
+        async with Sessions(store).turn(ID) as session:
+            session.state["name"] = "Bo"
+        assert (await store.read(ID)).state["name"] == "Bo"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("stored", "assigned"),
+    [
+        (None, math.inf),
+        (None, -math.inf),
+        (None, math.nan),
+        ([1, 2], (1, 2)),
+        ([1], {1}),
+        ("red", Colour.RED),
+        ("eA==", b"x"),
+        ({"1": 1}, {1: 1}),
+        ({"a": 1}, OrderedDict(a=1)),
+        (1, Level.LOW),
+        ("a", Text("a")),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("place", ["state", "user"])
+def test_what_has_the_json_of_the_stored_value_is_refused_all_the_same(stored, assigned, place):
+    async def scenario():
+        async with Sessions("memory") as sessions:
+            async with sessions.turn(ID) as session:
+                setattr(session, place, {"a": [stored]})
+            with pytest.raises(StateError) as caught:
+                async with sessions.turn(ID) as session:
+                    getattr(session, place)["a"][0] = assigned
+            assert caught.value.path == f"$.{place}.a[0]"
+            assert getattr(await sessions.read(ID), place) == {"a": [stored]}
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("change", [lambda state: {"b": 2, "a": 1}, lambda state: {"a": True, "b": 2}])
+def test_another_order_of_keys_and_another_type_are_changes(change):
+    async def scenario():
+        async with Sessions("memory", initial_state={"a": 1, "b": 2}) as sessions:
+            first = await sessions.update(ID, lambda session: session.set_state({"a": 1, "b": 2, "c": 3}))
+            first = await sessions.update(ID, lambda session: session.state.pop("c"))
+            async with sessions.turn(ID) as session:
+                session.state = change(session.state)
+            found = await sessions.read(ID)
+            assert found.version != first.version
+            assert repr(found.state) == repr(change(None))
 
     asyncio.run(scenario())

@@ -1,14 +1,15 @@
 """Configuration: a file, over it the environment, over both the arguments.
 
 The file is `botsession.toml`, else the table `[tool.botsession]` of `pyproject.toml`, in the working directory or the
-nearest folder above it. Of the environment `BOTSESSION_CONFIG`, `BOTSESSION_DRIVER`, `BOTSESSION_URL` and
-`BOTSESSION_EXPIRES_IN` are read.
+nearest folder above it. Of the environment `BOTSESSION_CONFIG`, `BOTSESSION_DRIVER`, `BOTSESSION_URL`,
+`BOTSESSION_EXPIRES_IN` and `BOTSESSION_DISABLE_DRIVERS` are read. Names that begin with `BOTSESSION_TEST_` are left to tests; any
+other one that begins with `BOTSESSION_` is a mistake.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ UNSET = msgspec.UNSET
 
 IN_ENVIRONMENT = ("driver", "url", "expires_in")
 """The settings that the environment may hold, each in `BOTSESSION_` and its name."""
+
+_PREFIX = "BOTSESSION_"
+_FOR_TESTS = "BOTSESSION_TEST_"
+_VARIABLES = tuple(f"{_PREFIX}{name.upper()}" for name in ("config", *IN_ENVIRONMENT, "disable_drivers"))
 
 _LENGTHS = ("expires_in", "max_lifetime")
 _KEYS = ("driver", "url", *_LENGTHS, "initial_state", *LIMITS, "stores")
@@ -91,9 +96,27 @@ def load_settings(path: str | os.PathLike[str] | None = None) -> Settings:
         What they say; all unset where there is no file and no variable.
 
     Raises:
-        ConfigError: A named file is missing, a file cannot be read, or a setting is unknown or of the wrong type.
+        ConfigError: A named file is missing, a file cannot be read, or a setting is unknown or of the wrong type; or a
+            variable of the environment begins with `BOTSESSION_` and is none of ours.
     """
+    for error in unknown_variables():
+        raise error
     return from_environment().over(parse_settings(*find_table(path)))
+
+
+def unknown_variables() -> Iterator[ConfigError]:
+    """Finds variables of the environment that are named as if they were ours, and that nobody reads."""
+    for variable in sorted(os.environ):
+        if not variable.startswith(_PREFIX) or variable.startswith(_FOR_TESTS) or variable in _VARIABLES:
+            continue
+        if os.environ[variable]:
+            key = variable.removeprefix(_PREFIX).lower()
+            hint = (
+                f"; {key} is set in the configuration file or as an argument"
+                if key in _KEYS
+                else f"{suggestion(variable, _VARIABLES)}; known are {listed(_VARIABLES)}"
+            )
+            yield ConfigError(f"the environment: unknown variable {variable}{hint}")
 
 
 def parse_settings(table: Mapping[str, object], origin: str) -> Settings:
@@ -183,7 +206,7 @@ def from_environment(keys: Iterable[str] = IN_ENVIRONMENT) -> Settings:
     table: dict[str, object] = {}
     origins: dict[str, str] = {}
     for key in keys:
-        variable = f"BOTSESSION_{key.upper()}"
+        variable = f"{_PREFIX}{key.upper()}"
         text = os.environ.get(variable, "")
         if text:
             table[key] = text

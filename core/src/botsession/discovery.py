@@ -9,6 +9,7 @@ specification", and pluggy's documentation for the mechanisms.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -33,6 +34,10 @@ _PACKAGES: Final = {
     "file": "botsession-file",
     "redis": "botsession-redis",
     "rediss": "botsession-redis",
+    "redis+unix": "botsession-redis",
+    "unix": "botsession-redis",
+    "valkey": "botsession-redis",
+    "valkeys": "botsession-redis",
     "mongo": "botsession-mongo",
     "mongodb": "botsession-mongo",
     "mongodb+srv": "botsession-mongo",
@@ -123,7 +128,11 @@ class Drivers:
             DriverLoadError: The driver does not load.
             ConfigError: An option is unknown, missing or of the wrong type.
         """
-        store = self._load(name)(name=name, options=options, clock=clock, settings=settings or Settings())
+        hook = self._load(name)
+        try:
+            store = hook(name=name, options=options, clock=clock, settings=settings or Settings())
+        except ImportError as error:  # a driver imports its client in the hook
+            raise DriverLoadError(f"{self._whose(name)} does not load: {_missing(error)}{self._cure(name)}") from error
         if not isinstance(store, SessionStore):
             raise DriverLoadError(f"driver {name!r} returned {type(store).__name__}, which is no SessionStore")
         return store
@@ -157,31 +166,43 @@ class Drivers:
         try:
             plugin = point.load()
         except Exception as error:
-            missing = error.name if isinstance(error, ModuleNotFoundError) else None
-            reason = (
-                f"it needs the module {missing!r}, which is not installed"
-                if missing
-                else f"{type(error).__name__}: {error}"
-            )
-            if missing == module:
+            reason = _missing(error)
+            if isinstance(error, ModuleNotFoundError) and error.name == module:
                 reason = f"its module {module!r} is missing"
-            raise DriverLoadError(
-                f"driver {name!r} of {_owner(point)} does not load: {reason}; "
-                f"reinstall it with: pip install --force-reinstall {_package(point)}"
-            ) from error
+            raise DriverLoadError(f"{self._whose(name)} does not load: {reason}{self._cure(name)}") from error
         self._hooks[name] = _hook_of(plugin, lambda: f"driver {name!r} of {_owner(point)}")
         return self._hooks[name]
+
+    def _whose(self, name: str) -> str:
+        owners = (
+            "" if name in self._local else "".join(f" of {_owner(point)}" for point in self._scan().get(name, ())[:1])
+        )
+        return f"driver {name!r}{owners}"
+
+    def _cure(self, name: str) -> str:
+        """Returns how to reinstall the package of a driver, where it is installed as one."""
+        points = [] if name in self._local else self._scan().get(name, [])
+        packages = [point.dist.name for point in points if point.dist is not None]
+        return f"; reinstall it with: pip install --force-reinstall {packages[0]}" if packages else ""
+
+    def is_known(self, name: str) -> bool:
+        """Tells whether a name is that of a driver: an installed one, or one of a package that could be installed."""
+        return name in _PACKAGES or name in self._local or name in self._scan()
+
+    def suggestion(self, name: str) -> str:
+        """Returns ` (did you mean 'x'?)` where a driver has nearly that name, else an empty text."""
+        return suggestion(name, {*self.names(), *_PACKAGES})
 
     def _advice(self, name: str) -> str:
         names = self.names()
         package = _PACKAGES.get(name)
-        close = "" if package else suggestion(name, {*names, *_PACKAGES})
+        close = "" if package else self.suggestion(name)
         if package:
             cure = f"install it with: pip install {package}"
         elif close:
             cure = "correct the name, or install the package that offers it"
         else:
-            cure = f"install the package that offers it (often: pip install botsession-{name})"
+            cure = "install the package that offers it"
         return f"no driver {name!r} is installed{close}; installed: {listed(names)}; {cure}"
 
 
@@ -205,6 +226,15 @@ def _hook_of(plugin: object, what: Callable[[], str]) -> pluggy.HookCaller:
     if not manager.hook.open_store.get_hookimpls():
         raise DriverLoadError(f"{what()} has no hook open_store marked with botsession.hookimpl")
     return manager.hook.open_store
+
+
+def _missing(error: Exception) -> str:
+    """Returns why a driver did not load."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return f"{type(error).__name__}: {error}"
+    if error.name.partition(".")[0] in sys.stdlib_module_names:
+        return f"it does not run on this platform, {sys.platform}, whose Python lacks the module {error.name!r}"
+    return f"it needs the module {error.name!r}, which is not installed"
 
 
 def _package(point: importlib_metadata.EntryPoint) -> str:

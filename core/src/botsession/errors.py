@@ -11,7 +11,17 @@ from typing import Any
 
 
 class BotSessionError(Exception):
-    """The root of all errors of this library."""
+    """The root of all errors of this library.
+
+    Errors can be pickled and copied: type, text, attributes and notes come back, whatever a constructor takes.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_again, (type(self), self.args), self.__dict__ or None
+
+
+def _made_again(kind: type[BotSessionError], arguments: tuple[object, ...]) -> BotSessionError:
+    return kind.__new__(kind, *arguments)  # its constructor takes other arguments than those that it gives to Exception
 
 
 class ConfigError(BotSessionError):
@@ -88,9 +98,6 @@ class TurnTimeoutError(StoreError):
     def __init__(self, session_id: str, message: str) -> None:
         super().__init__(message)
         self.session_id = session_id
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.session_id, str(self)), self.__dict__
 
 
 class InvalidSessionIdError(BotSessionError, ValueError):

@@ -120,7 +120,6 @@ class Keeper(Generic[StateT]):
         stored = self._live(await self._reading(session_id))
         if stored is None:
             return None
-        stored._read = None
         return self._shape.for_bot(stored)
 
     def rehearse(self, stored: StoredSession) -> bool:
@@ -197,16 +196,21 @@ class Keeper(Generic[StateT]):
             if _fixed(session) != beginning.fixed:
                 _refuse_change(session, beginning.fixed)
             after = self._shape.snapshot(session)
-            if after == beginning.before:
-                if expected is not None and self._is_due(session, 1 - RENEW_AFTER):
-                    await self._renew(session)
-                if hold is not None:
-                    hold.leave()
-            else:
+            if after.differs(beginning.before):
                 late = await self._save(session, expected, after, None if hold is None else hold.holder)
                 cancelled = cancelled or late
                 if hold is not None:
                     hold.forget()
+            else:
+                if expected is not None and self._is_due(session, 1 - RENEW_AFTER):
+                    stored = self._shape.for_store(session, after)
+                    try:
+                        await self._renew(stored)
+                    except asyncio.CancelledError as error:  # nothing else is to be saved
+                        cancelled = error
+                    _take_stamp(session, stored)
+                if hold is not None:
+                    hold.leave()
         except BaseException as error:
             with suppress(asyncio.CancelledError):  # nothing was saved, and the error tells why
                 await self.abandon(beginning, error)
@@ -221,7 +225,7 @@ class Keeper(Generic[StateT]):
         """Returns what a turn can change, as it is now; `None` where it is nothing that could be saved."""
         try:
             return self._shape.snapshot(beginning.session)
-        except (StateError, TypeError, ValueError, RecursionError):
+        except StateError:
             return None
 
     def end_destroyed(self, beginning: Beginning[StateT], destroyed: Snapshot | None) -> None:
@@ -236,7 +240,8 @@ class Keeper(Generic[StateT]):
         """
         if beginning.hold is not None:
             beginning.hold.leave()
-        if self.look(beginning) != destroyed:
+        now = self.look(beginning)
+        if now is not destroyed and (now is None or destroyed is None or now.differs(destroyed)):
             session_id = beginning.session.id
             raise SessionConflictError(
                 session_id,
@@ -256,13 +261,13 @@ class Keeper(Generic[StateT]):
 
     def _beginning(self, session_id: str, stored: StoredSession | None, hold: Hold | None) -> Beginning[StateT]:
         if stored is None:
-            session = self._shape.new(session_id)
+            session, before = self._shape.begin_new(session_id)
             session.created_at = session.last_activity = self._lifetime.now()
             session._lease = hold
-            return Beginning(session, _fixed(session), None, self._shape.snapshot(session), hold)
-        session = self._shape.for_bot(stored)
+            return Beginning(session, _fixed(session), None, before, hold)
+        session, before = self._shape.begin(stored)
         session._lease = hold
-        return Beginning(session, _fixed(session), stored.version, self._shape.snapshot(session), hold)
+        return Beginning(session, _fixed(session), stored.version, before, hold)
 
     def _live(self, stored: StoredSession | None) -> StoredSession | None:
         if stored is None or (not self._stamps and self._lifetime.expired(stored.expires_at)):
@@ -272,26 +277,30 @@ class Keeper(Generic[StateT]):
     async def _save(
         self, session: Session[Any], expected: str | None, snapshot: Snapshot, holder: str | None = None
     ) -> asyncio.CancelledError | None:
-        stored, state = self._shape.for_store(session, snapshot)
+        stored = self._shape.for_store(session, snapshot)
         if session.expires_in is not msgspec.UNSET:
             # A wrong one is refused here, where it is no error of those that are saved in the same call.
             self._lifetime.deadline(stored, stored.last_activity)
-        if len(state) + len(snapshot.user) > self._max_session_size:
+        size = len(snapshot.state) + len(snapshot.user)
+        if size > self._max_session_size:
             raise SessionTooLargeError(
-                f"session {session.id!r} has {len(state) + len(snapshot.user):,} bytes of JSON, and {self._max_session_size:,} "
-                "are allowed; keep less in it, or raise max_session_size"
+                f"session {session.id!r} has {size:,} bytes of JSON, and {self._max_session_size:,} are allowed; "
+                "keep less in it, or raise max_session_size"
             )
-        stored._json = state, snapshot.user
+        stored._json = snapshot.state, snapshot.user
         try:
-            if not self._stamps:
-                self._lifetime.stamp(stored)
-            cancelled = await self._replacing(Replacement(stored, expected, holder))
+            cancelled = await self._store_as_it_is(stored, expected, holder)
         finally:
             stored._json = None
-        if stored is not session:
-            session.version, session.created_at = stored.version, stored.created_at
-            session.last_activity, session.expires_at = stored.last_activity, stored.expires_at
+        _take_stamp(session, stored)
         return cancelled
+
+    async def _store_as_it_is(
+        self, stored: StoredSession, expected: str | None, holder: str | None = None
+    ) -> asyncio.CancelledError | None:
+        if not self._stamps:
+            self._lifetime.stamp(stored)
+        return await self._replacing(Replacement(stored, expected, holder))
 
     async def _compare_and_write(self, entry: Replacement) -> None:
         current = self._live(await self._reading(entry.session.id))
@@ -309,8 +318,8 @@ class Keeper(Generic[StateT]):
             return True
         return deadline > now and (session.expires_at - now) / (deadline - now) < share
 
-    async def _renew(self, session: Session[Any]) -> bool:
-        """Moves the session's deadline; returns whether it is still there."""
+    async def _renew(self, session: StoredSession) -> bool:
+        """Moves the deadline of a session as it is stored; returns whether it is still there."""
         now = self._lifetime.now()
         deadline = self._lifetime.deadline(session, now)
         if self._touching is not None:
@@ -319,7 +328,7 @@ class Keeper(Generic[StateT]):
             session.expires_at, session.last_activity = deadline, now
             return True
         try:
-            cancelled = await self._save(session, session.version, self._shape.snapshot(session))
+            cancelled = await self._store_as_it_is(session, session.version)
         except SessionConflictError:
             return False
         if cancelled is not None:
@@ -329,6 +338,13 @@ class Keeper(Generic[StateT]):
 
 def _fixed(session: Session[Any]) -> tuple[object, ...]:
     return session.id, session.created_at, session.shape
+
+
+def _take_stamp(session: Session[Any], stored: StoredSession) -> None:
+    """Gives the bot's session what the store has set."""
+    if stored is not session:
+        session.version, session.created_at = stored.version, stored.created_at
+        session.last_activity, session.expires_at = stored.last_activity, stored.expires_at
 
 
 def _refuse_change(session: Session[Any], fixed: tuple[object, ...]) -> None:

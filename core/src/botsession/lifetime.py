@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from botsession.session import Session
 
 Clock = Callable[[], datetime]
-"""Returns the present moment as an aware `datetime` in UTC."""
+"""Returns the present moment as an aware `datetime`."""
 
 Minutes = float | timedelta
 """A length of time, as a number of minutes (`int` or `float`) or a `timedelta`."""
@@ -26,6 +26,7 @@ ONE_YEAR: Final = 525_600
 
 _SHORTEST: Final = timedelta(milliseconds=1)
 _LONGEST: Final = timedelta(days=365_000)
+_LAST: Final = datetime(9999, 12, 31, 23, 59, 59, 999_000, UTC)
 
 
 def utc_now() -> datetime:
@@ -74,12 +75,13 @@ class Lifetime:
     Args:
         expires_in: Minutes since the last write or touch after which a session ends; `None` means never.
         max_lifetime: Minutes since its creation after which a session ends however active it is; `None` means never.
-        clock: Tells the present moment.
+        clock: Tells the present moment, in any time zone.
 
     Attributes:
         expires_in: The length of time since the last write or touch; `None` for never.
         max_lifetime: The length of time since the creation; `None` for never.
-        now: Returns the present moment in UTC, cut to milliseconds.
+        now: Returns the present moment in UTC, cut to milliseconds. It raises a `ConfigError` where the clock gives a moment
+            without a time zone.
 
     Raises:
         ConfigError: A length of time is not above zero.
@@ -96,7 +98,7 @@ class Lifetime:
     ) -> None:
         self.expires_in: Final = check_minutes(expires_in)
         self.max_lifetime: Final = check_minutes(max_lifetime, "max_lifetime")
-        self.now: Final[Clock] = clock if clock is utc_now else lambda: _milliseconds(clock())
+        self.now: Final[Clock] = clock if clock is utc_now else lambda: _told_by(clock)
 
     def deadline(self, session: Session, now: datetime) -> datetime | None:
         """Returns the moment at which the session ends if it is renewed at `now`; `None` means never.
@@ -112,10 +114,13 @@ class Lifetime:
         if isinstance(own, timedelta):
             raise ConfigError("session.expires_in is stored with the session, as a number of minutes; got a timedelta")
         length = self.expires_in if isinstance(own, msgspec.UnsetType) else check_minutes(own, "session.expires_in")
-        deadline = None if length is None else now + length
-        if self.max_lifetime is not None:
-            end = _milliseconds(session.created_at + self.max_lifetime)
-            return end if deadline is None else min(deadline, end)
+        try:
+            deadline = None if length is None else now + length
+            if self.max_lifetime is not None:
+                end = _milliseconds(session.created_at + self.max_lifetime)
+                return end if deadline is None else min(deadline, end)
+        except OverflowError:
+            return _LAST
         return deadline
 
     def stamp(self, session: Session) -> None:
@@ -158,3 +163,18 @@ class Lifetime:
 
 def _milliseconds(moment: datetime) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def _told_by(clock: Clock) -> datetime:
+    """Returns what a clock says, in UTC and whole milliseconds."""
+    moment: object = clock()
+    if not isinstance(moment, datetime) or moment.utcoffset() is None:
+        raise ConfigError(
+            f"the clock gave {moment!r}, which is no moment with a time zone; let it return datetime.now(UTC)"
+        )
+    try:
+        return _milliseconds(moment.astimezone(UTC))
+    except OverflowError as error:
+        raise ConfigError(
+            f"the clock gave {moment!r}, which is before the year 1 or after the year 9999 in UTC"
+        ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,7 +38,7 @@ def open_store(
             file and the environment say, and else it is `memory`.
         expires_in: Minutes since the last write after which a session ends; `None` means never.
         max_lifetime: Minutes since its creation after which a session ends; `None` means never.
-        clock: Tells the present moment in UTC.
+        clock: Tells the present moment, as a `datetime` with a time zone.
         **options: Options of the driver; they go before those of the configuration.
 
     Raises:
@@ -98,6 +99,7 @@ def open_from(settings: Settings, *, clock: Clock = utc_now, **options: object) 
     for key in ("driver", "url"):
         if getattr(settings, key) == "":
             raise ConfigError(f"{settings.origins.get(key, key)}: {key} is empty; leave it out for the default")
+    check_sections(settings)
     driver = settings.driver or DEFAULT_DRIVER
     given: dict[str, object] = {}
     if settings.url:
@@ -118,7 +120,42 @@ def open_from(settings: Settings, *, clock: Clock = utc_now, **options: object) 
         )
     if ":" in driver:
         return _open_class(driver, {**settings.stores.get(driver, {}), **given, **options}, clock)
-    return drivers.open_store(driver, {**_section(settings, driver), **given, **options}, clock, settings)
+    return _open_driver(driver, given, options, clock, settings)
+
+
+def check_sections(settings: Settings) -> None:
+    """Refuses a section that no driver reads.
+
+    Raises:
+        ConfigError: A section's name is neither that of a driver, installed or not, nor `module:Class`.
+    """
+    for name in settings.stores:
+        if ":" in name or drivers.is_known(name):
+            continue
+        where = next((origin for key, origin in settings.origins.items() if key.startswith(f"stores.{name}.")), "")
+        where = where or f"the configuration [stores.{name}]"
+        raise ConfigError(
+            f"{where}: there is no driver {name!r}{drivers.suggestion(name)}, so nobody reads this section; correct its name, "
+            "remove it, or install the driver's package"
+        )
+
+
+def _open_driver(
+    driver: str, given: Mapping[str, object], options: Mapping[str, object], clock: Clock, settings: Settings
+) -> SessionStore:
+    """Has a driver make a store; an error that names an option says where it was found."""
+    section = _section(settings, driver)
+    try:
+        return drivers.open_store(driver, {**section, **given, **options}, clock, settings)
+    except ConfigError as error:
+        named = re.search(r"option '(\w+)'", str(error))
+        if named is None or named[1] in options:
+            raise
+        keys = (named[1], *(f"stores.{name}.{named[1]}" for name in (driver, *drivers.aliases(driver))))
+        origin = next((settings.origins[key] for key in keys if key in settings.origins), "")
+        if not origin:
+            raise
+        raise ConfigError(f"{origin}: {error}") from error
 
 
 def _section(settings: Settings, driver: str) -> Mapping[str, object]:

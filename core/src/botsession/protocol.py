@@ -179,8 +179,10 @@ class SupportsScan(Protocol):
             prefix: How the ids begin.
             after: The `next` of the page before; an opaque text.
             limit: About how many sessions a page should hold, at least one; the driver's own choice where `None`.
+                `botsession.limits.check_page_size` checks it.
 
         Raises:
+            ConfigError: `limit` is no number above zero.
             StoreError: `after` is no cursor of this store.
         """
         ...

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from botsession.protocol import StoredSession
 
 
-LENGTH = msgspec.Meta(ge=1 / 60_000, le=525_600_000)
+SHORTEST: Final = 1 / 60_000
+LONGEST: Final = 525_600_000
+LENGTH = msgspec.Meta(ge=SHORTEST, le=LONGEST)
 """A lifetime in minutes: what `check_minutes` takes, from a millisecond to a thousand years."""
 
 
@@ -45,19 +47,25 @@ class _Record(_Header, gc=False):
     user: dict[str, Any] | None
     state: dict[str, Any]
     expires_in: Annotated[float, LENGTH] | msgspec.UnsetType | None = msgspec.UNSET
-    shape: int = 0
+    shape: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class _Version(msgspec.Struct, gc=False):
+    version: str
 
 
 _encode = msgspec.json.Encoder().encode
 _records = msgspec.json.Decoder(_Record)
 _headers = msgspec.json.Decoder(_Header)
+_versions = msgspec.json.Decoder(_Version)
+
+_VERSION = re.compile(r"[!#-\[\]-~]{1,128}")
+"""What every driver can store and compare as it is, without escapes, and find at the beginning of a record."""
 
 _HEAD = re.compile(
     rb'({"version":"[^"\\]*"),"expires_at":(?:null|"[^"\\]*"),"last_activity":"[^"\\]*"(?=,"created_at":)'
 )
 """How `encode` begins."""
-
-_BEFORE_STATE = b',"user":null,"state":'
 
 
 def check_pair(session_id: str, session: StoredSession) -> None:
@@ -72,19 +80,50 @@ def check_pair(session_id: str, session: StoredSession) -> None:
 
 
 def check_restored(session: StoredSession) -> None:
-    """Refuses to store a session as it is that was never stored before.
+    """Refuses to store a session as it is that a driver could not read again as the same one.
 
     Raises:
         InvalidSessionIdError: Its id is no session id.
-        StateError: It has no version, or a moment without a time zone.
+        StateError: It has no version, or one that is not made of 1 to 128 visible characters of ASCII without quotation
+            marks and backslashes; a moment is missing, has no time zone or is out of range; or lifetime or shape are no
+            numbers that can be.
     """
     check_session_id(session.id)
-    if not session.version:
+    version: object = session.version
+    if version == "":
         raise StateError("$.version", "it is empty: the session was never stored, and cannot be restored")
-    for name in ("created_at", "last_activity", "expires_at"):
-        value: datetime | None = getattr(session, name)
-        if value is not None and value.tzinfo is None:
-            raise StateError(f"$.{name}", "the moment has no time zone")
+    if not isinstance(version, str) or not _VERSION.fullmatch(version):
+        raise StateError(
+            "$.version",
+            'it is no version: 1 to 128 visible characters of ASCII, without quotation marks (") and backslashes',
+        )
+    _check_moment(session.created_at, "created_at")
+    _check_moment(session.last_activity, "last_activity")
+    if session.expires_at is not None:
+        _check_moment(session.expires_at, "expires_at")
+    own: Any = session.expires_in
+    if (
+        own is not msgspec.UNSET
+        and own is not None
+        and not (_is_number(own, int | float) and SHORTEST <= own <= LONGEST)
+    ):
+        raise StateError("$.expires_in", f"it is minutes, from a millisecond to a thousand years, not {own!r}")
+    shape: Any = session.shape
+    if not (_is_number(shape, int) and 0 <= shape <= states.MAX_INTEGER):
+        raise StateError("$.shape", f"it is a number of migrations, not {shape!r}")
+
+
+def _check_moment(value: object, name: str) -> None:
+    if not isinstance(value, datetime):
+        raise StateError(f"$.{name}", f"a moment is a datetime, not {states.kind(value)}")
+    if value.utcoffset() is None:
+        raise StateError(f"$.{name}", "the moment has no time zone")
+    if not _is_in_range(value):
+        raise StateError(f"$.{name}", "the moment is before the year 1 or after the year 9999 in UTC")
+
+
+def _is_number(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def moment(value: datetime) -> str:
@@ -144,7 +183,7 @@ def decode(raw: bytes, session_id: str, *, store: str) -> StoredSession:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptSessionError(session_id, store=store, raw=raw, reason=str(error)) from error
     _check_stored(record, raw, session_id, store)
-    session = Session(
+    return Session(
         record.id,
         record.state,
         record.user,
@@ -155,10 +194,6 @@ def decode(raw: bytes, session_id: str, *, store: str) -> StoredSession:
         record.version,
         record.shape,
     )
-    begin = raw.find(_BEFORE_STATE)
-    if begin > 0 and record.user is None and record.expires_in is msgspec.UNSET and not record.shape:
-        session._read = raw.rstrip()[begin + len(_BEFORE_STATE) : -1]
-    return session
 
 
 def decode_info(raw: bytes, session_id: str, *, store: str, size: int | None = None) -> SessionInfo:
@@ -183,16 +218,26 @@ def decode_info(raw: bytes, session_id: str, *, store: str, size: int | None = N
 
 
 def has_version(raw: bytes, version: str) -> bool:
-    """Tells whether a line of JSON has this version, without parsing it."""
-    return raw.startswith(b'{"version":"%b",' % version.encode())
+    """Tells whether a line of JSON has this version; one in the usual layout is not parsed for it."""
+    if raw.startswith(b'{"version":"%b",' % version.encode()):
+        return True
+    try:  # somebody may have laid it out in another way
+        return _versions.decode(raw).version == version
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 def is_untouched(raw: bytes, found: StoredSession | SessionInfo) -> bool:
-    """Tells whether a line of JSON has version and last activity of what was found before, without parsing it."""
+    """Tells whether a line of JSON has version and last activity of what was found before."""
     head, _, _ = raw.partition(b',"created_at":')
-    return has_version(head, found.version) and head.endswith(
-        b',"last_activity":"%b"' % moment(found.last_activity).encode()
-    )
+    active = moment(found.last_activity)
+    if has_version(head, found.version) and head.endswith(b',"last_activity":"%b"' % active.encode()):
+        return True
+    try:
+        header = _headers.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return header.version == found.version and moment(header.last_activity) == active
 
 
 def renew(raw: bytes, *, expires_at: datetime | None, last_activity: datetime) -> bytes:

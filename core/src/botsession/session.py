@@ -5,11 +5,10 @@ from __future__ import annotations
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Generic, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, cast
 
 import msgspec
 
-from botsession import states
 from botsession.errors import TurnEndedError
 
 if TYPE_CHECKING:
@@ -48,10 +47,13 @@ class InitialState(msgspec.Struct, Generic[StateT], frozen=True):
 
     def __call__(self) -> StateT:
         """Returns a fresh copy."""
-        return states.from_json(msgspec.json.decode(self.json), self.state_type)
+        state: Any = msgspec.json.decode(self.json)
+        if self.state_type is not None:
+            state = msgspec.convert(state, self.state_type, str_keys=True)
+        return cast("StateT", state)
 
 
-_UNLISTED = ("_initial_state", "_json", "_lease", "_read")
+_UNLISTED = ("_initial_state", "_json", "_lease", "_unknown")
 
 
 class _Unlisted:
@@ -63,8 +65,8 @@ class _Unlisted:
     _json: tuple[bytes, bytes] | None
     """JSON of state and user, checked, while the session is being saved."""
     _lease: _Lease | None
-    _read: bytes | None
-    """JSON of the state as it was read, where the driver has it at hand."""
+    _unknown: tuple[dict[str, Any], dict[str, Any]] | None
+    """The state that was stored, and as much of it as the type knows, where these differ."""
 
 
 @dataclass(slots=True)
@@ -122,8 +124,10 @@ class Session(_Unlisted, Generic[StateT]):
             StateError: The state is typed, and the changes do not fit.
             TurnEndedError: The session's turn has ended, so that nothing would save the change.
         """
+        from botsession.state_types import merge
+
         is_in_turn = hasattr(self, "_lease")  # else it may be a copy that shares its state with a session that is
-        self.state = states.merge(self.state if is_in_turn else copy(self.state), changes)
+        self.state = merge(self.state if is_in_turn else copy(self.state), changes)
 
     def reset_state(self) -> None:
         """Returns to the initial state: a fresh copy of it, or an empty object where none was given.
@@ -134,6 +138,7 @@ class Session(_Unlisted, Generic[StateT]):
             TurnEndedError: The session's turn has ended, so that nothing would save the change.
         """
         self.state = getattr(self, "_initial_state", type(self.state))()
+        self._unknown = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         data = tuple(getattr(self, name) for name in self.__match_args__)

@@ -55,7 +55,7 @@ class Sessions(Generic[StateT]):
         max_lifetime: Minutes since its creation after which a session ends however active it is.
         initial_state: The state of a new session, copied for each; empty where not given.
         state_type: A msgspec.Struct, dataclass, attrs class or TypedDict: `session.state` is one of these, checked
-            whenever it is read and written.
+            whenever it is read and written. Stored fields that it does not know survive the turns.
         migrations: Functions that take a stored state from each older shape to the next, in order; each is given a
             state (which it may change) and returns it. Append, and never remove: their number is stored with each
             session.
@@ -68,11 +68,12 @@ class Sessions(Generic[StateT]):
             otherwise. Every other wait for turns is bounded by it too.
         max_session_size: Bytes of JSON that state and user of a session may have; 1,048,576 where nothing says
             otherwise.
-        clock: Tells the present moment in UTC.
+        clock: Tells the present moment, as a `datetime` with a time zone.
         **options: Options of the driver; they go before those of the configuration.
 
     Raises:
-        ConfigError: A setting or an option is unknown, missing or of the wrong type.
+        ConfigError: A setting or an option is unknown, missing or of the wrong type; or `state_type` or a migration cannot
+            be used.
         DriverError: The driver is not installed, installed twice, or does not load.
         StateError: The initial state is no JSON object, or does not fit the `state_type`.
         UnsupportedError: `lock` is `none`, and the store has no `replace`, without which turns would overwrite each other.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic
 
 import msgspec
@@ -13,20 +14,34 @@ from botsession.session import InitialState, Session, StateT
 
 if TYPE_CHECKING:
     from botsession.protocol import StoredSession
+    from botsession.state_types import StateType
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 """Takes a state of an older shape and returns it in the next one."""
 
 _encode: Final = msgspec.json.Encoder().encode
 _NO_USER: Final = b"null"
+_INITIAL: Final = "initial_state"
 
 
-class Snapshot(msgspec.Struct, frozen=True, gc=False):
-    """What a turn can change, as it was at one moment: JSON of state and user, and the session's own lifetime."""
+class Snapshot(msgspec.Struct, eq=False):
+    """What a turn can change, as it was at one moment.
+
+    Attributes:
+        state: The state as JSON, as it is stored.
+        user: What the bot knows of the person, as JSON.
+        expires_in: The session's own lifetime.
+        stored: The state as a store takes it; `None` where it is the bot's own object.
+    """
 
     state: bytes
     user: bytes
     expires_in: object
+    stored: dict[str, Any] | None = None
+
+    def differs(self, before: Snapshot) -> bool:
+        """Tells whether anything has changed since."""
+        return self.state != before.state or self.user != before.user or self.expires_in != before.expires_in
 
 
 class Shape(Generic[StateT]):
@@ -38,7 +53,8 @@ class Shape(Generic[StateT]):
         migrations: What takes a stored state from each older shape to the next.
 
     Raises:
-        ConfigError: The type has no default, and no initial state was given.
+        ConfigError: The type cannot be used, or has no default where no initial state was given; or what is given as
+            a migration is none.
         StateError: The initial state is no JSON object, or does not fit the type.
     """
 
@@ -48,69 +64,105 @@ class Shape(Generic[StateT]):
         state_type: type[StateT] | None,
         migrations: Sequence[Migration],
     ) -> None:
-        self._initial = InitialState(_initial_json(initial_state, state_type), state_type)
-        self._state_type = state_type
-        self._migrations = tuple(migrations)
+        self._type: StateType[StateT] | None = None
+        if state_type is not None:
+            from botsession.state_types import StateType
+
+            self._type = StateType(state_type)
+        self._initial = InitialState(self._initial_json(initial_state), state_type)
+        self._migrations = _checked(migrations)
 
     def initial_state(self) -> StateT:
         """Returns a fresh copy of the initial state."""
         return self._initial()
 
-    def new(self, session_id: str) -> Session[StateT]:
-        """Returns a session that was never stored."""
+    def begin_new(self, session_id: str) -> tuple[Session[StateT], Snapshot]:
+        """Returns a session that was never stored, and what it begins with."""
         session = Session(session_id, self._initial(), shape=len(self._migrations))
         session._initial_state = self._initial
-        return session
+        return session, self.snapshot(session)
+
+    def begin(self, stored: StoredSession) -> tuple[Session[StateT], Snapshot]:
+        """Returns a stored session with its state as the bot wants it, and what it begins with."""
+        session = self.for_bot(stored)
+        user = _NO_USER if session.user is None else _encode(session.user)
+        if self._type is None:
+            return session, Snapshot(_encode(session.state), user, session.expires_in)
+        state = stored.state
+        encoded = self._type.text(session.state)
+        known = states.decode(encoded)
+        if known == state:
+            return session, Snapshot(encoded, user, session.expires_in)
+        carried = self._type.carry(state, known, known)
+        if carried != known:
+            session._unknown = state, known
+        return session, Snapshot(_encode(carried), user, session.expires_in)
 
     def is_older(self, stored: StoredSession) -> bool:
         """Tells whether a session was stored before the latest migration."""
         return stored.shape != len(self._migrations)
 
     def snapshot(self, session: Session[Any]) -> Snapshot:
-        """Returns what a turn can change, as it is now.
+        """Returns what a turn can change, as it is now, with the fields that the type does not know.
 
         Raises:
-            StateError: Something in it cannot be encoded as JSON.
+            StateError: Something in it would not come back as it is.
         """
-        state = getattr(session, "_read", None)
-        session._read = None
-        try:
-            return Snapshot(
-                state or _encode(session.state),
-                _NO_USER if session.user is None else _encode(session.user),
-                session.expires_in,
-            )
-        except (TypeError, ValueError, RecursionError):
-            states.encode(states.to_json(session.state))
-            states.encode_user(session.user)
-            raise
+        user = _NO_USER if session.user is None else states.encode_user(session.user)
+        if self._type is None:
+            return Snapshot(states.encode(states.to_json(session.state)), user, session.expires_in)
+        stored, encoded = self._type.write(session.state)
+        unknown: tuple[dict[str, Any], dict[str, Any]] | None = getattr(session, "_unknown", None)
+        if unknown is not None:
+            stored = self._type.carry(*unknown, stored)
+            encoded = _encode(stored)
+        return Snapshot(encoded, user, session.expires_in, stored)
 
     def for_bot(self, stored: StoredSession) -> Session[StateT]:
         """Returns a stored session with its state as the bot wants it."""
         if stored.shape != len(self._migrations):
-            stored._read = None
             stored.state = _migrated(stored, self._migrations)
             stored.shape = len(self._migrations)
         session: Session[Any] = stored
-        if self._state_type is not None:
-            session = _with_state(stored, states.from_json(stored.state, self._state_type))
+        if self._type is not None:
+            session = _with_state(stored, self._type.read(stored.state))
         session._initial_state = self._initial
         return session
 
-    def for_store(self, session: Session[Any], snapshot: Snapshot) -> tuple[StoredSession, bytes]:
-        """Returns a session with its state as a store wants it, and the JSON of the state, all checked."""
-        if session.user is not None:
-            states.check_user(session.user)
-            states.check(session.user, snapshot.user, "$.user")
-        if type(session.state) is dict:
-            states.check(session.state, snapshot.state)
-            if self._state_type is not None:
-                states.from_json(session.state, self._state_type)
-            return session, snapshot.state
-        state = states.to_json(session.state)
-        if self._state_type is not None:
-            states.from_json(state, self._state_type)
-        return _with_state(session, state), states.encode(state)
+    def for_store(self, session: Session[Any], snapshot: Snapshot) -> StoredSession:
+        """Returns a session with its state as a store takes it."""
+        return session if snapshot.stored is None else _with_state(session, snapshot.stored)
+
+    def _initial_json(self, given: StateT | Mapping[str, Any] | None) -> bytes:
+        """Returns the initial state as JSON, checked."""
+        if self._type is None:
+            return states.encode({} if given is None else _plain(given), _INITIAL)
+        if given is None:
+            try:
+                return self._type.write(self._type.default(), _INITIAL)[1]
+            except StateError as error:
+                raise ConfigError(f"the default of state_type {self._type.name} cannot be used: {error}") from error
+        if isinstance(given, Mapping):
+            given = self._type.read(msgspec.json.decode(states.encode(_plain(given), _INITIAL)), _INITIAL)
+        return self._type.write(given, _INITIAL)[1]
+
+
+def _plain(given: object) -> dict[str, Any]:
+    return states.to_json(dict(given) if isinstance(given, Mapping) else given, _INITIAL)
+
+
+def _checked(migrations: Sequence[Migration]) -> tuple[Migration, ...]:
+    """Refuses what cannot be called as a migration."""
+    given: object = migrations
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ConfigError(f"migrations is a sequence of functions; got {migrations!r}")
+    checked = tuple(migrations)
+    for migration in checked:
+        if not callable(migration):
+            raise ConfigError(f"a migration is a function that takes a state and returns it; got {migration!r}")
+        if inspect.iscoroutinefunction(migration):
+            raise ConfigError(f"the migration {migration.__name__} is async; a migration is a plain function")
+    return checked
 
 
 def _with_state(session: Session[Any], state: Any) -> Session[Any]:
@@ -149,18 +201,10 @@ def _migrated(session: StoredSession, migrations: tuple[Migration, ...]) -> dict
             raise StateError("$.state", reason) from error
         if type(state) is not dict:
             raise StateError("$.state", f"the migration {name} returned {type(state).__name__}, and not the new state")
+    try:
+        states.encode(state)
+    except StateError as error:
+        raise StateError(
+            error.path, f"a migration of session {session.id!r} left what JSON cannot hold: {error}"
+        ) from error
     return state
-
-
-def _initial_json(initial_state: object, state_type: type | None) -> bytes:
-    """Returns the initial state as JSON, checked."""
-    if initial_state is None:
-        try:
-            initial_state = {} if state_type is None else state_type()
-        except TypeError as error:
-            raise ConfigError(f"{state_type} has fields without a default: give an initial_state") from error
-    given = dict(initial_state) if isinstance(initial_state, Mapping) else initial_state
-    state = states.to_json(given, "initial_state")
-    encoded = states.encode(state, "initial_state")
-    states.from_json(state, state_type)
-    return encoded

@@ -11,6 +11,7 @@ without its last line is cut.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
 import msgspec
@@ -42,6 +43,8 @@ class _Beginning(msgspec.Struct):
 class _WithId(msgspec.Struct):
     id: str
 
+
+_OURS: Final = b'{"botsession":'
 
 _encoder: Final = msgspec.json.Encoder()
 _beginning: Final = msgspec.json.Decoder(_Beginning)
@@ -78,6 +81,48 @@ def check_first_line(line: bytes) -> None:
         raise ArchiveError(f"this export has the format {beginning.format}; this version reads {FORMAT}, update it")
 
 
+def check_end(lines: Iterable[bytes]) -> None:
+    """Refuses a file that goes on after the last line of an export; one without that line is no matter of this.
+
+    Raises:
+        ArchiveError: It does, and on which line.
+        Exception: Whatever the lines raise.
+    """
+    end: int | None = None
+    for number, line in enumerate(lines, 1):
+        if end is not None:
+            check_is_blank(line, number, end)
+        elif number > 1 and line.startswith(_OURS) and _is_end(line):
+            end = number
+
+
+def check_is_blank(line: bytes, number: int, end: int) -> None:
+    """Refuses a line after the last one of an export.
+
+    Args:
+        line: The line.
+        number: Its number, from 1.
+        end: The number of the last line.
+
+    Raises:
+        ArchiveError: There is something on it.
+    """
+    if not line.strip():
+        return
+    what = "another export begins" if line.startswith(b'{"botsession":"export"') else "there is something"
+    raise ArchiveError(
+        f"line {number}: {what} after the end of the export on line {end}; were files joined, or lines added? "
+        "Import each export by itself"
+    )
+
+
+def _is_end(line: bytes) -> bool:
+    try:
+        return isinstance(parse(line), End)
+    except ArchiveError:
+        return False
+
+
 def parse(line: bytes) -> StoredSession | End:
     """Returns what a line after the first one holds.
 
@@ -85,11 +130,12 @@ def parse(line: bytes) -> StoredSession | End:
         ArchiveError: It is neither a session nor the end.
     """
     try:
-        if line.startswith(b'{"botsession":'):
+        if line.startswith(_OURS):
             return _end.decode(line)
         session_id = _with_id.decode(line).id
         check_session_id(session_id)
         session = records.decode(line.strip(), session_id, store="the export")
+        records.check_restored(session)
         records.encode(session)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidSessionIdError) as error:
         raise ArchiveError(str(error)) from error

@@ -5,19 +5,26 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
-from botsession.config import IN_ENVIRONMENT, UNSET, Settings, find_table, from_environment, parse_settings
+from botsession.config import (
+    IN_ENVIRONMENT,
+    UNSET,
+    Settings,
+    find_table,
+    from_environment,
+    parse_settings,
+    unknown_variables,
+)
 from botsession.discovery import drivers
 from botsession.errors import ConfigError
 from botsession.findings import Finding
 from botsession.lifetime import ONE_YEAR, Minutes
 from botsession.limits import LIMITS
-from botsession.opening import DEFAULT_DRIVER
-from botsession.options import suggestion
+from botsession.opening import DEFAULT_DRIVER, check_sections
 
 TOPIC: Final = "configuration"
 
@@ -52,6 +59,7 @@ def read_settings(arguments: Settings, config: str | os.PathLike[str] | None) ->
             return False
         return True
 
+    errors += [Finding("error", TOPIC, str(error), "correct the name, or remove it") for error in unknown_variables()]
     variables = [key for key in IN_ENVIRONMENT if is_sound(partial(from_environment, [key]))]
     table: Mapping[str, object] = {}
     origin = ""
@@ -62,10 +70,14 @@ def read_settings(arguments: Settings, config: str | os.PathLike[str] | None) ->
     sound: dict[str, object] = {}
     stores: dict[str, object] = {}
     for piece in _pieces(table):
-        if is_sound(partial(parse_settings, piece, origin)):
+        if is_sound(partial(_check, piece, origin)):
             sound |= piece
             stores |= piece.get("stores", {})
     return arguments.over(from_environment(variables)).over(parse_settings({**sound, "stores": stores}, origin)), errors
+
+
+def _check(piece: Mapping[str, Any], origin: str) -> None:
+    check_sections(parse_settings(piece, origin))
 
 
 def driver_of(settings: Settings) -> str:
@@ -91,16 +103,7 @@ def describe_settings(settings: Settings) -> list[Finding]:
         found.insert(0, f"{_line('driver', DEFAULT_DRIVER)} (the default)")
     if not any("expires_in" in options for options in (values, *sections.values())):
         found.append(f"{_line('expires_in', ONE_YEAR)} (the default)")
-    return [*(Finding("ok", TOPIC, line) for line in found), *_misspelt(settings.stores)]
-
-
-def _misspelt(sections: Iterable[str]) -> Iterator[Finding]:
-    """Finds sections that no installed driver reads, and whose name is nearly that of one."""
-    names = drivers.names()
-    for section in sections:
-        if section not in names and ":" not in section and (close := suggestion(section, names)):
-            message = f"[stores.{section}] is not read: no driver {section!r} is installed{close}"
-            yield Finding("warning", TOPIC, message, "correct the name, or remove the section")
+    return [Finding("ok", TOPIC, line) for line in found]
 
 
 def shown(name: str, value: object) -> str:

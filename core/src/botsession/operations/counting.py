@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from botsession.lifetime import utc_now
+from botsession.operations.clock import now
 from botsession.operations.listing import pages
 from botsession.protocol import SessionStore
 from botsession.session import SessionInfo
@@ -73,11 +73,11 @@ async def statistics(
         StoreError: The backend failed.
     """
     found = Statistics()
-    now = utc_now()
+    moment = now(store)
     async for page in pages(store, prefix):
         found.unreadable += len(page.unreadable)
         for info in page.sessions:
-            found.add(info, now)
+            found.add(info, moment)
         if told is not None:
             told(len(page.sessions))
     return found

@@ -8,6 +8,7 @@ from typing import Final
 
 from botsession.errors import CorruptSessionError, InvalidSessionIdError
 from botsession.ids import check_session_id
+from botsession.operations.exporting import read_all
 from botsession.operations.listing import pages
 from botsession.protocol import Removal, SessionStore, SupportsBulk, SupportsPurge
 from botsession.unsupported import unsupported
@@ -24,16 +25,8 @@ async def present(store: SessionStore, session_ids: Sequence[str]) -> list[str]:
     """
     found: list[str] = []
     for batch in _batches(session_ids, 50):
-        if isinstance(store, SupportsBulk):
-            outcomes = await store.read_many(batch)
-            found += [session_id for session_id, outcome in zip(batch, outcomes, strict=True) if outcome is not None]
-            continue
-        for session_id in batch:
-            try:
-                if await store.read(session_id) is not None:
-                    found.append(session_id)
-            except CorruptSessionError:
-                found.append(session_id)
+        outcomes = await read_all(store, batch)
+        found += [session_id for session_id, outcome in zip(batch, outcomes, strict=True) if outcome is not None]
     return found
 
 

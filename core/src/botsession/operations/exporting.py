@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from botsession.errors import CorruptSessionError
 from botsession.operations import archive
+from botsession.operations.clock import live
 from botsession.operations.listing import pages
 from botsession.protocol import SessionStore, StoredSession, SupportsBulk
 
@@ -54,7 +55,7 @@ async def export_lines(store: SessionStore, done: Exported, prefix: str = "") ->
 
 
 async def read_all(store: SessionStore, session_ids: Sequence[str]) -> list[StoredSession | CorruptSessionError | None]:
-    """Reads many sessions: for each the session, `None` where absent, or why it cannot be read.
+    """Reads many sessions: for each the session, `None` where absent or expired, or why it cannot be read.
 
     Raises:
         StoreError: The backend failed.
@@ -64,11 +65,11 @@ async def read_all(store: SessionStore, session_ids: Sequence[str]) -> list[Stor
         for outcome in await store.read_many(session_ids):
             if isinstance(outcome, Exception) and not isinstance(outcome, CorruptSessionError):
                 raise outcome
-            outcomes.append(outcome)
+            outcomes.append(outcome if isinstance(outcome, CorruptSessionError) else live(store, outcome))
         return outcomes
     for session_id in session_ids:
         try:
-            outcomes.append(await store.read(session_id))
+            outcomes.append(live(store, await store.read(session_id)))
         except CorruptSessionError as error:
             outcomes.append(error)
     return outcomes

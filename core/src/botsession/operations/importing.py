@@ -8,8 +8,8 @@ from itertools import islice
 from typing import Final
 
 from botsession.errors import BotSessionError
-from botsession.lifetime import Clock, utc_now
 from botsession.operations import archive
+from botsession.operations.clock import now
 from botsession.operations.restoring import Present, check_restores, restore_all
 from botsession.protocol import SessionStore, StoredSession
 
@@ -63,7 +63,6 @@ async def import_lines(
     done: Imported,
     *,
     present: Present = "newer",
-    clock: Clock = utc_now,
 ) -> AsyncGenerator[Rejected]:
     """Stores the sessions of an export as they are, versions and deadlines included.
 
@@ -74,13 +73,13 @@ async def import_lines(
         lines: The lines of the file.
         done: Counted up while the import goes on.
         present: What to do with a session that the store has already.
-        clock: Tells the present moment in UTC.
 
     Yields:
         Each line that was not imported, and why.
 
     Raises:
-        ArchiveError: The file is no export.
+        ArchiveError: The file is no export, or goes on after its end. What came before is stored, but for the last 200
+            lines; `botsession.operations.archive.check_end` finds it before.
         UnsupportedError: The store cannot keep sessions as they are.
         StoreError: The backend failed; what was stored before stays.
         Exception: Whatever the lines raise, such as a compressed file that is cut; what came before is stored.
@@ -89,6 +88,7 @@ async def import_lines(
     numbered = enumerate(lines, 1)
     _, first = next(numbered, (1, b""))
     archive.check_first_line(first)
+    end: int | None = None
     broken_off: Exception | None = None
     while broken_off is None:
         batch, broken_off = _batch(numbered)
@@ -96,6 +96,9 @@ async def import_lines(
             return
         sessions: dict[str, _Line] = {}
         for number, line in batch:
+            if end is not None:
+                archive.check_is_blank(line, number, end)
+                continue
             try:
                 parsed = archive.parse(line)
             except archive.ArchiveError as error:
@@ -103,8 +106,9 @@ async def import_lines(
                 yield Rejected(number, line, str(error))
                 continue
             if isinstance(parsed, archive.End):
+                end = number
                 done.complete = parsed.sessions == number - 2
-            elif parsed.expires_at is not None and parsed.expires_at <= clock():
+            elif parsed.expires_at is not None and parsed.expires_at <= now(store):
                 done.expired += 1
             else:
                 sessions[parsed.id] = _Line(number, line, parsed)

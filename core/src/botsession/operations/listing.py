@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Final
 
-from botsession.lifetime import utc_now
+from botsession.limits import check_page_size
+from botsession.operations.clock import now
 from botsession.protocol import ScanPage, SessionStore, SupportsExpiry, SupportsScan
 from botsession.unsupported import unsupported
 
@@ -31,17 +32,19 @@ async def pages(
         `unreadable` that could not tell an id have an empty one.
 
     Raises:
+        ConfigError: `limit` is no number of sessions above zero.
         UnsupportedError: The store cannot list its sessions.
         StoreError: `after` is no cursor of this store, or the backend failed.
     """
+    check_page_size(limit)
     if not isinstance(store, SupportsScan):
         raise unsupported(store, "scan", "list its sessions")
     left = limit
     while left is None or left > 0:
         page = await store.scan(prefix, after=after, limit=None if left is None else min(left, _PAGE))
         if not isinstance(store, SupportsExpiry):
-            now = utc_now()
-            live = [info for info in page.sessions if info.expires_at is None or info.expires_at > now]
+            moment = now(store)
+            live = [info for info in page.sessions if info.expires_at is None or info.expires_at > moment]
             page = ScanPage(live, page.next, page.unreadable)
         yield page
         after = page.next

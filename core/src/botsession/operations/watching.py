@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 from botsession.errors import CorruptSessionError
-from botsession.lifetime import utc_now
+from botsession.operations.clock import live
 from botsession.protocol import SessionStore, StoredSession
 
 
@@ -45,8 +45,6 @@ async def watch(
 
 async def _look(store: SessionStore, session_id: str) -> StoredSession | CorruptSessionError | None:
     try:
-        found = await store.read(session_id)
+        return live(store, await store.read(session_id))
     except CorruptSessionError as error:
         return error
-    expired = found is not None and found.expires_at is not None and found.expires_at <= utc_now()
-    return None if expired else found

@@ -39,7 +39,7 @@ def page(folder: Folder, lifetime: Lifetime, prefix: str, after: str | None, lim
     """
     folder.check()
     first, last = _position(after)
-    room = _PAGE if limit is None else max(1, limit)
+    room = limit or _PAGE
     found: list[SessionInfo | CorruptSessionError] = []
     for shard_name in SHARDS[SHARDS.index(first) :]:
         shard = folder.shard(shard_name)

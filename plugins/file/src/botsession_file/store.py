@@ -24,6 +24,7 @@ from botsession import (
     utc_now,
 )
 from botsession.ids import check_session_id
+from botsession.limits import check_page_size
 
 if sys.platform == "win32":
     raise ConfigError(
@@ -141,6 +142,7 @@ class FileSessionStore:
 
     async def scan(self, prefix: str = "", *, after: str | None = None, limit: int | None = None) -> ScanPage:
         """Lists sessions page by page; a file that is no session is left alone and told in the log."""
+        check_page_size(limit)
         return await self._threads.reading(lambda: listing.page(self._folder, self.lifetime, prefix, after, limit))
 
     async def read_many(self, session_ids: Sequence[str]) -> list[StoredSession | StoreError | None]:

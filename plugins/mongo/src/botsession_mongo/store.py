@@ -20,6 +20,7 @@ from botsession import (
     utc_now,
 )
 from botsession.ids import check_session_id
+from botsession.limits import check_page_size
 from botsession_mongo import conditions, documents
 from botsession_mongo.changes import Change
 from botsession_mongo.clients import Api
@@ -151,6 +152,7 @@ class MongoSessionStore:
     async def scan(self, prefix: str = "", *, after: str | None = None, limit: int | None = None) -> ScanPage:
         """Lists sessions in the order of their ids, page by page; see `SupportsScan.scan`."""
         collection = self._opened()
+        check_page_size(limit)
         size = limit or PAGE
         cursor = collection.find(conditions.listed(prefix, after), _HEADER).sort("_id", 1).limit(size)
         found = await self._run(cursor.to_list(None))

@@ -30,6 +30,7 @@ from botsession import (
     utc_now,
 )
 from botsession.lifetime import new_version
+from botsession.limits import check_page_size
 from botsession_redis import scripts
 from botsession_redis.connecting import PoolMaker, address, pool_maker
 from botsession_redis.keys import Keys
@@ -195,6 +196,7 @@ class RedisSessionStore:
         return bool(outcome)
 
     async def scan(self, prefix: str = "", *, after: str | None = None, limit: int | None = None) -> ScanPage:
+        check_page_size(limit)
         return await self._listing.page(prefix, after, limit)
 
     async def read_many(self, session_ids: Sequence[str]) -> list[StoredSession | StoreError | None]:

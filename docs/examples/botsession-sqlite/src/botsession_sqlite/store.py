@@ -30,6 +30,7 @@ from botsession import (
     utc_now,
 )
 from botsession.ids import MAX_BYTES, check_session_id
+from botsession.limits import check_page_size
 from botsession_sqlite import diagnosis, rows, statements, transactions
 from botsession_sqlite.batches import as_parameter, batches
 from botsession_sqlite.link import Link
@@ -122,7 +123,8 @@ class SqliteSessionStore:
                 check_session_id(after)
             except InvalidSessionIdError as error:
                 raise StoreError(f"{after!r} is no cursor of {self!r}") from error
-        size = min(max(_PAGE if limit is None else limit, 1), _LARGEST_PAGE)
+        check_page_size(limit)
+        size = min(limit or _PAGE, _LARGEST_PAGE)
         found = await self._link.read(
             statements.SCAN, first=prefix, last=prefix + _LAST, after=after or "", now=self._now(), limit=size + 1
         )

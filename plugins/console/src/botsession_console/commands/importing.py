@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import IO, Self
 
 from botsession import ConfigError, StoreError
+from botsession.operations.archive import ArchiveError, check_end
 from botsession.operations.importing import Imported, import_lines
 from botsession_console.archives import DAMAGED, STANDARD, read
 from botsession_console.backend import add_backend_options, opened_store
@@ -54,6 +56,10 @@ def run(parsed: argparse.Namespace) -> int:
     except (StoreError, KeyboardInterrupt):
         report(f"{_summary(done)} before it ended; run it again to go on")
         raise
+    except ArchiveError:
+        if done.stored:
+            report(_summary(done))
+        raise
     except DAMAGED as error:
         damage = error
     if not done.complete:
@@ -67,6 +73,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 async def _import(parsed: argparse.Namespace, done: Imported, aside: Path) -> None:
+    _check_end(parsed.file)
     async with opened_store(parsed) as store:
         with read(parsed.file) as file, counting("imported") as advance, _Rejects(aside) as rejects:
             lines = _counted(file, advance)
@@ -74,6 +81,14 @@ async def _import(parsed: argparse.Namespace, done: Imported, aside: Path) -> No
                 async for each in rejected:
                     report(f"line {each.number}: {each.reason}")
                     rejects.add(each.line)
+
+
+def _check_end(name: str) -> None:
+    """Refuses a file that goes on after the end of the export, before anything is imported; a pipe is read only once."""
+    if name == STANDARD or not Path(name).is_file():
+        return
+    with contextlib.suppress(*DAMAGED), read(name) as file:
+        check_end(file)
 
 
 class _Rejects:
