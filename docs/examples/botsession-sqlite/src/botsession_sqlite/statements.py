@@ -74,8 +74,12 @@ DESTROY_MANY: Final = "DELETE FROM sessions WHERE id IN (SELECT value FROM json_
 
 PURGE: Final = """
 DELETE FROM sessions
-WHERE id IN (SELECT id FROM sessions WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit) RETURNING 1
+WHERE id IN (
+    SELECT id FROM sessions
+    WHERE expires_at <= :now AND json_valid(CAST(record AS TEXT)) ORDER BY expires_at LIMIT :limit
+) RETURNING 1
 """
+"""What is unreadable stays for repair."""
 
 PUT_ASIDE: Final = """
 INSERT INTO quarantine (put_aside_at, id, version, expires_at, last_activity, created_at, record)
