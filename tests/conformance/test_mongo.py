@@ -87,6 +87,16 @@ class TestMongoWithPyMongo(TestMongoWithMotor):
         super().test_a_cancelled_init_may_be_called_again()
         gc.collect()
 
+    @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+    def test_a_cancelled_call_ends_as_cancelled(self):
+        super().test_a_cancelled_call_ends_as_cancelled()
+        gc.collect()
+
+    @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+    def test_a_call_that_is_cancelled_or_fails_leaks_no_connection(self):
+        super().test_a_call_that_is_cancelled_or_fails_leaks_no_connection()
+        gc.collect()
+
 
 def _address(url):
     server = urlsplit(url)

@@ -52,8 +52,10 @@ class TestRedis(StoreContract):
     async def refusal(self, store):
         with Redis.from_url(servers.redis_url()) as client:
             client.config_set("min-replicas-to-write", 1)
-            yield
-            client.config_set("min-replicas-to-write", 0)
+            try:
+                yield
+            finally:
+                client.config_set("min-replicas-to-write", 0)
 
     def unreachable(self, secret):
         return {"url": f"redis://:{secret}@127.0.0.1:{servers.free_port()}", "timeout": 1}

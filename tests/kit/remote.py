@@ -215,7 +215,9 @@ class RemoteSuite(ReferenceSuite):
     @contextlib.asynccontextmanager
     async def refusal(self, store):
         server().refusing.add(store.place)
-        yield
-        server().refusing.discard(store.place)
+        try:
+            yield
+        finally:
+            server().refusing.discard(store.place)
 
     outage = StoreContract.outage

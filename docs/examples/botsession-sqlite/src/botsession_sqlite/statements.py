@@ -82,8 +82,12 @@ END_LEASES: Final = "DELETE FROM leases WHERE id IN (SELECT value FROM json_each
 
 PURGE: Final = """
 DELETE FROM sessions
-WHERE id IN (SELECT id FROM sessions WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit) RETURNING 1
+WHERE id IN (
+    SELECT id FROM sessions
+    WHERE expires_at <= :now AND json_valid(CAST(record AS TEXT)) ORDER BY expires_at LIMIT :limit
+) RETURNING 1
 """
+"""What is unreadable stays for repair."""
 
 PUT_ASIDE: Final = """
 INSERT INTO quarantine (put_aside_at, id, version, expires_at, last_activity, created_at, record)
