@@ -1,6 +1,7 @@
 """A roll-out: fields that a newer version of the bot has written survive the turns of an older one."""
 
 import asyncio
+import datetime as dt
 from dataclasses import dataclass, field
 from typing import TypedDict
 
@@ -8,7 +9,8 @@ import attrs
 import msgspec
 import pytest
 
-from botsession import Sessions
+from botsession import Sessions, records
+from botsession.testing import ManualClock
 from botsession.unknown_fields import carry
 
 ID = "telegram:42"
@@ -207,3 +209,41 @@ def test_members_of_a_set_are_not_taken_for_each_other():
 
 def test_a_struct_that_is_stored_as_an_array_keeps_what_follows():
     assert carry([1, 2, 3], [1, 2], [5, 2]) == [5, 2, 3]
+
+
+class WithoutTouch:
+    """A store that cannot renew a deadline but by a write."""
+
+    def __init__(self):
+        self.kept = {}
+
+    async def init(self):
+        return self
+
+    async def read(self, session_id):
+        kept = self.kept.get(session_id)
+        return None if kept is None else records.decode(kept, session_id, store="WithoutTouch()")
+
+    async def write(self, session_id, session):
+        self.kept[session_id] = records.encode(session)
+
+    async def destroy(self, session_id):
+        self.kept.pop(session_id, None)
+
+
+@pytest.mark.parametrize("minutes", [5, 8], ids=["at the end of the turn", "at its beginning"])
+def test_they_survive_a_renewal_that_is_a_write(minutes):
+    async def scenario():
+        clock = ManualClock()
+        store = WithoutTouch()
+        await Sessions(store, clock=clock, expires_in=10).update(ID, lambda session: session.set_state(NEW))
+        written = (await store.read(ID)).version
+        clock.advance(minutes=minutes)
+        old = Sessions(store, state_type=Old, migrations=[lambda state: state], clock=clock, expires_in=10)
+        async with old.turn(ID):
+            pass
+        found = await store.read(ID)
+        assert (found.state, found.expires_at) == (NEW, clock() + dt.timedelta(minutes=10))
+        assert found.version != written
+
+    asyncio.run(scenario())
