@@ -60,6 +60,10 @@ class Database:
             opened.pop_all()
         return cls(writer, reader)
 
+    def enter_loop(self) -> None:
+        """Begins in another event loop."""
+        self._writer.enter_loop()
+
     async def read(self, statement: str, parameters: Mapping[str, object]) -> list[Any]:
         """Runs a statement that changes nothing; returns its rows."""
         return await fetch(self._reader, statement, parameters)

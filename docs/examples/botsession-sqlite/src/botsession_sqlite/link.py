@@ -41,16 +41,12 @@ class Link:
             raise StoreError(f"{self._store} is not open; call `await store.init()` first")
         if self._home.is_inherited:
             self._home.check()
-        self._home.enter()
+        self._enter()
         return self._database
 
     async def open(self) -> None:
         """Opens the database unless it is open."""
-        inherited = self._home.is_inherited
-        if self._home.enter():
-            self._opening = asyncio.Lock()
-            if inherited:  # SQLite takes no connection through a fork
-                self._database = None
+        self._enter()
         async with self._opening:
             if self._database is None:
                 self._home.opened = self._database = await self.answer(Database.open(self._path, timeout=self._timeout))
@@ -59,12 +55,22 @@ class Link:
         """Closes the database where it is open, and not the parent process's."""
         if self._database is None or self._home.is_inherited:
             return
-        self._home.enter()
+        self._enter()
         async with self._opening:
             database, self._database = self._database, None
             if database is not None:
                 await self.answer(database.close())
                 self._home.leave()
+
+    def _enter(self) -> None:
+        """Comes to the running event loop, and to this process, into which SQLite takes no connection of its parent."""
+        if not self._home.enter():
+            return
+        self._opening = asyncio.Lock()
+        if self._home.was_inherited:
+            self._database = None
+        elif self._database is not None:
+            self._database.enter_loop()
 
     async def read(self, statement: str, **parameters: object) -> list[Any]:
         """See `Database.read`."""

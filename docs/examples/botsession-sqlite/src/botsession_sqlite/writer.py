@@ -27,6 +27,10 @@ class Writer:
         self._connection = connection
         self._turn = asyncio.Lock()
 
+    def enter_loop(self) -> None:
+        """Begins in another event loop: nobody of the one before comes back."""
+        self._turn = asyncio.Lock()
+
     async def change(self, statement: str, parameters: Mapping[str, object]) -> list[Any]:
         """Runs a statement as a transaction of its own; returns its rows."""
         async with self._turn:
