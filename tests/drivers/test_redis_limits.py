@@ -118,9 +118,9 @@ def test_a_cluster_client_with_few_connections():
 
 
 @contextlib.asynccontextmanager
-async def full_server(*arguments):
+async def full_server(*arguments, port=None):
     """Runs a server that has one connection for us at most; gives its URL, and a client that holds the others."""
-    with servers.redis_server(*arguments) as url:
+    with servers.redis_server(*arguments, port=port) as url:
         async with Redis.from_url(url, single_connection_client=True) as admin:
             await admin.config_set("maxclients", 2)
             yield url, admin
@@ -139,6 +139,20 @@ def test_a_server_without_connections_says_so(given):
                     assert "UNKNOWN" not in str(caught.value)
                     assert "is it running" not in str(caught.value)
                     assert caught.value.__cause__ is not None
+
+    asyncio.run(main())
+
+
+def test_a_cluster_without_connections_says_so():
+    async def main():
+        server = full_server("--cluster-enabled", "yes", port=redis_setups.cluster_port())
+        async with server as (url, _), Redis.from_url(url, single_connection_client=True) as last:
+            await last.ping()
+            client = RedisCluster.from_url(url)
+            with pytest.raises(StoreUnavailableError, match="maxclients") as caught:
+                await RedisSessionStore(client=client).init()
+            assert "UNKNOWN" not in str(caught.value)
+            await client.aclose()
 
     asyncio.run(main())
 

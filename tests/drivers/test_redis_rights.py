@@ -95,6 +95,13 @@ def test_the_documented_acl_user_of_a_cluster():
         for port in ports:
             async with Redis(port=port) as admin:
                 await admin.execute_command(*documented_user(cluster=True))
+        for port in ports:
+            async with Redis(port=port) as admin:
+                await admin.execute_command(*documented_user("poor"))
+        poor = RedisCluster(host="127.0.0.1", port=ports[0], username="poor", password="hunter2")
+        with pytest.raises(StoreUnavailableError, match="ACL user"):
+            await RedisSessionStore(client=poor).init()
+        await poor.aclose()
         async with (
             RedisCluster(host="127.0.0.1", port=ports[0]) as admin,
             RedisCluster(host="127.0.0.1", port=ports[0], username="bot", password="hunter2") as client,

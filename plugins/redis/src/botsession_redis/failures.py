@@ -65,7 +65,7 @@ _MODES: Final = {"cluster": _CLUSTER, "sentinel": _SENTINEL}
 
 _OTHER_KINDS: Final = (
     (
-        re.compile("Cluster mode is not enabled"),
+        re.compile("cluster support disabled"),
         "is no cluster; give its URL, or a client that is a redis.asyncio.Redis",
     ),
     (re.compile(r"cluster mode|\b(MOVED|CROSSSLOT)\b"), _CLUSTER),
@@ -121,7 +121,8 @@ def has_none_free(error: Exception) -> bool:
 
 def has_hung_up(error: Exception) -> bool:
     """Tells whether the server has closed the connection, whatever for."""
-    return type(error) is exceptions.ConnectionError and _HUNG_UP.search(str(error)) is not None
+    told = type(error) is exceptions.ConnectionError or isinstance(error, exceptions.RedisClusterException)
+    return told and _HUNG_UP.search(str(error)) is not None
 
 
 def is_no_string(error: Exception) -> bool:
@@ -130,10 +131,9 @@ def is_no_string(error: Exception) -> bool:
 
 
 def _explained(error: Exception, server: str, timeout: float, greeting: str, used_up: bool) -> StoreError:
-    if error.args and isinstance(error.args[0], exceptions.RedisError):
-        error = error.args[0]  # redis-py wraps what a server says while a socket is being connected
+    error = _root(error)
     # A server may repeat the arguments of a command that it does not know.
-    text = greeting or str(error).partition(", with args")[0].removeprefix(_WHILE_WRITING).rstrip(".")
+    text = greeting or str(error).partition(", with args")[0].replace(_WHILE_WRITING, "").rstrip(".")
     match = _CODE.search(text)
     code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), match and match[0])
     if has_none_free(error):
@@ -157,3 +157,16 @@ def _explained(error: Exception, server: str, timeout: float, greeting: str, use
             f"{server} closed the connection ({text}); look into its log, and whether it has connections left (maxclients)"
         )
     return StoreUnavailableError(f"{server} does not answer: {text}; is it running, and is the address right?")
+
+
+def _root(error: Exception) -> Exception:
+    """Returns what the server has said, in place of what redis-py makes of it."""
+    if error.args and isinstance(error.args[0], exceptions.RedisError):
+        return error.args[0]  # it came while a socket was being connected
+    while isinstance(error, exceptions.RedisClusterException):
+        # Whatever a node says while the cluster is being looked at is "not enabled" for redis-py.
+        said = error.__cause__ or error.__context__
+        if not isinstance(said, CLIENT_ERRORS):
+            break
+        error = said
+    return error
