@@ -101,10 +101,12 @@ def test_the_wait_for_a_connection_of_the_client_is_bounded(kind):
     asyncio.run(main())
 
 
-def test_a_cluster_client_with_few_connections():
+def test_a_cluster_client_with_few_connections(cluster_ports):
     async def main(ports):
         async with RedisCluster(host="127.0.0.1", port=ports[0], max_connections=2) as client:
-            sessions = await Sessions(await RedisSessionStore(client=client).init(), lock="local").init()
+            sessions = await Sessions(
+                await RedisSessionStore(client=client, key_prefix=key_prefix()).init(), lock="local"
+            ).init()
 
             async def turn(number):
                 async with sessions.turn(f"t:{number}") as session:
@@ -113,8 +115,7 @@ def test_a_cluster_client_with_few_connections():
             await asyncio.gather(*map(turn, range(60)))
             assert len([info async for page in operations.pages(sessions.store) for info in page.sessions]) == 60
 
-    with redis_setups.cluster() as ports:
-        asyncio.run(main(ports))
+    asyncio.run(main(cluster_ports))
 
 
 @contextlib.asynccontextmanager

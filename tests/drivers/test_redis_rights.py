@@ -9,7 +9,6 @@ import shlex
 import uuid
 
 import pytest
-import redis_setups
 from redis.asyncio import Redis, RedisCluster
 from redis_setups import closing, everything, exercise, server_with
 
@@ -90,7 +89,7 @@ def test_the_documented_acl_user_can_do_everything():
         asyncio.run(main(port))
 
 
-def test_the_documented_acl_user_of_a_cluster():
+def test_the_documented_acl_user_of_a_cluster(cluster_ports):
     async def main(ports):
         for port in ports:
             async with Redis(port=port) as admin:
@@ -106,13 +105,12 @@ def test_the_documented_acl_user_of_a_cluster():
             RedisCluster(host="127.0.0.1", port=ports[0]) as admin,
             RedisCluster(host="127.0.0.1", port=ports[0], username="bot", password="hunter2") as client,
         ):
-            store = RedisSessionStore(client=client)
+            store = RedisSessionStore(client=client, key_prefix=f"botsession:{uuid.uuid4().hex}:")
             spoil = lambda session_id: admin.set(store._keys.session(session_id), b"{")  # noqa: E731 - it needs the store
             assert await exercise_all(store, spoil) == {"ok", "unknown"}
             await store.close()
 
-    with redis_setups.cluster() as ports:
-        asyncio.run(main(ports))
+    asyncio.run(main(cluster_ports))
 
 
 @pytest.mark.parametrize(
