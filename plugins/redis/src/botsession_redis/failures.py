@@ -28,6 +28,8 @@ _CODES: Final[dict[type[Exception], str]] = {
 
 _RIGHTS: Final = "refused a command or a key; give the ACL user the commands and the key pattern that the store needs"
 
+_FULL: Final = "max number of clients"
+
 _ADVICE: Final = {
     "WRONGPASS": "refused the credentials; check username and password",
     "NOAUTH": "refused the credentials; check username and password",
@@ -35,7 +37,7 @@ _ADVICE: Final = {
     "ACL failure in script": _RIGHTS,
     "The user executing the script can't": _RIGHTS,  # until Redis 7.0
     "DENIED": "takes connections from its own machine only (protected mode); set a password there, or its bind address",
-    "max number of clients": "has no connection left to give; close some, or raise its maxclients",
+    _FULL: "has no connection left to give; close some, or raise its maxclients",
     "OOM": "is out of memory; raise its maxmemory, or shorten expires_in",
     "READONLY": "is a replica and takes no writes; use the address of the primary",
     "LOADING": "is still loading its data; try again shortly",
@@ -119,7 +121,12 @@ def has_none_free(error: Exception) -> bool:
     )
 
 
-def has_hung_up(error: Exception) -> bool:
+def is_full(greeting: str) -> bool:
+    """Tells whether a server has no connection left to give, from what it says."""
+    return _FULL in greeting
+
+
+def has_hung_up(error: BaseException) -> bool:
     """Tells whether the server has closed the connection, whatever for."""
     told = type(error) is exceptions.ConnectionError or isinstance(error, exceptions.RedisClusterException)
     return told and _HUNG_UP.search(str(error)) is not None
@@ -135,8 +142,8 @@ def _explained(error: Exception, server: str, timeout: float, greeting: str, use
     # A server may repeat the arguments of a command that it does not know.
     text = greeting or str(error).partition(", with args")[0].replace(_WHILE_WRITING, "").rstrip(".")
     match = _CODE.search(text)
-    code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), match and match[0])
-    if has_none_free(error):
+    code = match[0] if match else next((code for kind, code in _CODES.items() if isinstance(error, kind)), None)
+    if code is None and has_none_free(error):
         code = "connections"
     if code is not None:
         return StoreUnavailableError(f"{server} {_ADVICE[code]} ({text})")
