@@ -1,10 +1,11 @@
-"""Both clients of the MongoDB driver, and a collection for each test."""
+"""Both clients of the MongoDB driver, and a collection for each test; one cluster of Redis for all of them."""
 
 from __future__ import annotations
 
 import uuid
 
 import pytest
+import redis_setups
 from pymongo import MongoClient
 
 import servers
@@ -21,3 +22,9 @@ def collection():
         name = f"t{uuid.uuid4().hex}"
         yield client.drivers[name]
         client.drivers.drop_collection(name)
+
+
+@pytest.fixture(scope="session")
+def cluster_ports():
+    with redis_setups.cluster() as ports:
+        yield ports

@@ -101,10 +101,12 @@ def test_the_wait_for_a_connection_of_the_client_is_bounded(kind):
     asyncio.run(main())
 
 
-def test_a_cluster_client_with_few_connections():
+def test_a_cluster_client_with_few_connections(cluster_ports):
     async def main(ports):
         async with RedisCluster(host="127.0.0.1", port=ports[0], max_connections=2) as client:
-            sessions = await Sessions(await RedisSessionStore(client=client).init(), lock="local").init()
+            sessions = await Sessions(
+                await RedisSessionStore(client=client, key_prefix=key_prefix()).init(), lock="local"
+            ).init()
 
             async def turn(number):
                 async with sessions.turn(f"t:{number}") as session:
@@ -113,14 +115,13 @@ def test_a_cluster_client_with_few_connections():
             await asyncio.gather(*map(turn, range(60)))
             assert len([info async for page in operations.pages(sessions.store) for info in page.sessions]) == 60
 
-    with redis_setups.cluster() as ports:
-        asyncio.run(main(ports))
+    asyncio.run(main(cluster_ports))
 
 
 @contextlib.asynccontextmanager
-async def full_server(*arguments):
+async def full_server(*arguments, port=None):
     """Runs a server that has one connection for us at most; gives its URL, and a client that holds the others."""
-    with servers.redis_server(*arguments) as url:
+    with servers.redis_server(*arguments, port=port) as url:
         async with Redis.from_url(url, single_connection_client=True) as admin:
             await admin.config_set("maxclients", 2)
             yield url, admin
@@ -143,15 +144,34 @@ def test_a_server_without_connections_says_so(given):
     asyncio.run(main())
 
 
+def test_a_cluster_without_connections_says_so():
+    async def main():
+        server = full_server("--cluster-enabled", "yes", port=redis_setups.cluster_port())
+        async with server as (url, _), Redis.from_url(url, single_connection_client=True) as last:
+            await last.ping()
+            client = RedisCluster.from_url(url)
+            with pytest.raises(StoreUnavailableError, match="maxclients") as caught:
+                await RedisSessionStore(client=client).init()
+            assert "UNKNOWN" not in str(caught.value)
+            await client.aclose()
+
+    asyncio.run(main())
+
+
 def test_a_server_that_has_no_further_connection_in_the_middle():
     async def main():
         async with full_server() as (url, admin), closing(await RedisSessionStore(url).init()) as store:
-            outcomes = await asyncio.gather(*(store.read(f"t:{number}") for number in range(8)), return_exceptions=True)
-            assert set(map(type, outcomes)) == {type(None), StoreUnavailableError}
-            for outcome in outcomes:
-                assert outcome is None or "has no connection left to give" in str(outcome)
-            await admin.config_set("maxclients", 100)
+            # It goes on with the connection that it has.
             assert await asyncio.gather(*(store.read(f"t:{number}") for number in range(8))) == [None] * 8
+            pool = store._link._client.connection_pool
+            taken = await pool.get_connection()
+            store._link._time_limit._seconds = 0.1
+            with pytest.raises(StoreUnavailableError, match="has no connection left to give"):
+                await store.read(ID)
+            store._link._time_limit._seconds = 5
+            await admin.config_set("maxclients", 100)
+            assert await store.read(ID) is None
+            await pool.release(taken)
 
     asyncio.run(main())
 

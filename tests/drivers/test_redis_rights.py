@@ -9,7 +9,6 @@ import shlex
 import uuid
 
 import pytest
-import redis_setups
 from redis.asyncio import Redis, RedisCluster
 from redis_setups import closing, everything, exercise, server_with
 
@@ -90,22 +89,28 @@ def test_the_documented_acl_user_can_do_everything():
         asyncio.run(main(port))
 
 
-def test_the_documented_acl_user_of_a_cluster():
+def test_the_documented_acl_user_of_a_cluster(cluster_ports):
     async def main(ports):
         for port in ports:
             async with Redis(port=port) as admin:
                 await admin.execute_command(*documented_user(cluster=True))
+        for port in ports:
+            async with Redis(port=port) as admin:
+                await admin.execute_command(*documented_user("poor"))
+        poor = RedisCluster(host="127.0.0.1", port=ports[0], username="poor", password="hunter2")
+        with pytest.raises(StoreUnavailableError, match="ACL user"):
+            await RedisSessionStore(client=poor).init()
+        await poor.aclose()
         async with (
             RedisCluster(host="127.0.0.1", port=ports[0]) as admin,
             RedisCluster(host="127.0.0.1", port=ports[0], username="bot", password="hunter2") as client,
         ):
-            store = RedisSessionStore(client=client)
+            store = RedisSessionStore(client=client, key_prefix=f"botsession:{uuid.uuid4().hex}:")
             spoil = lambda session_id: admin.set(store._keys.session(session_id), b"{")  # noqa: E731 - it needs the store
             assert await exercise_all(store, spoil) == {"ok", "unknown"}
             await store.close()
 
-    with redis_setups.cluster() as ports:
-        asyncio.run(main(ports))
+    asyncio.run(main(cluster_ports))
 
 
 @pytest.mark.parametrize(

@@ -124,16 +124,16 @@ def test_sentinel():
         asyncio.run(main(port, sentinel_port))
 
 
-def test_cluster():
+def test_cluster(cluster_ports):
     async def main(ports):
         async with RedisCluster(host="127.0.0.1", port=ports[0]) as client:
-            store = RedisSessionStore(client=client)
+            prefix = uuid.uuid4().hex + ":"
+            store = RedisSessionStore(client=client, key_prefix=prefix)
             await exercise(store)
-            await client.flushall(target_nodes=RedisCluster.PRIMARIES)
             await client.execute_command("SCRIPT FLUSH", target_nodes=RedisCluster.PRIMARIES)
             session = Session(ID)
             await store.replace(ID, session, expected=None)
-            await client.hset("botsession:t:wrong", "field", "value")
+            await client.hset(f"{prefix}t:wrong", "field", "value")
             one, wrong = await store.read_many([ID, "t:wrong"])
             assert one == session
             assert isinstance(wrong, CorruptSessionError)
@@ -158,5 +158,4 @@ def test_cluster():
             await store.close()
             assert await client.ping(target_nodes=RedisCluster.PRIMARIES)
 
-    with redis_setups.cluster() as ports:
-        asyncio.run(main(ports))
+    asyncio.run(main(cluster_ports))

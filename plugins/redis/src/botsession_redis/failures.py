@@ -28,6 +28,8 @@ _CODES: Final[dict[type[Exception], str]] = {
 
 _RIGHTS: Final = "refused a command or a key; give the ACL user the commands and the key pattern that the store needs"
 
+_FULL: Final = "max number of clients"
+
 _ADVICE: Final = {
     "WRONGPASS": "refused the credentials; check username and password",
     "NOAUTH": "refused the credentials; check username and password",
@@ -35,7 +37,7 @@ _ADVICE: Final = {
     "ACL failure in script": _RIGHTS,
     "The user executing the script can't": _RIGHTS,  # until Redis 7.0
     "DENIED": "takes connections from its own machine only (protected mode); set a password there, or its bind address",
-    "max number of clients": "has no connection left to give; close some, or raise its maxclients",
+    _FULL: "has no connection left to give; close some, or raise its maxclients",
     "OOM": "is out of memory; raise its maxmemory, or shorten expires_in",
     "READONLY": "is a replica and takes no writes; use the address of the primary",
     "LOADING": "is still loading its data; try again shortly",
@@ -65,7 +67,7 @@ _MODES: Final = {"cluster": _CLUSTER, "sentinel": _SENTINEL}
 
 _OTHER_KINDS: Final = (
     (
-        re.compile("Cluster mode is not enabled"),
+        re.compile("cluster support disabled"),
         "is no cluster; give its URL, or a client that is a redis.asyncio.Redis",
     ),
     (re.compile(r"cluster mode|\b(MOVED|CROSSSLOT)\b"), _CLUSTER),
@@ -119,9 +121,15 @@ def has_none_free(error: Exception) -> bool:
     )
 
 
-def has_hung_up(error: Exception) -> bool:
+def is_full(greeting: str) -> bool:
+    """Tells whether a server has no connection left to give, from what it says."""
+    return _FULL in greeting
+
+
+def has_hung_up(error: BaseException) -> bool:
     """Tells whether the server has closed the connection, whatever for."""
-    return type(error) is exceptions.ConnectionError and _HUNG_UP.search(str(error)) is not None
+    told = type(error) is exceptions.ConnectionError or isinstance(error, exceptions.RedisClusterException)
+    return told and _HUNG_UP.search(str(error)) is not None
 
 
 def is_no_string(error: Exception) -> bool:
@@ -130,13 +138,12 @@ def is_no_string(error: Exception) -> bool:
 
 
 def _explained(error: Exception, server: str, timeout: float, greeting: str, used_up: bool) -> StoreError:
-    if error.args and isinstance(error.args[0], exceptions.RedisError):
-        error = error.args[0]  # redis-py wraps what a server says while a socket is being connected
+    error = _root(error)
     # A server may repeat the arguments of a command that it does not know.
-    text = greeting or str(error).partition(", with args")[0].removeprefix(_WHILE_WRITING).rstrip(".")
+    text = greeting or str(error).partition(", with args")[0].replace(_WHILE_WRITING, "").rstrip(".")
     match = _CODE.search(text)
-    code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), match and match[0])
-    if has_none_free(error):
+    code = match[0] if match else next((code for kind, code in _CODES.items() if isinstance(error, kind)), None)
+    if code is None and has_none_free(error):
         code = "connections"
     if code is not None:
         return StoreUnavailableError(f"{server} {_ADVICE[code]} ({text})")
@@ -157,3 +164,16 @@ def _explained(error: Exception, server: str, timeout: float, greeting: str, use
             f"{server} closed the connection ({text}); look into its log, and whether it has connections left (maxclients)"
         )
     return StoreUnavailableError(f"{server} does not answer: {text}; is it running, and is the address right?")
+
+
+def _root(error: Exception) -> Exception:
+    """Returns what the server has said, in place of what redis-py makes of it."""
+    if error.args and isinstance(error.args[0], exceptions.RedisError):
+        return error.args[0]  # it came while a socket was being connected
+    while isinstance(error, exceptions.RedisClusterException):
+        # Whatever a node says while the cluster is being looked at is "not enabled" for redis-py.
+        said = error.__cause__ or error.__context__
+        if not isinstance(said, CLIENT_ERRORS):
+            break
+        error = said
+    return error

@@ -12,6 +12,9 @@ from redis import exceptions
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 
+from botsession_redis.failures import has_hung_up, is_full
+from botsession_redis.greeting import greeting
+
 
 class Pool(ConnectionPool):
     """Connections to one server, for one event loop; how many there are is up to who asks for them.
@@ -33,15 +36,21 @@ class Pool(ConnectionPool):
         try:
             if not connection.is_connected or await _is_stale(connection):
                 await self.ensure_connection(connection)
-        except BaseException:
+        except BaseException as error:
             await self.release(connection)
+            if any(each.is_connected for each in (*self.idle, *self.in_use)):
+                said = await greeting(self.connection_kwargs) if has_hung_up(error) else str(error)
+                if is_full(said):
+                    # There are others of ours that are free, or will be.
+                    raise exceptions.MaxConnectionsError(said) from error
             raise
         return connection
 
     async def release(self, connection: AbstractConnection) -> None:
         """Takes a connection back."""
         self.in_use.remove(connection)
-        self.idle.append(connection)
+        # The one that is given out next is open, as long as there is one.
+        self.idle.insert(len(self.idle) if connection.is_connected else 0, connection)
 
     async def disconnect(self, inuse_connections: bool = True) -> None:
         """Closes the connections; one that is needed again is opened again."""
