@@ -28,6 +28,7 @@ class Pool(ConnectionPool):
         super().__init__(*arguments, **options)
         self.idle: list[AbstractConnection] = []
         self.in_use: set[AbstractConnection] = set()
+        self._closed = False
 
     async def get_connection(self, *_: Any, **__: Any) -> AbstractConnection:
         """Returns a connection that is open, or as good as new where the server has closed it meanwhile."""
@@ -49,16 +50,20 @@ class Pool(ConnectionPool):
     async def release(self, connection: AbstractConnection) -> None:
         """Takes a connection back."""
         self.in_use.remove(connection)
+<<<<<<< ours
         # The one that is given out next is open, as long as there is one.
         self.idle.insert(len(self.idle) if connection.is_connected else 0, connection)
+=======
+        self.idle.append(connection)
+        if self._closed:
+            await connection.disconnect(nowait=True)
+>>>>>>> theirs
 
     async def disconnect(self, inuse_connections: bool = True) -> None:
-        """Closes the connections; one that is needed again is opened again."""
-        closing = [*self.idle, *self.in_use] if inuse_connections else list(self.idle)
-        outcomes = await asyncio.gather(*(each.disconnect() for each in closing), return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        """Closes the connections, those in use too, without a wait in which it could be cancelled."""
+        self._closed = True
+        for connection in [*self.idle, *self.in_use]:
+            await connection.disconnect(nowait=True)
 
     def sockets(self) -> list[int]:
         """Returns the descriptors of the sockets that are open."""
