@@ -5,7 +5,6 @@ redis-py's own takes a lock and counts for its metrics at each step, which costs
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from redis import exceptions
@@ -50,14 +49,10 @@ class Pool(ConnectionPool):
     async def release(self, connection: AbstractConnection) -> None:
         """Takes a connection back."""
         self.in_use.remove(connection)
-<<<<<<< ours
         # The one that is given out next is open, as long as there is one.
         self.idle.insert(len(self.idle) if connection.is_connected else 0, connection)
-=======
-        self.idle.append(connection)
         if self._closed:
             await connection.disconnect(nowait=True)
->>>>>>> theirs
 
     async def disconnect(self, inuse_connections: bool = True) -> None:
         """Closes the connections, those in use too, without a wait in which it could be cancelled."""
