@@ -7,6 +7,8 @@ import pytest
 
 from botsession import Sessions, StateError, open_store
 from botsession.operations import rehearse
+from botsession.testing import ManualClock
+from botsession_memory import MemorySessionStore
 
 
 def split_name(state):
@@ -115,5 +117,37 @@ def test_a_rehearsal_over_a_whole_store_changes_nothing():
         assert (typed.sessions, typed.migrated, list(typed.failed)) == (3, 2, ["telegram:43"])
         assert (await rehearse(current, "whatsapp:")).sessions == 0
         assert [await store.read(f"telegram:{number}") for number in (42, 43, 44)] == before
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("methods", [("read", "write", "destroy"), ("read", "write", "destroy", "replace")], ids=len)
+def test_a_session_that_is_due_is_renewed_before_it_is_migrated(methods):
+    class WithoutTouch:
+        def __init__(self, inner):
+            self.lifetime = inner.lifetime
+            self.init = inner.init
+            for name in methods:
+                setattr(self, name, getattr(inner, name))
+
+    class Named(msgspec.Struct):
+        name: str
+
+    async def scenario():
+        clock = ManualClock()
+        inner = await MemorySessionStore(expires_in=10, clock=clock).init()
+        await Sessions(inner).update("telegram:42", lambda session: session.set_state({"called": "Ada"}))
+        clock.advance(minutes=8)
+        sessions = Sessions(
+            WithoutTouch(inner),
+            state_type=Named,
+            initial_state=Named(""),
+            migrations=[lambda state: {"name": state["called"]}],
+        )
+        async with sessions.turn("telegram:42") as session:
+            assert session.state == Named("Ada")
+            clock.advance(minutes=8)  # it was renewed when the turn began
+            session.state.name = "Bob"
+        assert (await sessions.read("telegram:42")).state == Named("Bob")
 
     asyncio.run(scenario())
