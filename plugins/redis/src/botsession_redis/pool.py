@@ -54,7 +54,7 @@ class Pool(ConnectionPool):
         if self._closed:
             await connection.disconnect(nowait=True)
 
-    async def disconnect(self, inuse_connections: bool = True) -> None:
+    async def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: ARG002 - as in redis-py
         """Closes the connections, those in use too, without a wait in which it could be cancelled."""
         self._closed = True
         for connection in [*self.idle, *self.in_use]:
