@@ -310,7 +310,7 @@ def test_a_server_of_its_own_is_no_cluster():
 def test_a_server_that_does_not_know_hello():
     async def main():
         async def serve(reader, writer):
-            with contextlib.suppress(asyncio.IncompleteReadError):
+            try:
                 while True:
                     count = int((await reader.readuntil(b"\r\n"))[1:])
                     words = []
@@ -318,7 +318,10 @@ def test_a_server_that_does_not_know_hello():
                         size = int((await reader.readuntil(b"\r\n"))[1:])
                         words.append((await reader.readexactly(size + 2))[:-2])
                     writer.write(b"+PONG\r\n" if words == [b"PING"] else b"-ERR unknown command\r\n")
-            writer.close()
+            except (asyncio.IncompleteReadError, OSError):
+                pass
+            finally:
+                writer.close()
 
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
