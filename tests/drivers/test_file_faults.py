@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 from botsession import (
     Claim,
     ConfigError,
+    Removal,
     Replacement,
     Session,
     SessionConflictError,
@@ -64,7 +66,7 @@ def test_a_store_whose_directory_is_gone_is_not_empty(tmp_path: Path) -> None:
             for call in (
                 store.read("a:1"), store.write("a:1", Session("a:1")), store.destroy("a:1"), store.scan(),
                 store.replace("a:1", Session("a:1"), expected=None), store.touch("a:1", None), store.ping(),
-                store.purge(), store.read_many(["a:1"]), store.destroy_many(["a:1"]),
+                store.purge(), store.read_many(["a:1"]), store.destroy_many([Removal("a:1")]),
                 store.replace_many([Replacement(Session("a:1"), None), Replacement(Session("a:2"), None)]),
             ):  # fmt: skip
                 with pytest.raises(StoreUnavailableError, match="bring it back") as caught:
@@ -362,3 +364,28 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
         assert count() == before
 
     with_store(tmp_path / "s", body)
+
+
+def test_a_forked_process_does_not_hold_the_locks_of_a_parent_that_is_killed(tmp_path: Path) -> None:
+    directory = os.open(tmp_path, os.O_RDONLY)
+    lock = locking.Lock("00", directory, threading.Lock(), locking.Call()).__enter__()
+    (ready, tell), (wait, end) = os.pipe(), os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the test has threads
+        child = os.fork()
+    if not child:
+        os.close(end)
+        os.write(tell, b"x")
+        os.read(wait, 1)
+        os._exit(0)
+    try:
+        os.read(ready, 1)
+        locking._descriptors.discard(lock._descriptor)
+        os.close(lock._descriptor)  # as the end of a killed process does, which unlocks nothing
+        with (tmp_path / ".lock").open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(end)
+        os.waitpid(child, 0)
+        for descriptor in (ready, tell, wait, directory):
+            os.close(descriptor)

@@ -124,7 +124,7 @@ def test_no_lease_outlives_the_machine(tmp_path: Path, ahead: float) -> None:
         for held in (lease := record["leases"]["a:1"], *lease["queue"]):
             held["until"] += ahead
         lock_file(store, "a:1").write_text(json.dumps(record))
-        assert not await store.renew_lease("a:1", "a", 60)
+        assert await store.renew_leases({"a:1": "a"}, 60) == [False]
         assert await claimed(store, "c") is None
 
     with_store(tmp_path / "s", body)

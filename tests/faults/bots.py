@@ -19,7 +19,7 @@ from typing import Any
 
 from faults.histories import Found
 
-from botsession import LeaseTimeoutError, Session, SessionConflictError, Sessions, StoreError
+from botsession import Session, SessionConflictError, Sessions, StoreError, TurnTimeoutError
 
 INITIAL_STATE: dict[str, Any] = {"tokens": [], "count": 0}
 
@@ -164,6 +164,6 @@ class Client:
 def _fate(failure: StoreError | None, *, sent: bool) -> str:
     if failure is None:
         return "acknowledged"
-    if isinstance(failure, SessionConflictError | LeaseTimeoutError) or not sent:
+    if isinstance(failure, SessionConflictError | TurnTimeoutError) or not sent:
         return "refused"
     return "unknown"

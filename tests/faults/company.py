@@ -12,7 +12,7 @@ from typing import Self
 
 from faults.histories import Found, History, Turn, violations
 
-from botsession import LeaseTimeoutError, SessionConflictError, Sessions, StoreUnavailableError
+from botsession import SessionConflictError, Sessions, StoreUnavailableError, TurnTimeoutError
 
 INITIAL_STATE: dict[str, object] = {"tokens": [], "count": 0}
 SECONDS = 60
@@ -126,7 +126,7 @@ class Company:
                 turn.found = Found.of(session.state)
                 session.state["tokens"].append(token)
                 session.state["count"] += 1
-        except (StoreUnavailableError, SessionConflictError, LeaseTimeoutError) as error:
+        except (StoreUnavailableError, SessionConflictError, TurnTimeoutError) as error:
             self.errors[type(error).__name__] += 1
             if turn.found is None or not isinstance(error, StoreUnavailableError):
                 turn.fate, turn.ended = "refused", time.monotonic()

@@ -25,10 +25,10 @@ PATIENCE = 180.0
 """How many seconds anything is waited for, on a machine that is busy with something else."""
 
 ALLOWED = {
-    "redis": {"StoreUnavailableError", "SessionConflictError", "LeaseTimeoutError"},
+    "redis": {"StoreUnavailableError", "SessionConflictError", "TurnTimeoutError"},
     # Of a batch MongoDB tells only how many were stored: where two others write over one at once, it may remain unknown which.
-    "mongo": {"StoreUnavailableError", "SessionConflictError", "LeaseTimeoutError", "StoreError"},
-    "file": {"StoreUnavailableError", "SessionConflictError", "LeaseTimeoutError"},
+    "mongo": {"StoreUnavailableError", "SessionConflictError", "TurnTimeoutError", "StoreError"},
+    "file": {"StoreUnavailableError", "SessionConflictError", "TurnTimeoutError"},
 }
 """The errors that say that a turn did not take place, or that nobody knows."""
 

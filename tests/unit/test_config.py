@@ -240,7 +240,7 @@ def test_limits_of_turns_come_from_the_file_and_arguments_go_before(tmp_path):
         asyncio.run(save(configured))
     asyncio.run(save(Sessions(max_session_size=100)))
     leasing = Sessions(lock="auto", lease_ttl=7)._keeper._leasing
-    assert (leasing._ttl, leasing._wait) == (7, 3.5)
+    assert (leasing._ttl, leasing.wait) == (7, 3.5)
     handed_in = Sessions(open_store())._keeper
     assert (handed_in._leasing._ttl, handed_in._max_session_size) == (5, 1_048_576)
 

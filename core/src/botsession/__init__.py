@@ -11,7 +11,6 @@ from botsession.errors import (
     DriverLoadError,
     DriverNotFoundError,
     InvalidSessionIdError,
-    LeaseTimeoutError,
     NestedTurnError,
     SessionConflictError,
     SessionTooLargeError,
@@ -19,6 +18,7 @@ from botsession.errors import (
     StoreError,
     StoreUnavailableError,
     TurnEndedError,
+    TurnTimeoutError,
     UnsupportedError,
 )
 from botsession.findings import Finding
@@ -64,7 +64,6 @@ __all__ = [
     "Finding",
     "Held",
     "InvalidSessionIdError",
-    "LeaseTimeoutError",
     "Lifetime",
     "Minutes",
     "NestedTurnError",
@@ -96,6 +95,7 @@ __all__ = [
     "SupportsScan",
     "SupportsTouch",
     "TurnEndedError",
+    "TurnTimeoutError",
     "UnsupportedError",
     "construct",
     "drivers",

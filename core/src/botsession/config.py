@@ -41,7 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         initial_state: The state of a new session.
         lock: How turns of one session wait for each other.
         lease_ttl: Seconds after which the lease of a process that was killed is free.
-        lease_wait: Seconds to wait for a lease that another process holds.
+        lease_wait: Seconds that a turn waits for others of its session.
         max_session_size: Bytes of JSON that state and user of a session may have.
         stores: Options by driver name.
         origins: Where each setting was found, by its name: a file, a variable of the environment, or an argument. The

@@ -7,6 +7,8 @@ Three answers are kept apart everywhere: *absent* is `None` and never an error, 
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class BotSessionError(Exception):
     """The root of all errors of this library."""
@@ -76,8 +78,19 @@ class SessionTooLargeError(StoreError):
     """The session is larger than the backend takes; the stored session stays as it was."""
 
 
-class LeaseTimeoutError(StoreError):
-    """The session's lease was not to be had within the waiting time."""
+class TurnTimeoutError(StoreError):
+    """Another turn of the session did not end within the waiting time; nothing was done.
+
+    Attributes:
+        session_id: The session's id.
+    """
+
+    def __init__(self, session_id: str, message: str) -> None:
+        super().__init__(message)
+        self.session_id = session_id
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.session_id, str(self)), self.__dict__
 
 
 class InvalidSessionIdError(BotSessionError, ValueError):

@@ -6,9 +6,11 @@ import asyncio
 import atexit
 import contextlib
 import os
+import selectors
 import signal
 import threading
 from asyncio import _get_running_loop as get_running_loop  # returns None where the other raises
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -23,19 +25,24 @@ class Home:
 
     Args:
         name: What belongs there, for errors, such as `the redis store`.
+        sockets: Returns the descriptors of the sockets that are open. After a fork the new process lets go of its copies,
+            which could write into the parent's connections, and would keep them open when the parent closes them.
 
     Attributes:
         opened: What was opened there. After a fork the new process keeps its copy for ever, so that no destructor closes it.
+        was_inherited: Whether the home before, which it has left by `enter`, was the parent process's.
     """
 
-    __slots__ = ("__weakref__", "_loop", "_name", "_process", "_thread", "opened")
+    __slots__ = ("__weakref__", "_loop", "_name", "_process", "_sockets", "_thread", "opened", "was_inherited")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, sockets: Callable[[], Iterable[int]] = tuple) -> None:
         self.opened: object = None
+        self._sockets = sockets
         self._name = name
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread
         self._process = _forks
+        self.was_inherited = False
 
     @property
     def is_inherited(self) -> bool:
@@ -68,6 +75,7 @@ class Home:
             reason = self._reason(loop)
             if loop is None or reason:
                 raise StoreError(reason)
+            self.was_inherited = self.is_inherited
             self._loop, self._thread, self._process = loop, threading.current_thread(), _forks
             _homes.add(self)
         return True
@@ -125,14 +133,25 @@ def _begin_in_child() -> None:
     global _forks, _moving  # noqa: PLW0603 - the state of the process
     _forks += 1
     _moving = threading.Lock()  # another thread of the parent may have held it
-    for home in list(_homes):
-        if home._loop is not None:
-            keep(home.opened)
-            if home._loop not in _inherited:
-                _inherited.add(home._loop)
-                _detach(home._loop)
+    homes = [home for home in list(_homes) if home._loop is not None]
+    for home in homes:
+        keep(home.opened)
+        if home._loop is not None and home._loop not in _inherited:
+            _inherited.add(home._loop)
+            _detach(home._loop)
     if _inherited:
         atexit.register(_keep_beyond_the_end)
+    for home in homes:
+        _let_go(home._sockets())
+
+
+def _let_go(sockets: Iterable[int]) -> None:
+    """Put nothing in the place of sockets: if they were closed, others would get their numbers, unknown to their owners."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for socket in sockets:
+        with contextlib.suppress(OSError):
+            os.dup2(nothing, socket, inheritable=False)
+    os.close(nothing)
 
 
 def _detach(loop: asyncio.AbstractEventLoop) -> None:
@@ -149,7 +168,7 @@ def _detach(loop: asyncio.AbstractEventLoop) -> None:
     wakes = signal.set_wakeup_fd(-1)
     if wakes not in (-1, mine._csock.fileno()):
         signal.set_wakeup_fd(wakes)
-    mine._selector = type(mine._selector)()
+    mine._selector = selectors.DefaultSelector()
     mine._close_self_pipe()
     mine._make_self_pipe()
 

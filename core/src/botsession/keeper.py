@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Generic
 
 import msgspec
 
 from botsession.errors import SessionConflictError, SessionTooLargeError, StateError
-from botsession.gathering import Gathering
+from botsession.gathering import Gathering, carry_out, never_waits
 from botsession.protocol import (
+    Removal,
     Replacement,
     SessionStore,
     StoredSession,
@@ -22,14 +25,13 @@ from botsession.protocol import (
 from botsession.session import Session, StateT
 
 if TYPE_CHECKING:
-    import asyncio
-
     from botsession.leasing import Hold, Leasing
     from botsession.lifetime import Lifetime
     from botsession.shapes import Shape, Snapshot
 
 Reading = Callable[[str], Awaitable[StoredSession | None]]
-Replacing = Callable[[Replacement], Awaitable[None]]
+Replacing = Callable[[Replacement], Awaitable[asyncio.CancelledError | None]]
+"""Stores a session, also where its caller is cancelled, and returns the cancellation."""
 
 RENEW_AFTER: Final = 0.05
 """The part of a session's lifetime that must have passed before an unchanged turn renews its deadline."""
@@ -79,21 +81,28 @@ class Keeper(Generic[StateT]):
         self._store = store
         self._lifetime = lifetime
         self._stamps = isinstance(store, SupportsExpiry)
-        self._reading: Reading = store.read
-        self._replacing: Replacing | None = None
         self._gatherings: list[Gathering[Any, Any]] = []
-        if isinstance(store, SupportsReplace):
-            self._replacing = _one_by_one(store)
-            if isinstance(store, SupportsBulk):
-                reading = Gathering(store.read, store.read_many)
-                alone = self._replacing if leasing is None else _alone(store)
-                replacing = Gathering(alone, store.replace_many, session_id=attrgetter("session.id"))
-                self._reading, self._replacing = reading, replacing
-                self._gatherings = [reading, replacing]
+        self._reading: Reading = store.read
+        if isinstance(store, SupportsBulk) and not never_waits(store.read):
+            self._gatherings.append(reading := Gathering(store.read, store.read_many))
+            self._reading = reading
+        self._replacing = self._choose_replacing(store, with_leases=leasing is not None)
         self._touching = store if isinstance(store, SupportsTouch) else None
         self._shape = shape
         self._max_session_size = max_session_size
         self._leasing = leasing
+
+    def _choose_replacing(self, store: SessionStore, *, with_leases: bool) -> Replacing:
+        """Returns the shortest way in which the store replaces a session and that a cancellation does not cut off."""
+        if isinstance(store, SupportsBulk) and isinstance(store, SupportsReplace):
+            one, method = (_alone(store), store.replace_many) if with_leases else (_one_by_one(store), store.replace)
+            if never_waits(method):
+                return one
+            replacing = Gathering(one, store.replace_many, session_id=attrgetter("session.id"))
+            self._gatherings.append(replacing)
+            return replacing.carry_out
+        replace = _one_by_one(store) if isinstance(store, SupportsReplace) else self._compare_and_write
+        return lambda entry: carry_out(replace(entry))
 
     def begin_in(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begins, or begins anew, in an event loop."""
@@ -121,18 +130,50 @@ class Keeper(Generic[StateT]):
         return is_older
 
     async def destroy(self, session_id: str) -> None:
-        """Removes the session."""
+        """Removes the session, whatever it is by now."""
         await self._store.destroy(session_id)
 
-    async def begin(self, session_id: str) -> Beginning[StateT]:
-        """Waits for the session's lease, where there are leases, and returns what a turn begins with."""
+    async def remove(self, beginning: Beginning[StateT]) -> None:
+        """Removes the session that a turn has read, and gives up its lease.
+
+        Raises:
+            SessionConflictError: Somebody else wrote the session meanwhile; it was not removed.
+        """
+        session_id, expected, hold = beginning.session.id, beginning.expected, beginning.hold
+        if expected is not None and isinstance(self._store, SupportsBulk):
+            removal = Removal(session_id, expected, None if hold is None else hold.holder)
+            [error] = await self._store.destroy_many([removal])
+            if error is None:
+                if hold is not None:
+                    hold.end()
+                return
+            if not isinstance(error, SessionConflictError):
+                raise error
+        current = self._live(await self._store.read(session_id))
+        if current is None:
+            return
+        if expected is None or current.version != expected or isinstance(self._store, SupportsBulk):
+            raise SessionConflictError(
+                session_id,
+                f"session {session_id!r} was not destroyed: somebody else wrote it or took it over since this turn began",
+            )
+        await self._store.destroy(session_id)
+
+    async def begin(self, session_id: str, deadline: float) -> Beginning[StateT]:
+        """Waits for the session's lease, where there are leases, and returns what a turn begins with.
+
+        Args:
+            session_id: The session.
+            deadline: Until when to wait, by `time.monotonic`.
+        """
         hold: Hold | None = None
         if self._leasing is None:
             stored = await self._reading(session_id)
         else:
-            stored, hold = await self._leasing.take(session_id)
+            stored, hold = await self._leasing.take(session_id, deadline)
         try:
-            stored = self._live(stored)
+            if not self._stamps:
+                stored = self._live(stored)
             if stored is not None and self._is_due(stored, RENEW_BEFORE) and not await self._renew(stored):
                 stored = self._live(await self._reading(session_id))
             return self._beginning(session_id, stored, hold)
@@ -141,32 +182,72 @@ class Keeper(Generic[StateT]):
                 await hold.abandon(error)
             raise
 
-    async def end(self, beginning: Beginning[StateT]) -> None:
-        """Saves what a turn has changed, or renews the deadline of what it has not, and gives up the lease."""
+    async def end(self, beginning: Beginning[StateT], cancelled: asyncio.CancelledError | None) -> None:
+        """Saves what a turn has changed, or renews the deadline of what it has not, and gives up the lease.
+
+        Args:
+            beginning: What the turn began with.
+            cancelled: The cancellation of its task since its end has begun.
+
+        Raises:
+            CancelledError: The task was cancelled before or meanwhile; the turn is saved.
+        """
         session, expected, hold = beginning.session, beginning.expected, beginning.hold
         try:
             if _fixed(session) != beginning.fixed:
                 _refuse_change(session, beginning.fixed)
             after = self._shape.snapshot(session)
-            if after != beginning.before:
-                await self._save(session, expected, after, None if hold is None else hold.holder)
+            if after == beginning.before:
+                if expected is not None and self._is_due(session, 1 - RENEW_AFTER):
+                    await self._renew(session)
+                if hold is not None:
+                    hold.leave()
+            else:
+                late = await self._save(session, expected, after, None if hold is None else hold.holder)
+                cancelled = cancelled or late
                 if hold is not None:
                     hold.forget()
-                return
-            if expected is not None and self._is_due(session, 1 - RENEW_AFTER):
-                await self._renew(session)
         except BaseException as error:
-            await self.abandon(beginning, error)
+            with suppress(asyncio.CancelledError):  # nothing was saved, and the error tells why
+                await self.abandon(beginning, error)
             raise
-        if hold is not None:
-            hold.leave()
+        if cancelled is not None:
+            cancelled.add_note(
+                f"The turn of session {session.id!r} is saved: it had ended before its task was cancelled."
+            )
+            raise cancelled
+
+    def look(self, beginning: Beginning[StateT]) -> Snapshot | None:
+        """Returns what a turn can change, as it is now; `None` where it is nothing that could be saved."""
+        try:
+            return self._shape.snapshot(beginning.session)
+        except (StateError, TypeError, ValueError, RecursionError):
+            return None
+
+    def end_destroyed(self, beginning: Beginning[StateT], destroyed: Snapshot | None) -> None:
+        """Gives up the lease of a turn whose session was destroyed during it.
+
+        Args:
+            beginning: What the turn began with.
+            destroyed: What it was when it was destroyed.
+
+        Raises:
+            SessionConflictError: The turn has changed it afterwards.
+        """
+        if beginning.hold is not None:
+            beginning.hold.leave()
+        if self.look(beginning) != destroyed:
+            session_id = beginning.session.id
+            raise SessionConflictError(
+                session_id,
+                f"session {session_id!r} was destroyed during its turn, which changed it afterwards; nothing was saved. "
+                "Begin another turn to fill it anew",
+            )
 
     async def settle(self, *, whole: bool) -> None:
         """Waits until the leases that turns have left are given up, and (`whole`) gives up those of running turns."""
         if self._leasing is not None:
-            await self._leasing.settle()
-            if whole:
-                await self._leasing.give_up()
+            await self._leasing.settle(whole=whole)
 
     async def abandon(self, beginning: Beginning[StateT], error: BaseException | None) -> None:
         """Gives up the lease of a turn that saves nothing, because of an error or because it was destroyed."""
@@ -177,8 +258,10 @@ class Keeper(Generic[StateT]):
         if stored is None:
             session = self._shape.new(session_id)
             session.created_at = session.last_activity = self._lifetime.now()
+            session._lease = hold
             return Beginning(session, _fixed(session), None, self._shape.snapshot(session), hold)
         session = self._shape.for_bot(stored)
+        session._lease = hold
         return Beginning(session, _fixed(session), stored.version, self._shape.snapshot(session), hold)
 
     def _live(self, stored: StoredSession | None) -> StoredSession | None:
@@ -188,7 +271,7 @@ class Keeper(Generic[StateT]):
 
     async def _save(
         self, session: Session[Any], expected: str | None, snapshot: Snapshot, holder: str | None = None
-    ) -> None:
+    ) -> asyncio.CancelledError | None:
         stored, state = self._shape.for_store(session, snapshot)
         if session.expires_in is not msgspec.UNSET:
             # A wrong one is refused here, where it is no error of those that are saved in the same call.
@@ -202,18 +285,19 @@ class Keeper(Generic[StateT]):
         try:
             if not self._stamps:
                 self._lifetime.stamp(stored)
-            if self._replacing is not None:
-                await self._replacing(Replacement(stored, expected, holder))
-            else:
-                current = self._live(await self._reading(session.id))
-                if (None if current is None else current.version) != expected:
-                    raise SessionConflictError(session.id)
-                await self._store.write(session.id, stored)
+            cancelled = await self._replacing(Replacement(stored, expected, holder))
         finally:
             stored._json = None
         if stored is not session:
             session.version, session.created_at = stored.version, stored.created_at
             session.last_activity, session.expires_at = stored.last_activity, stored.expires_at
+        return cancelled
+
+    async def _compare_and_write(self, entry: Replacement) -> None:
+        current = self._live(await self._reading(entry.session.id))
+        if (None if current is None else current.version) != entry.expected:
+            raise SessionConflictError(entry.session.id)
+        await self._store.write(entry.session.id, entry.session)
 
     def _is_due(self, session: Session[Any], share: float) -> bool:
         """Tells whether less than that share of the session's lifetime is left."""
@@ -235,9 +319,11 @@ class Keeper(Generic[StateT]):
             session.expires_at, session.last_activity = deadline, now
             return True
         try:
-            await self._save(session, session.version, self._shape.snapshot(session))
+            cancelled = await self._save(session, session.version, self._shape.snapshot(session))
         except SessionConflictError:
             return False
+        if cancelled is not None:
+            raise cancelled
         return True
 
 
@@ -253,11 +339,11 @@ def _refuse_change(session: Session[Any], fixed: tuple[object, ...]) -> None:
             )
 
 
-def _one_by_one(store: SupportsReplace) -> Replacing:
+def _one_by_one(store: SupportsReplace) -> Callable[[Replacement], Coroutine[Any, Any, None]]:
     return lambda entry: store.replace(entry.session.id, entry.session, expected=entry.expected)
 
 
-def _alone(store: SupportsBulk) -> Replacing:
+def _alone(store: SupportsBulk) -> Callable[[Replacement], Coroutine[Any, Any, None]]:
     """Returns how a store replaces one session whose lease is held."""
 
     async def replace(entry: Replacement) -> None:

@@ -72,7 +72,7 @@ class Lease(msgspec.Struct):
 
     def renew(self, holder: str, now: float, *, ttl: float) -> bool:
         """Holds the lease longer; returns whether it had not ended yet."""
-        if not self.is_held_by(holder, now):
+        if self.holder != holder or self.until <= now:
             return False
         self.until = now + ttl
         return True

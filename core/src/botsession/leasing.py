@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
-from botsession.errors import LeaseTimeoutError, StoreError, StoreUnavailableError
+from botsession.errors import StoreError, StoreUnavailableError, TurnTimeoutError
 from botsession.gathering import Gathering
 from botsession.lifetime import new_version
 from botsession.protocol import (
@@ -37,6 +37,9 @@ LONGEST_PAUSE: Final = 1.0
 
 _PLACE_SECONDS: Final = 1.0
 """How long, beyond the next pause, a place in the queue is kept for one who may be slow or gone."""
+
+_RELEASE_SECONDS: Final = 0.25
+"""How long a turn waits for the last call of the turn before it here, however little time it has."""
 
 _logger = logging.getLogger("botsession")
 
@@ -76,23 +79,32 @@ class Hold(msgspec.Struct, eq=False):
         """Gives up the lease, or the place in the queue, after a failure; if that fails too, it ends by itself.
 
         Args:
-            error: What failed; after a `StoreUnavailableError`, nobody waits for the backend once more.
+            error: What failed; after a `StoreUnavailableError`, nobody waits for the backend once more, and after a
+                `TurnTimeoutError` the time to wait is over.
         """
         if self not in self.leasing.holds:
             return
         self.failure = error
         if isinstance(error, StoreUnavailableError):
             self.leasing.drop(self)
+        elif isinstance(error, TurnTimeoutError):
+            self.leasing.leave(self)
         else:
-            await asyncio.wait([self.leasing.leave(self)])
+            await asyncio.wait([self.leasing.leave(self)], timeout=self.leasing.wait)
 
     def leave(self) -> None:
         """Gives the lease up without waiting for that; the next turn of the session here will."""
-        self.leasing.leave(self)
+        if self in self.leasing.holds:
+            self.leasing.leave(self)
 
     def forget(self) -> None:
         """Takes note that the lease was given up when the session was stored."""
         self.leasing.holds.discard(self)
+
+    def end(self) -> None:
+        """Takes note that the lease was given up when the session was removed, although the turn goes on."""
+        self.until = -math.inf
+        self.forget()
 
 
 class _Pauses:
@@ -134,16 +146,17 @@ class Leasing:
     Args:
         store: Where the leases are.
         ttl: For how many seconds a lease is taken; it is renewed when a third of them has passed.
-        wait: How many seconds to wait for one.
+        wait: See the attribute.
 
     Attributes:
         holds: What is held, or wanted, at present.
+        wait: How many seconds a turn that has failed waits until its lease is given up, which then goes on by itself.
     """
 
     def __init__(self, store: LeasingStore, *, ttl: float, wait: float) -> None:
         self._store = store
         self._ttl = ttl
-        self._wait = wait
+        self.wait = wait
         self._claim: Gathering[Claim, StoredSession | Held | None] = Gathering(
             self._claim_one, store.lease_many, session_id=attrgetter("session_id")
         )
@@ -165,14 +178,19 @@ class Leasing:
         self._claim.begin_in(loop)
         self._release.begin_in(loop)
 
-    async def take(self, session_id: str) -> tuple[StoredSession | None, Hold]:
+    async def take(self, session_id: str, deadline: float) -> tuple[StoredSession | None, Hold]:
         """Waits for the lease of a session; returns the session as it is then, and the hold.
 
+        Args:
+            session_id: The session.
+            deadline: Until when to wait, by `time.monotonic`; it is asked for once however late it is.
+
         Raises:
-            LeaseTimeoutError: Somebody else held it all the time.
+            TurnTimeoutError: Somebody else held it all the time.
         """
         if session_id in self._leaving:
-            await asyncio.wait([self._leaving[session_id]])
+            left = max(deadline - time.monotonic(), _RELEASE_SECONDS)
+            await asyncio.wait([self._leaving[session_id]], timeout=left)
         hold = Hold(self, session_id, new_version())
         self.holds.add(hold)
         claim = Claim(session_id, hold.holder, self._ttl, LONGEST_PAUSE + _PLACE_SECONDS)
@@ -180,7 +198,7 @@ class Leasing:
         try:
             outcome = await self._claim(claim)
             if isinstance(outcome, Held):
-                outcome, asked = await self._wait_for(claim, outcome, asked)
+                outcome, asked = await self._wait_for(claim, outcome, asked, deadline)
         except BaseException as error:
             await hold.abandon(error)
             raise
@@ -201,32 +219,37 @@ class Leasing:
         hold.forget()
         return self._begin(self._give_up(hold))
 
-    async def settle(self) -> None:
-        """Waits until every lease that a turn has left is given up."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+    async def settle(self, *, whole: bool) -> None:
+        """Waits until every lease that a turn has left is given up.
 
-    async def give_up(self) -> None:
-        """Gives up every lease that a turn still holds or waits for."""
-        holds, self.holds = self.holds, set()
-        for hold in holds:
-            hold.until = -math.inf
-        await asyncio.gather(*map(self._give_up, holds))
+        Args:
+            whole: Whether to give up those too that a turn still holds or waits for.
+        """
+        if whole:
+            holds, self.holds = self.holds, set()
+            for hold in holds:
+                hold.until = -math.inf
+                self._begin(self._give_up(hold))
+        deadline = time.monotonic() + self.wait
+        while self._tasks and (left := deadline - time.monotonic()) > 0:
+            await asyncio.wait(self._tasks, timeout=left)
 
     async def _wait_for(
-        self, claim: Claim, outcome: StoredSession | Held | None, started: float
+        self, claim: Claim, outcome: StoredSession | Held | None, started: float, deadline: float
     ) -> tuple[StoredSession | None, float]:
         """Asks again for a lease that somebody else holds; returns the session, and when it was asked for."""
         asked = started
         pauses = _Pauses()
         while isinstance(outcome, Held):
-            waited = time.monotonic() - started
-            if waited >= self._wait:
-                raise LeaseTimeoutError(
-                    f"session {claim.session_id!r} was in a turn elsewhere for all of {self._wait:g} s; "
-                    "try again later, or raise lease_wait"
+            now = time.monotonic()
+            if now >= deadline:
+                raise TurnTimeoutError(
+                    claim.session_id,
+                    f"session {claim.session_id!r} is in a turn of another process, or of another Sessions object, and was "
+                    f"for all of the {now - started:.2f} s that this one waited. Try again later, or wait longer (`wait`, "
+                    "`lease_wait`)",
                 )
-            await asyncio.sleep(min(pauses.next(outcome, waited), self._wait - waited))
+            await asyncio.sleep(min(pauses.next(outcome, now - started), deadline - now))
             asked = time.monotonic()
             outcome = await self._claim(claim)
         return outcome, asked

@@ -23,6 +23,16 @@ LIMITS: Final[Mapping[str, Any]] = {
 _UNITS: Final = {"lease_ttl": "seconds", "lease_wait": "seconds", "max_session_size": "bytes"}
 
 
+def check_wait(wait: object) -> None:
+    """Refuses what cannot be a time to wait for one turn.
+
+    Raises:
+        ConfigError: It is no number of seconds, or less than zero, or endless.
+    """
+    if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait < math.inf:
+        raise ConfigError(f"wait is a number of seconds, zero or more (zero tries once); got {wait!r}")
+
+
 def check_limit(value: object, key: str) -> None:
     """Refuses what cannot be a limit.
 

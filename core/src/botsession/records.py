@@ -104,11 +104,12 @@ def encode(session: StoredSession) -> bytes:
     Raises:
         StateError: The state or the user holds what JSON cannot hold.
     """
-    if session._json is None:
+    encoded = getattr(session, "_json", None)
+    if encoded is None:
         state = states.encode(states.to_json(session.state))
         user = b"null" if session.user is None else states.encode_user(session.user)
     else:
-        state, user = session._json
+        state, user = encoded
     return b'{"version":"%b","expires_at":%b,"last_activity":%b,"created_at":%b,"id":%b,"user":%b,"state":%b%b}' % (
         session.version.encode(),
         b"null" if session.expires_at is None else _quoted(session.expires_at),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, Protocol
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol
 import msgspec
 
 from botsession import states
+from botsession.errors import TurnEndedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,23 +28,56 @@ StateT_co = TypeVar("StateT_co", covariant=True)
 _NOT_STORED = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class _RunningTurn(Protocol[StateT_co]):
-    """What a session knows of the turn that it is given to."""
+class _Lease(Protocol):
+    """What a session knows of the lease that its turn holds."""
 
     @property
-    def lease_lost(self) -> bool: ...
+    def lost(self) -> bool: ...
 
-    def check_running(self) -> None: ...
 
-    def initial_state(self) -> StateT_co: ...
+class InitialState(msgspec.Struct, Generic[StateT], frozen=True):
+    """Makes fresh copies of an initial state.
+
+    Attributes:
+        json: The state as JSON.
+        state_type: What it is for the bot; `None` for a JSON object.
+    """
+
+    json: bytes
+    state_type: type[StateT] | None = None
+
+    def __call__(self) -> StateT:
+        """Returns a fresh copy."""
+        return states.from_json(msgspec.json.decode(self.json), self.state_type)
+
+
+_UNLISTED = ("_initial_state", "_json", "_lease", "_read")
+
+
+class _Unlisted:
+    """What the library knows of a session, and what is no part of its data: neither compared nor converted."""
+
+    __slots__ = _UNLISTED  # by a name: mypy would take those of the fields for all of them
+
+    _initial_state: InitialState[Any]
+    _json: tuple[bytes, bytes] | None
+    """JSON of state and user, checked, while the session is being saved."""
+    _lease: _Lease | None
+    _read: bytes | None
+    """JSON of the state as it was read, where the driver has it at hand."""
 
 
 @dataclass(slots=True)
-class Session(Generic[StateT]):
+class Session(_Unlisted, Generic[StateT]):
     """The record kept under one session id.
 
     Inside a turn, change `state` (or `user`, or `expires_in`) and the turn saves it. The other attributes are the
-    store's: it sets them at each write, and a turn that has changed `id`, `created_at` or `shape` raises a `StateError`. Moments are aware, in UTC, and whole milliseconds.
+    store's: it sets them at each write, and a turn that has changed `id`, `created_at` or `shape` raises a `StateError`.
+    Moments are aware, in UTC, and whole milliseconds.
+
+    It is plain data: it can be compared, copied, pickled and converted (`dataclasses.asdict`) at any time. A copy belongs to no
+    turn. Assigning to an attribute after the turn has ended raises `TurnEndedError`; a change inside `state` then
+    (`session.state["count"] = 1`) cannot be noticed, and nothing saves it.
 
     Attributes:
         id: The session id, such as `telegram:42`.
@@ -66,11 +101,6 @@ class Session(Generic[StateT]):
     expires_in: float | msgspec.UnsetType | None = msgspec.UNSET
     version: str = ""
     shape: int = 0
-    _turn: _RunningTurn[StateT] | None = field(default=None, repr=False, compare=False, kw_only=True)
-    _json: tuple[bytes, bytes] | None = field(default=None, repr=False, compare=False, kw_only=True)
-    """JSON of state and user, checked, while the session is being saved."""
-    _read: bytes | None = field(default=None, repr=False, compare=False, kw_only=True)
-    """JSON of the state as it was read, where the driver has it at hand."""
 
     @property
     def lease_lost(self) -> bool:
@@ -79,7 +109,8 @@ class Session(Generic[StateT]):
         What the turn changes will then be refused by a `SessionConflictError`: better not to begin anything that cannot
         be taken back. Always `False` where turns hold no leases.
         """
-        return self._turn is not None and self._turn.lease_lost
+        lease = getattr(self, "_lease", None)
+        return lease is not None and lease.lost
 
     def set_state(self, changes: Mapping[str, Any]) -> None:
         """Merges changes into the state, shallowly: each key given replaces the whole value under that key.
@@ -91,21 +122,50 @@ class Session(Generic[StateT]):
             StateError: The state is typed, and the changes do not fit.
             TurnEndedError: The session's turn has ended, so that nothing would save the change.
         """
-        if self._turn is not None:
-            self._turn.check_running()
-        self.state = states.merge(self.state, changes)
+        is_in_turn = hasattr(self, "_lease")  # else it may be a copy that shares its state with a session that is
+        self.state = states.merge(self.state if is_in_turn else copy(self.state), changes)
 
     def reset_state(self) -> None:
         """Returns to the initial state: a fresh copy of it, or an empty object where none was given.
 
+        A session that did not come from `Sessions` knows none, and becomes empty.
+
         Raises:
             TurnEndedError: The session's turn has ended, so that nothing would save the change.
         """
-        if self._turn is None:
-            self.state = type(self.state)()
-        else:
-            self._turn.check_running()
-            self.state = self._turn.initial_state()
+        self.state = getattr(self, "_initial_state", type(self.state))()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        data = tuple(getattr(self, name) for name in self.__match_args__)
+        return self.__class__, data, getattr(self, "_initial_state", None)
+
+    def __setstate__(self, initial_state: InitialState[StateT]) -> None:
+        self._initial_state = initial_state
+
+
+class _EndedSession(Session[Any]):
+    """A session whose turn has ended: the same data, which refuses assignment."""
+
+    __slots__ = ()
+    __class__ = property(lambda _: Session)  # it equals, shows itself and is copied as one
+
+    def set_state(self, changes: Mapping[str, Any]) -> None:
+        self.state = changes
+
+    def reset_state(self) -> None:
+        self.state = None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise TurnEndedError(
+            f"the turn of session {self.id!r} has ended, and nothing would save the change of its {name}; "
+            "is an await missing in the handler?"
+        )
+
+
+def end(session: Session[Any]) -> None:
+    """Makes a session refuse every assignment from now on, as its turn has ended."""
+    session._lease = None
+    session.__class__ = _EndedSession
 
 
 @dataclass(slots=True, frozen=True)

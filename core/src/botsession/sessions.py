@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, cast, overload
 
 from botsession.config import UNSET, Settings, Unset
-from botsession.errors import ConfigError, NestedTurnError, SessionConflictError
+from botsession.errors import ConfigError, NestedTurnError, SessionConflictError, TurnTimeoutError
 from botsession.ids import check_session_id
 from botsession.keeper import Keeper
 from botsession.leasing import Leasing, LeasingStore, is_leasing
 from botsession.lifetime import Clock, Lifetime, Minutes, utc_now
-from botsession.limits import LIMITS, Lock, check_limit
+from botsession.limits import LIMITS, Lock, check_limit, check_wait
 from botsession.opening import Source, find_settings, open_from
 from botsession.protocol import (
     SessionStore,
@@ -42,8 +43,8 @@ class Sessions(Generic[StateT]):
     """The sessions of a bot, in one store.
 
     Use it as an asynchronous context manager, or call `init` and `close`. It closes the store only if it made it. A block
-    that ends by an exception, Ctrl-C included, does not wait for turns of other tasks. It belongs to the event loop in which
-    it is used, and is not for several threads.
+    that ends by an exception, Ctrl-C included, does not wait for turns of other tasks. It belongs to the process,
+    thread and event loop in which it is opened or first used; elsewhere it is a `StoreError`, until that loop is closed.
 
     Args:
         source: A store, a driver's name (`redis`), a URL (`redis://localhost:6379/0`), the path of a class
@@ -63,7 +64,8 @@ class Sessions(Generic[StateT]):
             that another one overtook does not save, but raises `SessionConflictError`. `auto` where nothing says otherwise.
         lease_ttl: Seconds after which the lease of a process that was killed is free. Those of living ones are renewed.
             5 where nothing says otherwise.
-        lease_wait: Seconds to wait for a lease that another process holds; 60 where nothing says otherwise.
+        lease_wait: Seconds that a turn waits for others of its session, in this process and in others; 60 where nothing says
+            otherwise. Every other wait for turns is bounded by it too.
         max_session_size: Bytes of JSON that state and user of a session may have; 1,048,576 where nothing says
             otherwise.
         clock: Tells the present moment in UTC.
@@ -149,6 +151,7 @@ class Sessions(Generic[StateT]):
             from botsession.unsupported import unsupported
 
             raise unsupported(store, "replace", 'run turns of one session side by side (lock="none")')
+        self._wait: float = limits["lease_wait"]
         self._keeper = Keeper(
             store,
             lifetime,
@@ -176,15 +179,20 @@ class Sessions(Generic[StateT]):
 
         Raises:
             NestedTurnError: It was called inside a turn, for which it would wait.
+            TurnTimeoutError: Turns were still running after `lease_wait` seconds; the store was closed nevertheless.
             StoreError: It belongs to another event loop that is open.
         """
-        if self._line.is_inherited:
+        if self._line.home.is_inherited:
             return
         if self._line.is_around():
             raise NestedTurnError(
                 "close was called inside a turn and would wait for it; call it after the turn has ended"
             )
-        await self._line.empty()
+        try:
+            await self._line.empty(time.monotonic() + self._wait)
+        except TurnTimeoutError:
+            await self._close_store()
+            raise
         await self._close_store()
 
     async def __aenter__(self) -> Self:
@@ -195,10 +203,10 @@ class Sessions(Generic[StateT]):
     ) -> None:
         if kind is None:
             await self.close()
-        elif not self._line.is_inherited:
+        elif not self._line.home.is_inherited:
             await self._close_store()
 
-    def turn(self, session_id: str) -> Turn[StateT]:
+    def turn(self, session_id: str, *, wait: float | None = None) -> Turn[StateT]:
         """Begins a turn: `async with sessions.turn(session_id) as session`.
 
         Turns of one session run one after the other, in order of arrival within this process, and one at a time across
@@ -206,28 +214,42 @@ class Sessions(Generic[StateT]):
         anything changed; if it raises, nothing is saved and the exception passes through. A session that is new and was
         not changed is not stored, and one that was destroyed by `destroy` meanwhile stays destroyed.
 
+        A task that is cancelled within the block saves nothing. Once the block has ended without an exception, the session is
+        saved although the task is cancelled. Then `CancelledError` is raised and means *saved*, which a note in it says; if
+        it could not be saved, the error that tells why is raised instead.
+
         Args:
             session_id: Whose turn it is, such as `telegram:42`.
+            wait: Seconds to wait for other turns of the session, in this process and elsewhere; 0 tries once. `lease_wait` where
+                not given.
 
         Returns:
             An asynchronous context manager that gives the `Session`, to be entered once. It raises, when entered or left:
 
         Raises:
+            ConfigError: `wait` is no number of seconds; raised at once.
             InvalidSessionIdError: `session_id` is no session id.
             NestedTurnError: A turn of this session is running around this one.
             TurnEndedError: It was entered before.
-            LeaseTimeoutError: Another process held the session's lease all the time; the handler did not run.
-            SessionConflictError: Another process wrote or destroyed the session during the turn, or took it over because this
-                one was paused beyond its lease; nothing was saved.
+            TurnTimeoutError: Other turns of the session took all of that time; the handler did not run. It is raised at once
+                where they wait for this task themselves, as two turns do that begin one inside the other crosswise.
+            SessionConflictError: Another process wrote or destroyed the session during the turn, or this one was paused beyond
+                its lease, or it changed the session after `destroy`; nothing was saved.
             SessionTooLargeError: The session is larger than `max_session_size`; nothing was saved.
             CorruptSessionError: What is stored is unreadable; it was left as it is.
             StoreUnavailableError: The backend does not answer.
             StateError: The state holds what JSON cannot hold, or does not fit the `state_type`; nothing was saved.
         """
-        return Turn(self._keeper, self._line, session_id)
+        if wait is not None:
+            check_wait(wait)
+        return Turn(self._keeper, self._line, session_id, self._wait if wait is None else wait)
 
     async def update(
-        self, session_id: str, change: Callable[[Session[StateT]], object | Awaitable[object]]
+        self,
+        session_id: str,
+        change: Callable[[Session[StateT]], object | Awaitable[object]],
+        *,
+        wait: float | None = None,
     ) -> Session[StateT]:
         """Changes a session by a function that may run more than once.
 
@@ -238,24 +260,33 @@ class Sessions(Generic[StateT]):
             session_id: The session to change; a new one where it is absent.
             change: Called with the session, which it changes; plain or asynchronous; should do nothing else, since it
                 may run several times.
+            wait: Seconds to wait for other turns of the session, in all attempts together; 0 never waits for one.
+                `lease_wait` where not given.
 
         Returns:
             The session as it was saved.
 
         Raises:
-            SessionConflictError: It did not succeed in 32 attempts; nothing was saved.
+            SessionConflictError: It did not succeed in 32 attempts, or the session was destroyed meanwhile; nothing was saved.
             BotSessionError: Whatever `turn` raises.
         """
+        if wait is not None:
+            check_wait(wait)
+        deadline = time.monotonic() + (self._wait if wait is None else wait)
+        conflict: SessionConflictError | None = None
         for attempt in range(UPDATE_ATTEMPTS):
             try:
-                async with self.turn(session_id) as session:
+                async with self.turn(session_id, wait=max(0, deadline - time.monotonic())) as session:
+                    if conflict is not None and not session.version:
+                        raise conflict  # it was destroyed
                     outcome = change(session)
                     if inspect.isawaitable(outcome):
                         await outcome
                 return session
             except SessionConflictError as error:
-                if error.session_id != session_id or attempt == UPDATE_ATTEMPTS - 1:
+                if error is conflict or error.session_id != session_id or attempt == UPDATE_ATTEMPTS - 1:
                     raise
+                conflict = error
             pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt)
             await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - spreads retries, keeps no secret
         raise AssertionError("unreachable")
@@ -274,17 +305,26 @@ class Sessions(Generic[StateT]):
         return await self._keeper.read(session_id)
 
     async def destroy(self, session_id: str) -> None:
-        """Removes a session at once; a turn of it that is running here saves nothing. No error where it is absent.
+        """Removes a session at once. No error where it is absent.
+
+        A turn of it that is running here saves nothing, whatever it has changed before, and raises `SessionConflictError` if
+        it changes the session afterwards. Within a turn of the session, that which the turn has read is removed, and nothing
+        newer.
 
         Raises:
+            SessionConflictError: It was called within a turn of the session, which somebody else wrote since that began; it
+                was not removed.
             InvalidSessionIdError: `session_id` is no session id.
             StoreUnavailableError: The backend does not answer.
+            TurnTimeoutError: A turn of it here was saving for all of `lease_wait`; the session was not destroyed.
         """
         check_session_id(session_id)
-        while turn := self._line.running(session_id):
-            if await turn.destroy():
-                return
-        await self._keeper.destroy(session_id)
+        own = self._line.own(session_id)
+        async with self._line.destruction(session_id, own, time.monotonic() + self._wait):
+            if own is None:
+                await self._keeper.destroy(session_id)
+            else:
+                await self._keeper.remove(own.beginning)
 
     async def recover(self, session_id: str) -> str | None:
         """Puts aside what is unreadable under a session id, so that the next turn starts afresh.

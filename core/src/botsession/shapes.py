@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Generic, cast
+from typing import TYPE_CHECKING, Any, Final, Generic
 
 import msgspec
 
 from botsession import states
 from botsession.errors import ConfigError, StateError
-from botsession.session import Session, StateT
+from botsession.session import InitialState, Session, StateT
 
 if TYPE_CHECKING:
     from botsession.protocol import StoredSession
@@ -48,17 +48,19 @@ class Shape(Generic[StateT]):
         state_type: type[StateT] | None,
         migrations: Sequence[Migration],
     ) -> None:
-        self._initial = _initial_json(initial_state, state_type)
+        self._initial = InitialState(_initial_json(initial_state, state_type), state_type)
         self._state_type = state_type
         self._migrations = tuple(migrations)
 
     def initial_state(self) -> StateT:
         """Returns a fresh copy of the initial state."""
-        return states.from_json(msgspec.json.decode(self._initial), self._state_type)
+        return self._initial()
 
     def new(self, session_id: str) -> Session[StateT]:
         """Returns a session that was never stored."""
-        return Session(session_id, self.initial_state(), shape=len(self._migrations))
+        session = Session(session_id, self._initial(), shape=len(self._migrations))
+        session._initial_state = self._initial
+        return session
 
     def is_older(self, stored: StoredSession) -> bool:
         """Tells whether a session was stored before the latest migration."""
@@ -70,7 +72,8 @@ class Shape(Generic[StateT]):
         Raises:
             StateError: Something in it cannot be encoded as JSON.
         """
-        state, session._read = session._read, None
+        state = getattr(session, "_read", None)
+        session._read = None
         try:
             return Snapshot(
                 state or _encode(session.state),
@@ -84,13 +87,15 @@ class Shape(Generic[StateT]):
 
     def for_bot(self, stored: StoredSession) -> Session[StateT]:
         """Returns a stored session with its state as the bot wants it."""
-        if self.is_older(stored):
+        if stored.shape != len(self._migrations):
             stored._read = None
             stored.state = _migrated(stored, self._migrations)
             stored.shape = len(self._migrations)
-        if self._state_type is None:
-            return cast("Session[StateT]", stored)
-        return _with_state(stored, states.from_json(stored.state, self._state_type))
+        session: Session[Any] = stored
+        if self._state_type is not None:
+            session = _with_state(stored, states.from_json(stored.state, self._state_type))
+        session._initial_state = self._initial
+        return session
 
     def for_store(self, session: Session[Any], snapshot: Snapshot) -> tuple[StoredSession, bytes]:
         """Returns a session with its state as a store wants it, and the JSON of the state, all checked."""

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import deque
-from collections.abc import Callable, Hashable
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, cast
 
-from botsession.errors import NestedTurnError, TurnEndedError
+from botsession.config import UNSET, Unset
+from botsession.errors import NestedTurnError, TurnEndedError, TurnTimeoutError
+from botsession.gathering import carry_out
 from botsession.home import Home, keep
 from botsession.ids import check_session_id
-from botsession.session import StateT
+from botsession.session import StateT, end
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from botsession.keeper import Beginning, Keeper
     from botsession.session import Session
+    from botsession.shapes import Snapshot
 
 
 class Turn(Generic[StateT]):
@@ -28,33 +33,39 @@ class Turn(Generic[StateT]):
     """
 
     __slots__ = (
-        "_beginning",
         "_begun",
         "_destroyed",
-        "_destroying",
-        "_ended",
         "_keeper",
         "_line",
         "_outer",
-        "_saving",
+        "_wait",
+        "beginning",
+        "ended",
+        "entered",
+        "is_overtaken",
+        "is_saving",
         "key",
         "running",
         "session_id",
+        "task",
     )
 
-    def __init__(self, keeper: Keeper[StateT], line: Line[StateT], session_id: str) -> None:
+    def __init__(self, keeper: Keeper[StateT], line: Line[StateT], session_id: str, wait: float) -> None:
         self.session_id = session_id
         self.key: Hashable = session_id if line.exclusive else object()
+        self.task: asyncio.Task[Any] | None = None
+        self.entered = 0.0
+        self.beginning: Beginning[StateT]
         self.running = False
+        self.is_overtaken = False
+        self.is_saving = False
+        self.ended: asyncio.Future[None] | None = None
+        self._wait = wait
         self._begun = False
         self._keeper = keeper
         self._line = line
-        self._beginning: Beginning[StateT]
         self._outer: tuple[Turn[Any], ...] = ()
-        self._destroyed = False
-        self._destroying: asyncio.Lock | None = None
-        self._saving = False
-        self._ended: asyncio.Future[None] | None = None
+        self._destroyed: Snapshot | Unset | None = UNSET
 
     async def __aenter__(self) -> Session[StateT]:
         check_session_id(self.session_id)
@@ -68,80 +79,78 @@ class Turn(Generic[StateT]):
             outer = tuple(turn for turn in outer if turn.running)
             self._line.check_outside(self, outer)
             self._outer = outer
+        self.task = asyncio.current_task()
+        self.entered = time.monotonic()
+        deadline = self.entered + self._wait
         if not self._line.enter_at_once(self):
-            await self._line.wait(self)
+            await self._line.wait(self, deadline)
+            self.entered = time.monotonic()
         try:
-            self._beginning = beginning = await self._keeper.begin(self.session_id)
+            if self._line.destructions:
+                await self._line.wait_for_destruction(self.session_id)
+            self.beginning = await self._keeper.begin(self.session_id, deadline)
+            while self.is_overtaken:
+                await self._begin_again(deadline)
         except BaseException:
             self._line.leave(self)
             raise
-        beginning.session._turn = self
         self.running = True
         _around.set((*outer, self))
-        return beginning.session
+        return self.beginning.session
+
+    async def _begin_again(self, deadline: float) -> None:
+        """Begins once more, as the session was destroyed in between, before or after it was read."""
+        await self._keeper.abandon(self.beginning, None)
+        await self._line.wait_for_destruction(self.session_id)
+        self.is_overtaken = False
+        self.beginning = await self._keeper.begin(self.session_id, deadline)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         _around.set(self._outer)
-        if self._line.is_inherited:
+        if self._line.home.is_inherited:
             self.running = False
+            end(self.beginning.session)
             keep(self)
             if kind is None:
                 self._line.check_loop()
             return
+        cancelled: asyncio.CancelledError | None = None
         try:
-            if self._destroying is not None:
-                await self._wait_for_destruction(self._destroying)
-            self._saving = True
-            if kind is None and not self._destroyed:
-                await self._keeper.end(self._beginning)
+            if kind is not None:
+                await self._keeper.abandon(self.beginning, error)
+                return
+            if self._line.destructions:
+                cancelled = await carry_out(self._line.wait_for_destruction(self.session_id))
+            self.is_saving = True
+            if self._destroyed is UNSET:
+                await self._keeper.end(self.beginning, cancelled)
             else:
-                await self._keeper.abandon(self._beginning, error)
+                self._keeper.end_destroyed(self.beginning, self._destroyed)
         finally:
             self.running = False
-            del self._beginning  # its session knows this turn: without a cycle both are freed at once
+            end(self.beginning.session)
+            del self.beginning
             self._line.leave(self)
-            if self._ended is not None:
-                self._ended.set_result(None)
+            if self.ended is not None:
+                self.ended.set_result(None)
+        if cancelled is not None:
+            raise cancelled
 
-    async def _wait_for_destruction(self, destroying: asyncio.Lock) -> None:
-        try:
-            async with destroying:
-                pass
-        except BaseException as error:
-            await self._keeper.abandon(self._beginning, error)
-            raise
+    def look(self) -> Snapshot | None:
+        """Returns what its session is now, for `note_destruction`."""
+        return self._keeper.look(self.beginning)
 
-    async def destroy(self) -> bool:
-        """Removes the session, and the turn saves nothing; returns `False` if it was saving and has ended now."""
-        if self._saving:
-            self._ended = self._ended or asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._ended)
-            return False
-        self._destroying = self._destroying or asyncio.Lock()
-        async with self._destroying:
-            await self._keeper.destroy(self.session_id)
-            self._destroyed = True
-        return True
+    def note_destruction(self, then: Snapshot | None) -> None:
+        """Takes note that its session was destroyed, and what it was then: the turn saves nothing."""
+        self._destroyed = then
 
-    @property
-    def lease_lost(self) -> bool:
-        """Whether the turn has lost the session's lease, so that it cannot save."""
-        hold = self._beginning.hold if self.running else None
-        return hold is not None and hold.lost
-
-    def check_running(self) -> None:
-        """Raises `TurnEndedError` once the turn has ended."""
-        if not self.running:
-            raise TurnEndedError(
-                f"the turn of session {self.session_id!r} has ended and nothing would save the change; "
-                "is an await missing in the handler?"
-            )
-
-    def initial_state(self) -> StateT:
-        """Returns a fresh copy of the initial state."""
-        return self._keeper.initial_state()
+    def describe(self) -> str:
+        """Returns who is in this turn, and since when."""
+        name = "" if self.task is None else f"the task {self.task.get_name()!r} of "
+        doing = "is in it" if self.running else "begins it"
+        return f"{name}this process {doing} since {time.monotonic() - self.entered:.2f} s"
 
 
 _around: ContextVar[tuple[Turn[Any], ...]] = ContextVar("botsession_turns", default=())
@@ -156,15 +165,21 @@ class Line(Generic[StateT]):
     Args:
         exclusive: Whether turns of one session wait for each other; otherwise they run side by side.
         begin_in: Called with each new event loop, before the first turn in it begins.
+
+    Attributes:
+        home: Where it belongs.
+        destructions: The sessions that are being destroyed at present, and what is done when they are.
     """
 
     def __init__(self, *, exclusive: bool, begin_in: Callable[[asyncio.AbstractEventLoop], None]) -> None:
         self.exclusive = exclusive
         self._begin_in = begin_in
         self._running: dict[Hashable, Turn[StateT]] = {}
-        self._waiting: dict[Hashable, deque[tuple[Turn[StateT], asyncio.Future[None]]]] = {}
+        self._waiting: dict[Hashable, OrderedDict[asyncio.Future[bool], Turn[StateT]]] = {}
+        self._waiters: dict[asyncio.Task[Any], Turn[StateT]] = {}
         self._emptied: asyncio.Future[None] | None = None
-        self._home = Home("the Sessions object")
+        self.destructions: dict[str, asyncio.Future[None]] = {}
+        self.home = Home("the Sessions object")
 
     def __len__(self) -> int:
         return len(self._running)
@@ -189,56 +204,157 @@ class Line(Generic[StateT]):
         self._running[turn.key] = turn
         return True
 
-    async def wait(self, turn: Turn[StateT]) -> None:
-        """Waits until it is the turn's turn."""
-        let_in: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(turn.key, deque()).append((turn, let_in))
+    async def wait(self, turn: Turn[StateT], deadline: float) -> None:
+        """Waits until it is the turn's turn.
+
+        Raises:
+            TurnTimeoutError: It was not at the deadline, or never will be, since those before wait for this task.
+        """
+        self._check_crosswise(turn)
+        loop = asyncio.get_running_loop()
+        let_in: asyncio.Future[bool] = loop.create_future()
+        waiting = self._waiting.setdefault(turn.key, OrderedDict())
+        waiting[let_in] = turn
+        timer = loop.call_later(deadline - time.monotonic(), _give_up, let_in)
+        if turn.task is not None:
+            self._waiters[turn.task] = turn
         try:
-            await let_in
-        except BaseException:
-            if let_in.done() and not let_in.cancelled():
+            if not await let_in:
+                raise self._timeout(
+                    turn, f"and was for all of the {time.monotonic() - turn.entered:.2f} s that this one waited"
+                )
+        except asyncio.CancelledError:
+            if not let_in.cancelled() and let_in.result():
                 self.leave(turn)
             raise
+        finally:
+            timer.cancel()
+            waiting.pop(let_in, None)
+            if not waiting and self._waiting.get(turn.key) is waiting:
+                del self._waiting[turn.key]
+            if turn.task is not None:
+                self._waiters.pop(turn.task, None)
+
+    def _check_crosswise(self, turn: Turn[StateT]) -> None:
+        """Raises `TurnTimeoutError` for a turn that would wait for one whose own task waits, in the end, for this task."""
+        before: Turn[StateT] | None = turn
+        while before is not None and (before := self._running.get(before.key)) is not None and before.task is not None:
+            if before.task is turn.task:
+                raise self._timeout(
+                    turn,
+                    "and waits for a session that this task is in, so that both would wait for ever; "
+                    "begin turns of several sessions in the same order everywhere",
+                )
+            before = self._waiters.get(before.task)
+
+    def _timeout(self, turn: Turn[StateT], reason: str) -> TurnTimeoutError:
+        holder = self._running[turn.key]
+        return TurnTimeoutError(
+            turn.session_id, f"session {turn.session_id!r} is in another turn ({holder.describe()}), {reason}"
+        )
 
     def leave(self, turn: Turn[StateT]) -> None:
         """Lets the next one in."""
+        turn.task = None  # whose frame knows the turn
         key = turn.key
         if self._running.get(key) is not turn:
             return  # its event loop has ended, and others have begun anew
         waiting = self._waiting.get(key)
         while waiting:
-            following, let_in = waiting.popleft()
+            let_in, following = waiting.popitem(last=False)
             if not let_in.done():
                 self._running[key] = following
-                let_in.set_result(None)
+                let_in.set_result(True)
                 return
-        if waiting is not None:
-            del self._waiting[key]
         del self._running[key]
         if self._emptied is not None and not self._running:
             self._emptied.set_result(None)
             self._emptied = None
 
-    def running(self, session_id: str) -> Turn[StateT] | None:
-        """Returns the turn that this session is in, where turns of one session wait for each other."""
+    def own(self, session_id: str) -> Turn[StateT] | None:
+        """Returns the turn of this session that is running around the caller; the innermost one."""
+        for turn in reversed(_around.get()):
+            if turn.session_id == session_id and turn._line is self and turn.running and not turn.is_saving:
+                return cast("Turn[StateT]", turn)
+        return None
+
+    @asynccontextmanager
+    async def destruction(self, session_id: str, own: Turn[StateT] | None, deadline: float) -> AsyncIterator[None]:
+        """Keeps turns from beginning and saving while a session is destroyed, and tells those that are running.
+
+        Args:
+            session_id: The session.
+            own: The turn by which it is destroyed; the only one that is told.
+            deadline: Until when to wait for those that are saving.
+
+        Raises:
+            TurnTimeoutError: They were at the deadline.
+        """
         self.enter_loop()
-        return self._running.get(session_id)
+        while waited := self._in_the_way(session_id, own):
+            await asyncio.wait(waited, timeout=deadline - time.monotonic())
+            if time.monotonic() >= deadline and self._in_the_way(session_id, own):
+                raise TurnTimeoutError(
+                    session_id, f"session {session_id!r} was not destroyed: {self._describe(session_id)}"
+                )
+        turns = [own] if own is not None else self._turns_of(session_id)
+        running = [(turn, turn.look()) for turn in turns if turn.running]
+        for turn in turns:
+            turn.is_overtaken = not turn.running
+        destroyed = self.destructions[session_id] = asyncio.get_running_loop().create_future()
+        try:
+            yield
+            for turn, then in running:
+                turn.note_destruction(then)
+        finally:
+            del self.destructions[session_id]
+            destroyed.set_result(None)
+
+    async def wait_for_destruction(self, session_id: str) -> None:
+        """Waits while a session is being destroyed."""
+        while session_id in self.destructions:
+            await asyncio.wait([self.destructions[session_id]])
+
+    def _in_the_way(self, session_id: str, own: Turn[StateT] | None) -> list[asyncio.Future[None]]:
+        """Returns what a destruction waits for: another one, and turns that are saving, whose write may come late."""
+        waited = [self.destructions[session_id]] if session_id in self.destructions else []
+        if own is None:
+            for turn in self._turns_of(session_id):
+                if turn.is_saving:
+                    turn.ended = turn.ended or asyncio.get_running_loop().create_future()
+                    waited.append(turn.ended)
+        return waited
+
+    def _turns_of(self, session_id: str) -> list[Turn[StateT]]:
+        if self.exclusive:
+            return [self._running[session_id]] if session_id in self._running else []
+        return [turn for turn in self._running.values() if turn.session_id == session_id]
+
+    def _describe(self, session_id: str) -> str:
+        saving = [turn.describe() for turn in self._turns_of(session_id) if turn.is_saving]
+        return f"{saving[0]}, and is saving still" if saving else "another call is destroying it"
 
     def is_around(self) -> bool:
         """Tells whether one of these turns is running around the caller."""
         return any(turn.running and turn._line is self for turn in _around.get())
 
-    async def empty(self) -> None:
-        """Waits until no turn is running any more."""
+    async def empty(self, deadline: float) -> None:
+        """Waits until no turn is running any more.
+
+        Raises:
+            TurnTimeoutError: Some were at the deadline.
+        """
         self.enter_loop()
         while self._running:
             self._emptied = self._emptied or asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._emptied)
-
-    @property
-    def is_inherited(self) -> bool:
-        """Whether its turns are those of the process that this one was forked from."""
-        return self._home.is_inherited
+            await asyncio.wait([self._emptied], timeout=deadline - time.monotonic())
+            if self._running and time.monotonic() >= deadline:
+                turn = next(iter(self._running.values()))
+                raise TurnTimeoutError(
+                    turn.session_id,
+                    f"turns were still running when their store was closed: {len(self._running)}, the first of session "
+                    f"{turn.session_id!r} ({turn.describe()})",
+                )
 
     def enter_loop(self) -> None:
         """Begins anew where the event loop is another one than before: turns of one that has ended do not come back.
@@ -246,19 +362,23 @@ class Line(Generic[StateT]):
         Raises:
             StoreError: It belongs to another event loop that is open, or this one was inherited by a fork.
         """
-        inherited = self._home.is_inherited
-        if not self._home.enter():
+        if not self.home.enter():
             return
-        if inherited:
-            keep(self._running, self._waiting, self._emptied)
-        self._running, self._waiting, self._emptied = {}, {}, None
+        if self.home.was_inherited:
+            keep(self._running, self._waiting, self._waiters, self._emptied, self.destructions)
+        self._running, self._waiting, self._waiters, self._emptied, self.destructions = {}, {}, {}, None, {}
         self._begin_in(asyncio.get_running_loop())
 
     def check_loop(self) -> None:
         """Raises `StoreError` unless turns may go on in this event loop."""
-        self._home.check()
+        self.home.check()
 
     def leave_loop(self) -> None:
         """Lets turns begin in any event loop, unless some are running here."""
         if not self._running:
-            self._home.leave()
+            self.home.leave()
+
+
+def _give_up(let_in: asyncio.Future[bool]) -> None:
+    if not let_in.done():
+        let_in.set_result(False)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botsession_sqlite import SqliteSessionStore, batches
 
-from botsession import Replacement, Session, SessionConflictError
+from botsession import Removal, Replacement, Session, SessionConflictError
 from botsession.testing import ManualClock
 
 Sql = Callable[..., list[Any]]
@@ -37,7 +37,7 @@ def test_a_batch_takes_any_id_and_any_text(path: Path) -> None:
         found = await store.read_many(ids)
         assert [each.state for each in found if isinstance(each, Session)] == [{each: each + "\0"} for each in ids]
         assert [await store.read(each) for each in ids] == found
-        await store.destroy_many(ids)
+        assert await store.destroy_many([Removal(each) for each in ids]) == [None] * len(ids)
         assert (await store.scan()).sessions == []
         await store.close()
 
@@ -54,7 +54,7 @@ def test_a_batch_may_be_large(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert stored == [None] * len(ids)
         found = await store.read_many(ids)
         assert [each.state["of"] for each in found if isinstance(each, Session)] == ids
-        await store.destroy_many(ids[1:])
+        assert await store.destroy_many([Removal(each) for each in ids[1:]]) == [None] * (len(ids) - 1)
         assert [info.id for info in (await store.scan()).sessions] == ids[:1]
         await store.close()
 

@@ -71,7 +71,7 @@ def test_a_lease_is_gone_with_the_turn(path: Path, sql: Sql) -> None:
     asyncio.run(main())
 
 
-def test_one_of_a_batch_is_refused_where_another_holds_the_lease(path: Path, sql: Sql) -> None:
+def test_one_of_a_batch_is_refused_where_its_holder_has_not_the_lease(path: Path, sql: Sql) -> None:
     async def main() -> None:
         async with opened(path) as store:
             await store.lease_many([claim("x"), claim("y", "b"), claim("x", "c")])
@@ -90,7 +90,7 @@ def test_a_lease_that_could_not_be_given_up_stays(path: Path) -> None:
             await store.lease_many([claim("x")])
             [outcome] = await store.replace_many([Replacement(Session("a"), "another version", "x")])
             assert isinstance(outcome, SessionConflictError)
-            assert await store.renew_lease("a", "x", LONG)
+            assert await store.renew_leases({"a": "x"}, LONG) == [True]
 
     asyncio.run(main())
 
@@ -113,9 +113,9 @@ def test_a_lease_of_before_the_machine_was_started_is_over(path: Path, sql: Sql)
             await store.lease_many([claim("x"), claim("x", "b")])
             assert isinstance((await store.lease_many([claim("y")]))[0], Held)
             sql("UPDATE leases SET changed_at = ?", (time.monotonic() + 1_000_000,))
-            assert not await store.renew_lease("a", "x", LONG)
+            assert await store.renew_leases({"a": "x"}, LONG) == [False]
             assert await store.lease_many([claim("y")]) == [None]
-            assert await store.renew_lease("a", "y", LONG)
+            assert await store.renew_leases({"a": "y"}, LONG) == [True]
             await store.purge()
             assert sql("SELECT id FROM leases") == [("a",)]
 
@@ -129,7 +129,7 @@ def test_a_lease_that_cannot_be_read_is_none(path: Path, sql: Sql, damage: str) 
             await store.lease_many([claim("x")])
             sql(f"UPDATE leases SET lease = {damage}")
             assert await store.lease_many([claim("y")]) == [None]
-            assert await store.renew_lease("a", "y", LONG)
+            assert await store.renew_leases({"a": "y"}, LONG) == [True]
 
     asyncio.run(main())
 

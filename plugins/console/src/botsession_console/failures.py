@@ -9,10 +9,10 @@ from botsession import (
     ConfigError,
     DriverError,
     InvalidSessionIdError,
-    LeaseTimeoutError,
     SessionConflictError,
     SessionTooLargeError,
     StoreError,
+    TurnTimeoutError,
 )
 from botsession_console.exits import FAILED, MISCONFIGURED
 
@@ -39,5 +39,5 @@ def exit_code(error: BaseException) -> int:
 def concerns_one_turn(error: BaseException) -> bool:
     """Tells whether the conversation can go on: everything but a store that failed."""
     return not isinstance(error, StoreError) or isinstance(
-        error, SessionConflictError | SessionTooLargeError | LeaseTimeoutError
+        error, SessionConflictError | SessionTooLargeError | TurnTimeoutError
     )

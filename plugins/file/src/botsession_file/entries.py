@@ -12,6 +12,7 @@ from botsession import (
     CorruptSessionError,
     Held,
     Lifetime,
+    Removal,
     SessionConflictError,
     SessionInfo,
     StoredSession,
@@ -119,11 +120,11 @@ class Entries:
         except OSError as error:
             return [reported(error, self._folder.path) for _ in claims]
 
-    def renew_lease(self, session_id: str, holder: str, ttl: float, call: Call) -> bool:
-        """Holds a lease longer; returns whether it had not ended yet."""
-        with self._folder.changing(names.place(session_id).shard) as shard, shard.locked(call) as lock:
+    def renew_leases(self, ttl: float, shard_name: str, holders: Sequence[tuple[str, str]], call: Call) -> list[bool]:
+        """Holds leases of sessions in one subdirectory longer; returns for each whether it had not ended yet."""
+        with self._folder.changing(shard_name) as shard, shard.locked(call) as lock:
             leases = lock.leases()
-            renewed = leases.renew(session_id, holder, ttl)
+            renewed = [leases.renew(session_id, holder, ttl) for session_id, holder in holders]
             leases.save()
             return renewed
 
@@ -148,13 +149,18 @@ class Entries:
             shard.put(shard.draft(raw), place.name)
             return True
 
-    def destroy_many(self, session_ids: Sequence[str], call: Call) -> None:
-        """Removes sessions, readable or not."""
-        places = sorted(names.place(session_id) for session_id in session_ids)
-        for shard_name, group in itertools.groupby(places, lambda place: place.shard):
-            with self._folder.changing(shard_name) as shard, shard.locked(call):
-                for place in group:
-                    shard.remove(place.name)
+    def destroy_many(
+        self, shard_name: str, removals: Sequence[Removal], call: Call
+    ) -> list[SessionConflictError | StoreError | None]:
+        """Removes those sessions of one subdirectory that are as expected; returns each one's error."""
+        try:
+            with self._folder.changing(shard_name) as shard, shard.locked(call) as lock:
+                leases = lock.leases()
+                outcomes = [self._removed(shard, removal, leases) for removal in removals]
+                leases.save()
+            return outcomes
+        except OSError as error:
+            return [reported(error, self._folder.path) for _ in removals]
 
     def quarantine(self, session_id: str, call: Call) -> str | None:
         """Puts aside what lies in a session's place and is none; returns where it lies then."""
@@ -201,15 +207,35 @@ class Entries:
         try:
             if leases is None or change.holder is None:
                 self._replace(shard, change, draft)
-            elif leases.is_held_by_another(change.session_id, change.holder):
-                return SessionConflictError(change.session_id)
-            else:
+            elif leases.is_held_by(change.session_id, change.holder):
                 self._replace(shard, change, draft)
                 leases.release(change.session_id, change.holder)
+            else:
+                return SessionConflictError(change.session_id)
         except StoreError as error:
             return error
         except OSError as error:
             return reported(error, self._folder.path)
+        return None
+
+    def _removed(
+        self, shard: ChangingShard, removal: Removal, leases: Leases
+    ) -> SessionConflictError | StoreError | None:
+        session_id, holder = removal.session_id, removal.holder
+        name = names.place(session_id).name
+        try:
+            if holder is not None and not leases.is_held_by(session_id, holder):
+                return SessionConflictError(session_id)
+            if removal.expected is not None:
+                found = self._load(shard, name, session_id)
+                if found is None or found[1].version != removal.expected:
+                    return SessionConflictError(session_id)
+            shard.remove(name)
+        except StoreError as error:
+            return error
+        except OSError as error:
+            return reported(error, self._folder.path)
+        leases.end(session_id)
         return None
 
     def _replace(self, shard: ChangingShard, change: Change, draft: Draft) -> None:

@@ -35,6 +35,10 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path: Final = path
         self._mark = str(path / _MARK)
+        self.forget_threads()
+
+    def forget_threads(self) -> None:
+        """Lets go of the locks that threads hold which a fork has left behind."""
         self._threads = {shard: threading.Lock() for shard in SHARDS}
 
     def prepare(self) -> None:

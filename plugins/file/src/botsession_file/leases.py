@@ -66,10 +66,16 @@ class Leases:
         if lease is not None:
             lease.release(holder, time.monotonic())
 
-    def is_held_by_another(self, session_id: str, holder: str) -> bool:
-        """Tells whether somebody else holds a lease."""
+    def end(self, session_id: str) -> None:
+        """Ends a lease, whoever holds it."""
         lease = self._leases.get(session_id)
-        return lease is not None and lease.is_held_by_another(holder, time.monotonic())
+        if lease is not None:
+            lease.end()
+
+    def is_held_by(self, session_id: str, holder: str) -> bool:
+        """Tells whether this holder has the lease, and its time is not over."""
+        lease = self._leases.get(session_id)
+        return lease is not None and lease.is_held_by(holder, time.monotonic())
 
     def save(self) -> None:
         """Writes down those that are not over."""

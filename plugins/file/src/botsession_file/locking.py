@@ -59,6 +59,7 @@ class Lock:
             raise self._held()
         try:
             self._descriptor = _open(self._directory)
+            _descriptors.add(self._descriptor)
             try:
                 self._wait(deadline)
             except BaseException:
@@ -91,8 +92,9 @@ class Lock:
 
     def _close(self) -> None:
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # a process that was forked meanwhile has it open as well
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # a process that was just forked may have it open as well
         finally:
+            _descriptors.discard(self._descriptor)
             os.close(self._descriptor)
 
     def _held(self) -> TimeoutError:
@@ -114,3 +116,15 @@ def _try(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+_descriptors: Final[set[int]] = set()
+"""Lock files that are open. A forked process closes its copies, or it would hold the locks of a parent that is killed."""
+
+
+def _close_inherited() -> None:
+    while _descriptors:
+        os.close(_descriptors.pop())
+
+
+os.register_at_fork(after_in_child=_close_inherited)

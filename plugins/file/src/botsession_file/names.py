@@ -17,8 +17,7 @@ SUFFIX: Final = ".json"
 _LONGEST: Final = 128
 """How long an encoded id may be; some encrypting file systems hold no name above 143 bytes."""
 
-_UNSAFE: Final = re.compile(rb"[^a-z0-9_-]|\A[a-z](?=(?:on|rn|ux|ul|om[0-9]|pt[0-9])\Z)")
-"""Bytes to encode; the second half is the first letter of the device names of Windows, such as `con` and `lpt1`."""
+_UNSAFE: Final = re.compile(rb"[^a-z0-9_-]")
 
 
 class Place(NamedTuple):

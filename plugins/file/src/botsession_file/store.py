@@ -13,9 +13,11 @@ from botsession import (
     ONE_YEAR,
     Clock,
     ConfigError,
+    DriverLoadError,
     Finding,
     Lifetime,
     Minutes,
+    Removal,
     ScanPage,
     SessionConflictError,
     StoreError,
@@ -26,8 +28,8 @@ from botsession import (
 from botsession.ids import check_session_id
 
 if sys.platform == "win32":
-    raise ConfigError(
-        "the driver 'file' needs the file locks of POSIX systems; on Windows choose memory, redis or mongo"
+    raise DriverLoadError(
+        "the driver 'file' needs the file locks of POSIX systems, which Windows does not have. Choose memory, redis or mongo"
     )
 
 from botsession_file import listing, names
@@ -71,7 +73,7 @@ class FileSessionStore:
         self.lifetime = Lifetime(expires_in, max_lifetime=max_lifetime, clock=clock)
         self._folder = Folder(_absolute(os.fspath(dirname)))
         self._entries = Entries(self._folder, self.lifetime)
-        self._threads = Threads(self._folder.path)
+        self._threads = Threads(self._folder)
 
     def __repr__(self) -> str:
         return f"FileSessionStore({str(self.dirname)!r})"
@@ -88,12 +90,13 @@ class FileSessionStore:
             ConfigError: `dirname` is a file.
             StoreUnavailableError: The directory cannot be made or written.
         """
+        self._threads.enter()
         await self._threads.preparing(self._folder.prepare)
         self._threads.start()
         return self
 
     async def close(self) -> None:
-        """Lets the calls that are under way finish."""
+        """Lets the calls that are under way finish, unless they are the parent process's."""
         await self._threads.stop()
 
     async def ping(self) -> None:
@@ -108,7 +111,9 @@ class FileSessionStore:
         await self._threads.changing(lambda call: self._entries.write(change.place, change.raw, call))
 
     async def destroy(self, session_id: str) -> None:
-        await self.destroy_many([session_id])
+        [error] = await self.destroy_many([Removal(session_id)])
+        if error is not None:
+            raise error
 
     async def replace(self, session_id: str, session: StoredSession, *, expected: str | None) -> None:
         [error] = await self._carry_out([self._change(session_id, session, expected)])
@@ -126,9 +131,14 @@ class FileSessionStore:
             )
         )
 
-    async def renew_lease(self, session_id: str, holder: str, ttl: float) -> bool:
-        check_session_id(session_id)
-        return await self._threads.leasing(partial(self._entries.renew_lease, session_id, holder, ttl))
+    async def renew_leases(self, holders: Mapping[str, str], ttl: float) -> list[bool]:
+        for session_id in holders:
+            check_session_id(session_id)
+        return await self._threads.leasing_many(
+            partial(self._entries.renew_leases, ttl),
+            list(holders.items()),
+            [names.place(each).shard for each in holders],
+        )
 
     async def release_leases(self, holders: Mapping[str, str]) -> None:
         for session_id in holders:
@@ -165,10 +175,15 @@ class FileSessionStore:
             records.check_restored(restoration.session)
         return await self._carry_out([_change(entry.session, entry.over) for entry in restorations])
 
-    async def destroy_many(self, session_ids: Sequence[str]) -> None:
-        for session_id in session_ids:
-            check_session_id(session_id)
-        await self._threads.changing(lambda call: self._entries.destroy_many(session_ids, call))
+    async def destroy_many(self, removals: Sequence[Removal]) -> list[SessionConflictError | StoreError | None]:
+        """Removes many sessions, in as many threads as help; one that the disk refused has that as its outcome."""
+        for removal in removals:
+            check_session_id(removal.session_id)
+        return _unless_lost(
+            await self._threads.changing_many(
+                self._entries.destroy_many, removals, [names.place(removal.session_id).shard for removal in removals]
+            )
+        )
 
     async def purge(self) -> int:
         """Removes all expired sessions, leases that are over, and what killed writers left."""

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Final, NamedTuple, TypeVar, cast
 
 from aiofiles.os import wrap
 
 from botsession import StoreError
+from botsession.home import Home
 from botsession_file.failures import reported
+from botsession_file.folder import Folder
 from botsession_file.locking import Call
 from botsession_file.shares import EntryT, Job, OutcomeT, Shares
 
@@ -32,27 +33,46 @@ class Threads:
     Reading, leasing and writing have threads of their own, so that none waits behind what takes longer than itself.
 
     Args:
-        path: The directory of the store, for its errors.
+        folder: The directory of the store.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._home = Home("the file store")
         self._pools: _Pools | None = None
+
+    def enter(self) -> None:
+        """Comes to the running event loop, and to this process.
+
+        Raises:
+            StoreError: The store belongs to another event loop that is open, or this one was inherited by a fork.
+        """
+        inherited = self._home.is_inherited
+        if self._home.enter() and inherited:  # a fork leaves all threads behind
+            self._folder.forget_threads()
+            if self._pools is not None:
+                self._pools = None
+                self.start()
 
     def start(self) -> None:
         """Begins; no harm where it has begun."""
         if self._pools is None:
-            self._pools = _Pools(
+            self._home.opened = self._pools = _Pools(
                 ThreadPoolExecutor(_READERS, "botsession-file-read"),
                 ThreadPoolExecutor(_LEASERS, "botsession-file-lease"),
                 ThreadPoolExecutor(_WRITERS, "botsession-file-write"),
             )
 
     async def stop(self) -> None:
-        """Lets the jobs that are under way finish."""
+        """Lets the jobs that are under way finish; those of the parent process are not ours to wait for."""
+        inherited = self._home.is_inherited
+        if not inherited:
+            self._home.enter()
         pools, self._pools = self._pools, None
-        for pool in pools or ():
-            await wrap(pool.shutdown)()
+        self._home.leave()
+        if not inherited:
+            for pool in pools or ():
+                await wrap(pool.shutdown)()
 
     def check_started(self) -> None:
         """Raises `StoreError` before `start` and after `stop`."""
@@ -115,11 +135,12 @@ class Threads:
             call.abandoned = True
             raise
         except OSError as error:
-            raise reported(error, self._path) from error
+            raise reported(error, self._folder.path) from error
 
     def _started(self) -> _Pools:
         if self._pools is None:
             raise StoreError("the file store is not open; call `await store.init()` first")
+        self.enter()
         return self._pools
 
 

@@ -48,7 +48,7 @@ class Link:
         self._timeout = timeout
         self._limit = limit
         self._client: Client | None = None
-        self._home = Home("the redis store")
+        self._home = Home("the redis store", sockets=self._sockets)
         self._turns: asyncio.Semaphore
         self._time_limit: TimeLimit
         self._open = False
@@ -167,6 +167,10 @@ class Link:
             corrupt.__cause__ = error
             return corrupt
         return explain(error, self._server, self._timeout)
+
+    def _sockets(self) -> list[int]:
+        pool = getattr(self._client, "connection_pool", None)
+        return pool.sockets() if isinstance(pool, Pool) else []
 
     async def _exchange(self, client: Any, commands: Sequence[Command]) -> list[Any]:
         if callable(self._source):

@@ -31,6 +31,12 @@ class Pool(ConnectionPool):
         self._in_use_connections.remove(connection)
         self._available_connections.append(connection)
 
+    def sockets(self) -> list[int]:
+        """Returns the descriptors of the sockets that are open."""
+        connections: list[Any] = [*self._available_connections, *self._in_use_connections]
+        sockets = [each._writer.get_extra_info("socket") for each in connections if each._writer is not None]
+        return [number for socket in sockets if (number := socket.fileno()) >= 0]
+
 
 async def _is_stale(connection: AbstractConnection) -> bool:
     """Tells whether there is something to read although nothing was asked, such as the end."""

@@ -6,6 +6,7 @@ order, and the version keeps sessions whole.
 """
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import aiosqlite
@@ -14,6 +15,7 @@ import msgspec
 from botsession import Claim, Held
 from botsession.leases import Lease
 from botsession_sqlite import statements
+from botsession_sqlite.batches import as_parameter
 from botsession_sqlite.connection import fetch
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -52,9 +54,17 @@ class Leases:
         lease.release(holder, self._now)
         await self._save(session_id, lease)
 
-    async def is_held_by_another(self, session_id: str, holder: str) -> bool:
-        """Tells whether somebody else holds a lease."""
-        return (await self._load(session_id)).is_held_by_another(holder, self._now)
+    async def end(self, session_ids: Sequence[str]) -> None:
+        """Ends leases, whoever holds them or waits for them."""
+        await fetch(self._db, statements.END_LEASES, {"ids": as_parameter(session_ids)})
+
+    async def lost(self, holders: Mapping[str, str]) -> list[str]:
+        """Returns the sessions whose lease its holder does not hold any more."""
+        return [
+            session_id
+            for session_id, holder in holders.items()
+            if not (await self._load(session_id)).is_held_by(holder, self._now)
+        ]
 
     async def purge(self) -> None:
         """Removes all that are over."""

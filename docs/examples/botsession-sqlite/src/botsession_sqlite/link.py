@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 from botsession import StoreError
+from botsession.home import Home
 from botsession_sqlite import failures
 from botsession_sqlite.database import Database
 from botsession_sqlite.writer import Work
@@ -28,29 +29,42 @@ class Link:
         self._store = store
         self._database: Database | None = None
         self._opening = asyncio.Lock()
+        self._home = Home("the sqlite store")
 
     def opened(self) -> Database:
         """Returns the open database.
 
         Raises:
-            StoreError: It is not open.
+            StoreError: It is not open here.
         """
         if self._database is None:
             raise StoreError(f"{self._store} is not open; call `await store.init()` first")
+        if self._home.is_inherited:
+            self._home.check()
+        self._home.enter()
         return self._database
 
     async def open(self) -> None:
         """Opens the database unless it is open."""
+        inherited = self._home.is_inherited
+        if self._home.enter():
+            self._opening = asyncio.Lock()
+            if inherited:  # SQLite takes no connection through a fork
+                self._database = None
         async with self._opening:
             if self._database is None:
-                self._database = await self.answer(Database.open(self._path, timeout=self._timeout))
+                self._home.opened = self._database = await self.answer(Database.open(self._path, timeout=self._timeout))
 
     async def close(self) -> None:
-        """Closes the database where it is open."""
+        """Closes the database where it is open, and not the parent process's."""
+        if self._database is None or self._home.is_inherited:
+            return
+        self._home.enter()
         async with self._opening:
             database, self._database = self._database, None
             if database is not None:
                 await self.answer(database.close())
+                self._home.leave()
 
     async def read(self, statement: str, **parameters: object) -> list[Any]:
         """See `Database.read`."""

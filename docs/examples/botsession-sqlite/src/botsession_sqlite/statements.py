@@ -70,7 +70,15 @@ WHERE id = :id AND (expires_at IS NULL OR expires_at > :now) RETURNING id
 
 DESTROY: Final = "DELETE FROM sessions WHERE id = :id"
 
-DESTROY_MANY: Final = "DELETE FROM sessions WHERE id IN (SELECT value FROM json_each(:ids))"
+DESTROY_MANY: Final = """
+WITH gone (id, expected) AS (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:entries))
+DELETE FROM sessions WHERE id IN (
+    SELECT old.id FROM sessions AS old JOIN gone ON gone.id = old.id
+    WHERE gone.expected IS NULL OR old.version = gone.expected AND (old.expires_at IS NULL OR old.expires_at > :now)
+) RETURNING id
+"""
+
+END_LEASES: Final = "DELETE FROM leases WHERE id IN (SELECT value FROM json_each(:ids))"
 
 PURGE: Final = """
 DELETE FROM sessions

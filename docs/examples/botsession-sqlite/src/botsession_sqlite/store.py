@@ -19,6 +19,7 @@ from botsession import (
     InvalidSessionIdError,
     Lifetime,
     Minutes,
+    Removal,
     Replacement,
     Restoration,
     ScanPage,
@@ -107,8 +108,7 @@ class SqliteSessionStore:
             raise SessionConflictError(session_id)
 
     async def destroy(self, session_id: str) -> None:
-        check_session_id(session_id)
-        await self._link.change(statements.DESTROY, id=session_id)
+        await self.destroy_many([Removal(session_id)])
 
     async def touch(self, session_id: str, expires_at: datetime | None) -> bool:
         check_session_id(session_id)
@@ -152,10 +152,10 @@ class SqliteSessionStore:
         found = await self._link.transact(claiming, durable=False)
         return [each if isinstance(each, Held) else rows.outcome(each, repr(self)) for each in found]
 
-    async def renew_lease(self, session_id: str, holder: str, ttl: float) -> bool:
-        check_session_id(session_id)
-        renewing = partial(transactions.renew, session_id=session_id, holder=holder, ttl=ttl)
-        return await self._link.transact(renewing, durable=False)
+    async def renew_leases(self, holders: Mapping[str, str], ttl: float) -> list[bool]:
+        for session_id in holders:
+            check_session_id(session_id)
+        return await self._link.transact(partial(transactions.renew, holders=holders, ttl=ttl), durable=False)
 
     async def release_leases(self, holders: Mapping[str, str]) -> None:
         for session_id in holders:
@@ -170,10 +170,15 @@ class SqliteSessionStore:
             [{**rows.from_session(entry.session), **rows.condition(entry.over)} for entry in restorations], {}
         )
 
-    async def destroy_many(self, session_ids: Sequence[str]) -> None:
-        for session_id in session_ids:
-            check_session_id(session_id)
-        await self._link.change(statements.DESTROY_MANY, ids=as_parameter(session_ids))
+    async def destroy_many(self, removals: Sequence[Removal]) -> list[SessionConflictError | StoreError | None]:
+        for removal in removals:
+            check_session_id(removal.session_id)
+        destroying = partial(transactions.destroy, removals=removals, now=self._now())
+        done = await self._link.transact(destroying, durable=True)
+        return [
+            None if gone else SessionConflictError(removal.session_id)
+            for removal, gone in zip(removals, done, strict=True)
+        ]
 
     async def purge(self) -> int:
         """Removes leases that are over, and all expired sessions, a thousand in a transaction; others go in between."""

@@ -3,12 +3,13 @@
 A lease is changed in the transaction that reads or stores its session, so that both are one step.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aiosqlite
 
-from botsession import Claim, CorruptSessionError, Held
+from botsession import Claim, CorruptSessionError, Held, Removal
 from botsession_sqlite import rows, statements
 from botsession_sqlite.batches import as_parameter
 from botsession_sqlite.connection import fetch
@@ -26,7 +27,7 @@ async def claim_and_read(
 async def replace_and_release(
     db: aiosqlite.Connection, entries: str, holders: Mapping[str, str], now: int
 ) -> list[Any]:
-    """Stores sessions whose leases nobody else holds, and gives up the leases of those that were stored.
+    """Stores sessions whose leases are held as they should be, and gives up the leases of those that were stored.
 
     Args:
         db: The connection.
@@ -38,9 +39,7 @@ async def replace_and_release(
         The rows of `REPLACE_MANY`.
     """
     leases = Leases(db)
-    refused = [
-        session_id for session_id, holder in holders.items() if await leases.is_held_by_another(session_id, holder)
-    ]
+    refused = await leases.lost(holders)
     stored = await fetch(
         db, statements.REPLACE_MANY, {"entries": entries, "refused": as_parameter(refused), "now": now}
     )
@@ -50,9 +49,28 @@ async def replace_and_release(
     return stored
 
 
-async def renew(db: aiosqlite.Connection, session_id: str, holder: str, ttl: float) -> bool:
-    """Holds a lease longer; returns whether the holder had it still."""
-    return await Leases(db).renew(session_id, holder, ttl)
+async def destroy(db: aiosqlite.Connection, removals: Sequence[Removal], now: int) -> list[bool]:
+    """Removes sessions, and ends or gives up their leases; returns for each whether it was as expected."""
+    leases = Leases(db)
+    lost = set(await leases.lost({each.session_id: each.holder for each in removals if each.holder is not None}))
+    entries = [(each.session_id, each.expected) for each in removals if each.session_id not in lost]
+    found = await fetch(db, statements.DESTROY_MANY, {"entries": as_parameter(entries), "now": now})
+    removed = {session_id for (session_id,) in found}
+    outcomes = [
+        each.session_id not in lost and (each.expected is None or each.session_id in removed) for each in removals
+    ]
+    done = list(itertools.compress(removals, outcomes))
+    await leases.end([each.session_id for each in done if each.holder is None])
+    for each in done:
+        if each.holder is not None:
+            await leases.release(each.session_id, each.holder)
+    return outcomes
+
+
+async def renew(db: aiosqlite.Connection, holders: Mapping[str, str], ttl: float) -> list[bool]:
+    """Holds leases longer; returns for each whether the holder had it still."""
+    leases = Leases(db)
+    return [await leases.renew(session_id, holder, ttl) for session_id, holder in holders.items()]
 
 
 async def release(db: aiosqlite.Connection, holders: Mapping[str, str]) -> None:
