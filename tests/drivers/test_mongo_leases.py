@@ -415,11 +415,15 @@ def test_renewals_go_in_one_command(collection, api):
     async def body():
         client = CLIENTS[api](f"{servers.mongo_url()}/drivers", event_listeners=[commands])
         store = await MongoSessionStore(client=client, collection_name=collection.name).init()
-        await store.write(ID, Session(ID))
-        await store.lease_many([Claim(session_id, "a", 60, 60) for session_id in (ID, OTHER, "telegram:44")])
+        known = [ID, "telegram:45"]
+        for session_id in known:
+            await store.write(session_id, Session(session_id))
+        await store.lease_many([Claim(session_id, "a", 60, 60) for session_id in (*known, OTHER, "telegram:44")])
         commands.sent.clear()
+        assert await store.renew_leases(dict.fromkeys(known, "a"), LONG) == [True, True]
+        assert commands.sent == [("update", {"w": 1})]
         assert await store.renew_leases({OTHER: "a", ID: "a"}, LONG) == [True, True]
-        assert [name for name, _ in commands.sent] == ["update"]
+        assert commands.sent == [("update", {"w": 1})] * 3
         assert await store.renew_leases({OTHER: "b", "telegram:1": "a", ID: "a"}, LONG) == [False, False, True]
         assert await store.renew_leases({}, LONG) == []
         until = {document["_id"]: document["lease"]["until"] for document in collection.find()}

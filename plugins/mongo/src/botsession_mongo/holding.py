@@ -72,22 +72,22 @@ class Holding:
             return []
         moment = await self._connection.clock.now()
         until = int(moment + ttl * 1000)
-        marks = {session_id: new_version() for session_id in holders}
-        operations: list[UpdateOne] = []
-        for session_id, holder in holders.items():
-            held = conditions.held_by(holder, moment)
-            longer = {"lease.until": until, "lease.mark": marks[session_id]}
-            for condition, changes in (
-                (conditions.session(session_id), longer),
-                (conditions.placeholder(session_id), {**longer, "expires_at": leases.removed_at(until)}),
-            ):
-                operations.append(UpdateOne({**condition, **held}, {"$set": changes, **NOTHING}))
-        if await self._send(operations) == len(holders):
+        held = {session_id: conditions.held_by(holder, moment) for session_id, holder in holders.items()}
+        longer = {session_id: {"lease.until": until, "lease.mark": new_version()} for session_id in holders}
+        done = await self._send(
+            UpdateOne({**conditions.session(each), **held[each]}, {"$set": longer[each], **NOTHING}) for each in holders
+        )
+        if done < len(holders):
+            end = {"expires_at": leases.removed_at(until)}
+            done += await self._send(
+                UpdateOne({**conditions.placeholder(each), **held[each]}, {"$set": {**longer[each], **end}, **NOTHING})
+                for each in holders
+            )
+        if done == len(holders):
             return [True] * len(holders)
         found = await self._find(list(holders))
         return [
-            session_id in found and Found(session_id, found[session_id], moment).mark == mark
-            for session_id, mark in marks.items()
+            each in found and Found(each, found[each], moment).mark == longer[each]["lease.mark"] for each in holders
         ]
 
     async def release(self, holders: Mapping[str, str]) -> None:
