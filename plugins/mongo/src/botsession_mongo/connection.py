@@ -193,11 +193,14 @@ class Connection:
         """
         conflict: Exception | None = None
         pauses = Pauses()
+        task = asyncio.current_task()
+        asked = 0 if task is None else task.cancelling()
         try:
             async with asyncio.timeout(self._limit):
                 while True:
                     try:
-                        return await operation(*args, **kwargs)
+                        result = await operation(*args, **kwargs)
+                        break
                     except OperationFailure as error:
                         if not is_write_conflict(error):
                             raise
@@ -212,6 +215,9 @@ class Connection:
                 raise
             cause = conflict if conflict is not None and isinstance(error, TimeoutError) else error
             raise translated(cause, self.where) from cause
+        if task is not None and task.cancelling() > asked:
+            raise asyncio.CancelledError  # PyMongo swallows it where it waits for a connection or a reply
+        return result
 
     async def send(self, collection: AsyncCollection[RawBSONDocument], operations: Sequence[Operation]) -> Sent:
         """Send many changes in one call. Those that met another write and took no effect are sent again."""
@@ -268,7 +274,7 @@ class Connection:
         client, self._client, self._home.opened = self._client, None, None
         if client is not None:
             with contextlib.suppress(*[RuntimeError] if ended else []):
-                await clients.close(client)
+                await asyncio.shield(clients.close(client))  # a client that is half closed would be nobody's
 
     def _misconfigured(self, error: ConfigurationError) -> StoreUnavailableError | ConfigError:
         if self._given is None and self._address.by_dns:
