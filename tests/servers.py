@@ -108,12 +108,21 @@ def mongo_command(port: int, folder: str, *, durable: bool = False) -> list[str]
         folder: Where it keeps its data.
         durable: Whether what it has acknowledged outlives a SIGKILL, where that is not so in any case.
     """
-    package = os.environ.get("BOTSESSION_TEST_MONGO") or next(iter(MONGO))
+    package = _mongo_package()
     if package == _PATH:
         return [_on_the_path("mongod"), "--port", str(port), "--bind_ip", "127.0.0.1", "--dbpath", folder]
     assert package in MONGO, f"BOTSESSION_TEST_MONGO is {_PATH} or one of {', '.join(MONGO)}; got {package}"
     command = [sys.executable, *MONGO[package].format(port=port, folder=folder).split("|")]
     return [*command, "--sync-on-commit"] if durable and package == "secantusdb" else command
+
+
+def mongo_runs_writes_again() -> bool:
+    """Whether the server carries out a retried write a second time, where MongoDB repeats its answer."""
+    return "BOTSESSION_TEST_MONGO_URL" not in os.environ and _mongo_package() == "secantusdb"
+
+
+def _mongo_package() -> str:
+    return os.environ.get("BOTSESSION_TEST_MONGO") or next(iter(MONGO))
 
 
 def _on_the_path(name: str) -> str:

@@ -58,8 +58,9 @@ class TestMongoWithMotor(StoreContract):
     def through(self, namespace, host, port):
         url = urlsplit(servers.mongo_url())
         user = url.netloc.rpartition("@")[0]
+        options = "directConnection=true" + "&retryWrites=false" * servers.mongo_runs_writes_again()
         return {
-            "url": f"mongodb://{f'{user}@{host}:{port}'.lstrip('@')}/conformance?directConnection=true",
+            "url": f"mongodb://{f'{user}@{host}:{port}'.lstrip('@')}/conformance?{options}",
             "timeout": 1,
         }
 

@@ -1,6 +1,5 @@
 """The conditions under which an operation touches a document: always one of ours.
 
-The deadline's alternatives stand in an `$and` of their own: NX-27017 would otherwise take them for alternatives to the id.
 `None` matches a field that is not there.
 """
 
@@ -28,8 +27,7 @@ def nothing(session_id: str) -> dict[str, Any]:
 
 def live(session_id: str, now: datetime, **fields: Any) -> dict[str, Any]:
     """Return the condition for a session that has not expired and has these fields."""
-    not_expired = {"$or": [{"expires_at": None}, {"expires_at": {"$gt": now}}]}
-    return {"$and": [{**ours(session_id), "version": {"$exists": True}, **fields}, not_expired]}
+    return {**ours(session_id), "version": {"$exists": True}, **fields, "expires_at": {"$gt": now}}
 
 
 def listed(prefix: str, after: str | None) -> dict[str, Any]:
@@ -45,10 +43,9 @@ def listed(prefix: str, after: str | None) -> dict[str, Any]:
     return {"_id": bounds}
 
 
-def leasable(session_id: str, moment: int) -> dict[str, Any]:
-    """Return the condition that nobody holds the lease and nobody waits for it, to be used with `upsert`."""
-    over = {"lease.until": {"$lte": moment}, "lease.queue": None}
-    return {**ours(session_id), "$and": [{"$or": [{"lease": None}, over]}]}
+def leasable(session_id: str) -> dict[str, Any]:
+    """Return the condition that there is no lease, to be used with `upsert`; one that is over is looked at before it is taken."""
+    return {**ours(session_id), "lease": None}
 
 
 def lease_of(holder: str | None, moment: int) -> dict[str, Any]:

@@ -1,10 +1,13 @@
 """The document of one session, and the way back.
 
     {_id: "telegram:42", botsession: 1, version: "9f86d081884c7d65", previous: "2c26b46b68ffc68f",
-     expires_at: ISODate(...) or null, last_activity: ISODate(...), created_at: ISODate(...), user: null, state: {count: 3}}
+     expires_at: ISODate(...), last_activity: ISODate(...), created_at: ISODate(...), user: null, state: {count: 3}}
 
 `botsession` marks every document that this driver has written. What lacks it is another program's: no command of ours changes,
 replaces, removes or expires that, and reading it is a `CorruptSessionError`.
+
+`expires_at` is the last moment of the year 9999 where a session never ends: one comparison tells what is alive, and no `$or` leads
+a server from the index of ids to that of deadlines.
 
 `previous` is the version in whose place this one was stored, where it is known: a writer whose own version has been
 replaced meanwhile finds it there.
@@ -31,6 +34,9 @@ from botsession import CorruptSessionError, Session, SessionInfo, SessionTooLarg
 MAX_BYTES: Final = 16 * 1024 * 1024 - 16 * 1024
 """The largest document that MongoDB takes, less room for a lease and those who wait for it."""
 
+NEVER: Final = datetime(9999, 12, 31, 23, 59, 59, 999_000, UTC)
+"""The deadline of a session that never ends."""
+
 MARK: Final = {"botsession": 1}
 """What every document of ours has, and no other."""
 
@@ -47,7 +53,7 @@ _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 class _Header(msgspec.Struct):
     id: str = msgspec.field(name="_id")
     version: Annotated[str, msgspec.Meta(min_length=1)]
-    expires_at: _Moment | None
+    expires_at: _Moment
     last_activity: _Moment
     created_at: _Moment
 
@@ -96,7 +102,7 @@ def encode(session: StoredSession, previous: str | None = None) -> RawBSONDocume
         **MARK,
         "version": session.version,
         **({} if previous is None else {"previous": previous}),
-        "expires_at": session.expires_at,
+        "expires_at": deadline(session.expires_at),
         "last_activity": session.last_activity,
         "created_at": session.created_at,
         "user": _to_bson(session.user, "$.user"),
@@ -112,6 +118,15 @@ def encode(session: StoredSession, previous: str | None = None) -> RawBSONDocume
             f"session {session.id!r} has {len(encoded):,} bytes; MongoDB takes {MAX_BYTES:,}; keep less in its state"
         )
     return RawBSONDocument(encoded)
+
+
+def deadline(expires_at: datetime | None) -> datetime:
+    """Return how a deadline is stored."""
+    return NEVER if expires_at is None else expires_at
+
+
+def _end(found: _Header) -> datetime | None:
+    return None if found.expires_at >= NEVER else found.expires_at
 
 
 def is_ours(document: RawBSONDocument) -> bool:
@@ -148,7 +163,7 @@ def decode(document: RawBSONDocument, session_id: str, *, store: str) -> StoredS
         user,
         found.created_at,
         found.last_activity,
-        found.expires_at,
+        _end(found),
         found.expires_in,
         found.version,
         found.shape,
@@ -166,7 +181,7 @@ def decode_info(document: RawBSONDocument, *, store: str) -> SessionInfo:
         CorruptSessionError: It is no session.
     """
     found = _convert(document, str(document["_id"]), _Listed, store)
-    return SessionInfo(found.id, found.created_at, found.last_activity, found.expires_at, found.version, found.size)
+    return SessionInfo(found.id, found.created_at, found.last_activity, _end(found), found.version, found.size)
 
 
 def _convert(document: RawBSONDocument, session_id: str, kind: type[_HeaderT], store: str) -> _HeaderT:

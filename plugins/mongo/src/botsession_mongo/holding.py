@@ -119,7 +119,7 @@ class Holding:
         try:
             document: RawBSONDocument | None = await self._run(
                 self._connection.leases.find_one_and_update,
-                conditions.leasable(claim.session_id, moment),
+                conditions.leasable(claim.session_id),
                 taking,
                 upsert=True,
                 return_document=ReturnDocument.AFTER,
@@ -132,7 +132,7 @@ class Holding:
         moment = await self._connection.clock.now()
         records = {claim.session_id: leases.taken(claim.holder, moment + claim.ttl * 1000) for claim in claims}
         await self._send(
-            UpdateOne(conditions.leasable(session_id, moment), _taking(record), upsert=True)
+            UpdateOne(conditions.leasable(session_id), _taking(record), upsert=True)
             for session_id, record in records.items()
         )
         found = await self._find(list(records))

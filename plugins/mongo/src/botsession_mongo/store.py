@@ -151,7 +151,7 @@ class MongoSessionStore:
     async def touch(self, session_id: str, expires_at: datetime | None) -> bool:
         collection = self._opened(session_id)
         now = self.lifetime.now()
-        changes = {"$set": {"expires_at": expires_at, "last_activity": now}, **NOTHING}
+        changes = {"$set": {"expires_at": documents.deadline(expires_at), "last_activity": now}, **NOTHING}
         result = await self._run(collection.update_one, conditions.live(session_id, now), changes)
         return result.matched_count > 0
 
