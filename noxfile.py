@@ -37,6 +37,9 @@ LANES = (
 )
 """What runs at the same time: the tests need the processor, the faults mostly wait."""
 
+INDEXED = {"BOTSESSION_TEST_MONGO": "nx-27017"}
+"""SecantusDB looks at all of 10,000 documents for each turn, as MongoDB does not."""
+
 BUILT = "BOTSESSION_TEST_BUILT"
 """The environment's name for: `dist` holds the distributions of this very checkout."""
 
@@ -220,4 +223,4 @@ def mongo(session: nox.Session, server: str) -> None:
 def bench(session: nox.Session) -> None:
     """Measures botsession beside bare clients and other libraries; `nox -s bench -- --full` takes its time."""
     install_project(session, "bench")
-    session.run("python", "-m", "benchmarks", *session.posargs, env={"PYTHONPATH": str(ROOT / "tests")})
+    session.run("python", "-m", "benchmarks", *session.posargs, env={"PYTHONPATH": str(ROOT / "tests"), **INDEXED})

@@ -116,8 +116,12 @@ def mongo_command(port: int, folder: str, *, durable: bool = False) -> list[str]
     return [*command, "--sync-on-commit"] if durable and package == "secantusdb" else command
 
 
-def mongo_runs_writes_again() -> bool:
-    """Whether the server carries out a retried write a second time, where MongoDB repeats its answer."""
+def mongo_is_secantusdb() -> bool:
+    """Whether the server is SecantusDB.
+
+    It carries out a retried write a second time, where MongoDB repeats its answer, and looks at every document for a
+    `findAndModify` that names more than an id.
+    """
     return "BOTSESSION_TEST_MONGO_URL" not in os.environ and _mongo_package() == "secantusdb"
 
 

@@ -29,6 +29,8 @@ class Hooks:
         expires_by_itself: Whether the backend removes what has expired, readable or not, without `purge`.
         granularity: How many seconds after its deadline a session may still be found, by the real clock.
         examples: How many examples each generated test tries.
+        large: How many sessions a large batch has: more than a page, a packet or a list of parameters holds, whose limits are
+            round numbers.
         time_limit: How many seconds one test may take before it counts as hanging.
     """
 
@@ -38,6 +40,7 @@ class Hooks:
     expires_by_itself: ClassVar[bool] = False
     granularity: ClassVar[float] = 0.1
     examples: ClassVar[int] = 50
+    large: ClassVar[int] = 1_050
     time_limit: ClassVar[float] = 60
 
     def options(self, namespace: str) -> Mapping[str, Any]:

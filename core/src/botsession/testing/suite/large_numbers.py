@@ -27,9 +27,6 @@ from botsession.testing.bench import AnyStore, Bench, scenario
 from botsession.testing.hooks import Hooks
 from botsession.testing.leases import LONG, A, B
 
-MANY = 1_050
-"""More than a page, a packet or a list of parameters holds, whose limits are round numbers."""
-
 WAITING = 150
 """How many of them are waited for: a queue is changed one by one in some backends."""
 
@@ -72,22 +69,22 @@ class LargeNumbers(Hooks):
 
     @scenario(SupportsBulk)
     async def test_a_thousand_sessions_are_handled_at_once(self, bench: Bench) -> None:
-        ids = [f"kit:{number}" for number in range(MANY)]
+        ids = [f"kit:{number}" for number in range(self.large)]
         sessions = [bench.session(session_id, {"of": session_id}) for session_id in ids]
-        nothing = [None] * MANY
+        nothing = [None] * self.large
         replaced = await bench.store.replace_many([Replacement(session, None) for session in sessions])
         assert not differing(replaced, nothing)
         assert not differing(await bench.store.read_many(ids), sessions)
         if isinstance(bench.store, SupportsScan):
-            for limit in (None, MANY):
-                assert len(await bench.scan(limit=limit)) == MANY
+            for limit in (None, self.large):
+                assert len(await bench.scan(limit=limit)) == self.large
         destroyed = await bench.store.destroy_many([Removal(session_id) for session_id in ids])
         assert not differing(destroyed, nothing)
         assert not differing(await bench.store.read_many(ids), nothing)
 
     @scenario(SupportsPurge, SupportsExpiry, expires_in=10)
     async def test_purge_removes_more_than_five_hundred(self, bench: Bench) -> None:
-        sessions = [bench.session(f"kit:{number}") for number in range(MANY // 2)]
+        sessions = [bench.session(f"kit:{number}") for number in range(self.large // 2)]
         if isinstance(bench.store, SupportsBulk):
             await bench.store.replace_many([Replacement(session, None) for session in sessions])
         else:
@@ -99,15 +96,15 @@ class LargeNumbers(Hooks):
 
     @scenario(SupportsLease)
     async def test_a_thousand_leases_are_handled_at_once(self, bench: Bench) -> None:
-        holders = {f"kit:{number}": A for number in range(MANY)}
+        holders = {f"kit:{number}": A for number in range(self.large)}
         claims = [Claim(session_id, A, LONG, LONG) for session_id in holders]
         others = [Claim(session_id, "other", LONG, LONG) for session_id in holders]
-        assert not differing(await bench.store.lease_many(claims), [None] * MANY)
-        assert not differing(await bench.store.renew_leases(holders, LONG), [True] * MANY)
+        assert not differing(await bench.store.lease_many(claims), [None] * self.large)
+        assert not differing(await bench.store.renew_leases(holders, LONG), [True] * self.large)
         assert {type(outcome) for outcome in await bench.store.lease_many(others[-WAITING:])} == {Held}
         await bench.store.release_leases(holders)
-        assert not differing(await bench.store.renew_leases(holders, LONG), [False] * MANY)
-        assert not differing(await bench.store.lease_many(others), [None] * MANY)
+        assert not differing(await bench.store.renew_leases(holders, LONG), [False] * self.large)
+        assert not differing(await bench.store.lease_many(others), [None] * self.large)
 
     @scenario(SupportsBulk)
     async def test_batches_in_opposite_orders_do_not_block_one_another(self, bench: Bench) -> None:
