@@ -32,7 +32,7 @@ REDIS = {
 """Packages that carry a Redis server, and where."""
 
 MONGO = {
-    "secantusdb": "-c|from secantus.cli import main; main()|--host|127.0.0.1|--port|{port}|--storage-path|{folder}",
+    "secantusdb": "-c|from secantus.cli import main; main()|--host|127.0.0.1|--port|{port}|--standalone|--storage-path|{folder}",
     "nx-27017": "-m|nx_27017.nx_27017|--port|{port}|--data-dir|{folder}|--log-file|{folder}/log|--pid-file|{folder}/pid",
 }
 """Packages that carry a server that speaks MongoDB's protocol, and Python's arguments that run it."""
@@ -151,12 +151,8 @@ def _running(command: Sequence[str], port: int, folder: str) -> Iterator[None]:
         _wait_for(port, process, output)
         yield
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        process.kill()  # what it keeps is in a folder that is removed now
+        process.wait()
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], output: pathlib.Path) -> None:

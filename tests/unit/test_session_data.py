@@ -235,3 +235,44 @@ def test_a_copy_of_what_is_being_saved_is_saved_as_it_is_then():
         assert (await sessions.read(ID)).state == {"by": "layer"}
 
     with_store(scenario, Layer)
+
+
+class KeepsWhatItIsGiven:
+    """The smallest store there is, as one writes it to try something."""
+
+    def __init__(self):
+        self.kept = {}
+
+    async def init(self):
+        return self
+
+    async def read(self, session_id):
+        return self.kept.get(session_id)
+
+    async def write(self, session_id, session):
+        self.kept[session_id] = session
+
+    async def destroy(self, session_id):
+        self.kept.pop(session_id, None)
+
+
+class KeepsAndCompares(KeepsWhatItIsGiven):
+    async def replace(self, session_id, session, *, expected):
+        stored = self.kept.get(session_id)
+        if (None if stored is None else stored.version) != expected:
+            raise SessionConflictError(session_id)
+        self.kept[session_id] = session
+
+
+@pytest.mark.parametrize("store_type", [KeepsWhatItIsGiven, KeepsAndCompares])
+def test_a_store_may_keep_the_very_session_that_it_is_given(store_type):
+    async def main():
+        async with Sessions(store_type(), initial_state={"count": 0}) as sessions:
+            for _ in range(3):
+                async with sessions.turn(ID) as session:
+                    session.state["count"] += 1
+            read = await sessions.read(ID)
+            read.set_state({"count": 0})
+            assert (await sessions.read(ID)).state == {"count": 3}
+
+    asyncio.run(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from copy import copy
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Generic
 
@@ -270,9 +271,10 @@ class Keeper(Generic[StateT]):
         return Beginning(session, _fixed(session), stored.version, before, hold)
 
     def _live(self, stored: StoredSession | None) -> StoredSession | None:
-        if stored is None or (not self._stamps and self._lifetime.expired(stored.expires_at)):
-            return None
-        return stored
+        if stored is None or self._stamps:
+            return stored
+        # A store that does not stamp may be a mere dict: it gives and is given copies, since a turn's session is not for keeps.
+        return None if self._lifetime.expired(stored.expires_at) else copy(stored)
 
     async def _save(
         self, session: Session[Any], expected: str | None, snapshot: Snapshot, holder: str | None = None

@@ -101,7 +101,8 @@ def check(client: object) -> None:
 
 async def connect(address: Address, api: Api, seconds: float) -> Client:
     """Makes a client of the running event loop, which connects at its first use and gives up after some seconds."""
-    limits = {"timeoutMS": seconds * 1000, "connectTimeoutMS": seconds * 1000}
+    # timeoutMS does not bound the look for a server to which `close` says goodbye.
+    limits = dict.fromkeys(("timeoutMS", "connectTimeoutMS", "serverSelectionTimeoutMS"), seconds * 1000)
     given = {name.lower() for name in address.options}
     options: dict[str, Any] = {name: value for name, value in limits.items() if name.lower() not in given}
     if api == "pymongo":
