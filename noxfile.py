@@ -19,7 +19,7 @@ EXAMPLE = "docs/examples/botsession-sqlite"
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 
-PARALLEL = ("-n", "auto", "--dist", "worksteal")
+PARALLEL = ("-n", "auto", "--dist", "worksteal", "--durations", "25")
 """A worker for each core, with servers of its own."""
 
 ON_EACH_PYTHON = ("-m", "not once", "tests/unit", "tests/conformance", "tests/drivers")
