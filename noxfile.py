@@ -32,8 +32,8 @@ OTHERS = {"3.12": {**OLDEST, "BOTSESSION_TEST_MONGO": "nx-27017"}}
 """Servers other than the default ones (the newest), by the Python that meets them."""
 
 LANES = (
-    [*(f"tests-{python}" for python in PYTHONS), "minimums"],
-    ["lint", "docs", "packaging", "faults"],
+    [f"tests-{python}" for python in PYTHONS],
+    ["lint", "docs", "packaging", "faults", "minimums"],
 )
 """What runs at the same time: the tests need the processor, the faults mostly wait."""
 
