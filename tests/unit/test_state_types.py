@@ -51,6 +51,14 @@ class Dish(msgspec.Struct, frozen=True):
     name: str = ""
 
 
+def takes_enum_keys() -> bool:
+    """Whether this msgspec encodes a mapping whose keys are enumerations, as it does from 0.22 on."""
+    try:
+        return msgspec.json.encode({Colour.RED: 1}) == b'{"red":1}'
+    except TypeError:
+        return False
+
+
 class Rich(msgspec.Struct):
     seats: dict[int, str] = {}
     days: dict[dt.date, int] = {}
@@ -76,7 +84,7 @@ class Rich(msgspec.Struct):
 RICH = Rich(
     {7: "Ada", -1: "Bo"},
     {dt.date(2026, 1, 2): 3},
-    {Colour.RED: 1},
+    {Colour.RED: 1} if takes_enum_keys() else {},
     (3, 4),
     ("a", "b"),
     Point(1, 2),

@@ -279,7 +279,7 @@ class Keeper(Generic[StateT]):
     async def _save(
         self, session: Session[Any], expected: str | None, snapshot: Snapshot, holder: str | None = None
     ) -> asyncio.CancelledError | None:
-        stored = self._shape.for_store(session, snapshot)
+        stored = session if snapshot.stored is None else self._shape.for_store(session, snapshot)
         if session.expires_in is not msgspec.UNSET:
             # A wrong one is refused here, where it is no error of those that are saved in the same call.
             self._lifetime.deadline(stored, stored.last_activity)

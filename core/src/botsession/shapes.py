@@ -110,7 +110,10 @@ class Shape(Generic[StateT]):
         """
         user = _NO_USER if session.user is None else states.encode_user(session.user)
         if self._type is None:
-            return Snapshot(states.encode(states.to_json(session.state)), user, session.expires_in)
+            state = session.state
+            return Snapshot(
+                states.encode(state if type(state) is dict else states.to_json(state)), user, session.expires_in
+            )
         stored, encoded = self._type.write(session.state)
         unknown: tuple[dict[str, Any], dict[str, Any]] | None = getattr(session, "_unknown", None)
         if unknown is not None:

@@ -110,7 +110,7 @@ class MemorySessionStore:
         self._open = False
 
     async def ping(self) -> None:
-        self._check_open()
+        self._check()
 
     async def read(self, session_id: str) -> StoredSession | None:
         self._check(session_id)
@@ -153,7 +153,7 @@ class MemorySessionStore:
         return True
 
     async def scan(self, prefix: str = "", *, after: str | None = None, limit: int | None = None) -> ScanPage:
-        self._check_open()
+        self._check()
         check_page_size(limit)
         # Sorted once per scan: whatever stays until the last page is in the list, whichever scan has made it.
         if after is None or self._listed is None:
@@ -190,7 +190,7 @@ class MemorySessionStore:
         ]
 
     async def restore_many(self, restorations: Sequence[Restoration]) -> list[SessionConflictError | StoreError | None]:
-        self._check_open()
+        self._check()
         for restoration in restorations:
             records.check_restored(restoration.session)
         entries = [_encoded(restoration.session) for restoration in restorations]
@@ -216,24 +216,23 @@ class MemorySessionStore:
         return None
 
     async def purge(self) -> int:
-        self._check_open()
+        self._check()
         self._forget_leases(time.monotonic(), len(self._leases))
         return len(self._entries.expire())
 
     async def diagnose(self) -> list[Finding]:
         from botsession_memory.diagnosis import diagnose
 
-        self._check_open()
+        self._check()
         return diagnose(kept=len(self._entries), max_size=int(self._entries.maxsize), evictions=self.evictions)
 
-    def _check_open(self) -> None:
+    def _check(self, *session_ids: str) -> None:
+        """Refuses what is no session id, and any call outside of `init` and `close` and in another thread or event loop."""
         if not self._open:
             raise StoreError("the memory store is not open; call `await store.init()` first")
         self._home.enter()
-
-    def _check(self, session_id: str) -> None:
-        self._check_open()
-        check_session_id(session_id)
+        for session_id in session_ids:
+            check_session_id(session_id)
 
     def _info(self, session_id: str) -> SessionInfo | CorruptSessionError | None:
         raw = self._entries.peek(session_id)
@@ -336,7 +335,7 @@ class MemorySessionStore:
 
     def _entry(self, session_id: str, session: StoredSession) -> _Entry:
         """Returns what to store of a session that is written now."""
-        self._check_open()
+        self._check()
         records.check_pair(session_id, session)
         self.lifetime.stamp(session)
         return _encoded(session)
