@@ -23,7 +23,7 @@ from botsession.protocol import (
     SupportsReplace,
     SupportsTouch,
 )
-from botsession.session import Session, StateT
+from botsession.session import Session, StateT, was_assigned
 
 if TYPE_CHECKING:
     from botsession.leasing import Hold, Leasing
@@ -242,7 +242,8 @@ class Keeper(Generic[StateT]):
         if beginning.hold is not None:
             beginning.hold.leave()
         now = self.look(beginning)
-        if now is not destroyed and (now is None or destroyed is None or now.differs(destroyed)):
+        is_changed = now is not destroyed and (now is None or destroyed is None or now.differs(destroyed))
+        if is_changed or was_assigned(beginning.session):
             session_id = beginning.session.id
             raise SessionConflictError(
                 session_id,
@@ -337,8 +338,8 @@ class Keeper(Generic[StateT]):
         return True
 
 
-def _fixed(session: Session[Any]) -> tuple[object, ...]:
-    return session.id, session.created_at, session.shape
+_FIXED: Final = ("id", "created_at", "last_activity", "expires_at", "version", "shape")
+_fixed: Final[Callable[[Session[Any]], tuple[object, ...]]] = attrgetter(*_FIXED)
 
 
 def _take_stamp(session: Session[Any], stored: StoredSession) -> None:
@@ -348,7 +349,7 @@ def _take_stamp(session: Session[Any], stored: StoredSession) -> None:
 
 
 def _refuse_change(session: Session[Any], fixed: tuple[object, ...]) -> None:
-    for name, before, now in zip(("id", "created_at", "shape"), fixed, _fixed(session), strict=True):
+    for name, before, now in zip(_FIXED, fixed, _fixed(session), strict=True):
         if now != before:
             raise StateError(
                 f"$.{name}", "it is the store's; a bot changes state, user and expires_in, and nothing was saved"
