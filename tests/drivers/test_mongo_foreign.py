@@ -38,6 +38,7 @@ FOREIGN = {
     "a version": {"version": "1.2", "expires_at": PAST},
     "like a session": {"version": "1.2", "expires_at": PAST, **MOMENTS, "user": None, "state": {"n": 1}},
     "marked otherwise": {"botsession": "yes", "expires_at": PAST},
+    "marked by a truth": {"botsession": True, "expires_at": PAST},
 }
 
 
