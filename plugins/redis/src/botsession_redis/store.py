@@ -153,7 +153,9 @@ class RedisSessionStore:
         record = records.encode(session)
         until = () if session.expires_at is None else ("PXAT", _milliseconds(session.expires_at))
         # GET makes the server refuse a key of another type, which is another program's.
-        [answer] = await self._link.send_all([("SET", self._keys.session(session_id), record, *until, "GET")], again=False)
+        [answer] = await self._link.send_all(
+            [("SET", self._keys.session(session_id), record, *until, "GET")], again=False
+        )
         if isinstance(answer, Exception):
             raise self._link.explain(answer, session_id)
 
