@@ -222,9 +222,14 @@ def test_purge_clears_what_killed_writers_left(tmp_path: Path) -> None:
         await store.write("a:1", Session("a:1"))
         shard = path_of(store, "a:1").parent
         (shard / ".0123456789abcdef.tmp").write_bytes(b'{"version":"half')
+        others = [
+            shard / name for name in (".notes.tmp", ".0123456789abcdef0.tmp", ".gitignore", "0123456789abcdef.tmp")
+        ]
+        for path in others:
+            path.write_bytes(b"of another program")
         assert await scanned(store) == ["a:1"]
         assert await store.purge() == 0
-        assert sorted(path.name for path in shard.iterdir()) == [".lock", "a%3a1.json"]
+        assert {path.name for path in shard.iterdir()} == {".lock", "a%3a1.json"} | {path.name for path in others}
 
     with_store(tmp_path / "s", body)
 

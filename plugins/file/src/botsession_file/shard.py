@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
@@ -15,7 +16,7 @@ from botsession_file.opening import open_private
 if TYPE_CHECKING:
     import threading
 
-TEMPORARY: Final = ".tmp"
+_TEMPORARY: Final = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
 CORRUPT: Final = ".corrupt-"
 """Between the name that an unreadable file had and the moment when it was put aside."""
@@ -26,6 +27,11 @@ _LONGEST: Final = 143
 _SESSION: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _NO_FILE: Final = (errno.ELOOP, errno.EMLINK, errno.ENXIO)
 """What opening a symbolic link or a socket gives, on one system or another."""
+
+
+def is_temporary(name: str) -> bool:
+    """Tells whether a file has the name of one that is being written; others' have other names."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 class NoFileError(Exception):
@@ -126,7 +132,7 @@ class ChangingShard(Shard):
 
     def draft(self, raw: bytes) -> Draft:
         """Writes a file that `put` gives its name, or that goes when the subdirectory is closed. It needs no lock."""
-        name = f".{os.urandom(8).hex()}{TEMPORARY}"
+        name = f".{os.urandom(8).hex()}.tmp"
         descriptor = open_private(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._directory)
         self._drafts.add(name)
         try:
