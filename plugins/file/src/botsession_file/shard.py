@@ -78,6 +78,15 @@ class Shard:
         finally:
             os.close(descriptor)
 
+    def check(self, name: str) -> None:
+        """Raises `NoFileError` where something has the name that is no file, and so is not ours."""
+        try:
+            mode = os.stat(name, dir_fd=self._directory, follow_symlinks=False).st_mode
+        except FileNotFoundError:
+            return
+        if not stat.S_ISREG(mode):
+            raise NoFileError(f"{name} is no plain file")
+
     def size(self, name: str) -> int | None:
         """Returns how many bytes a file has; `None` where there is no file."""
         try:
@@ -145,7 +154,7 @@ class ChangingShard(Shard):
         return Draft(name, raw)
 
     def put(self, draft: Draft, name: str) -> None:
-        """Puts a file in the place of whatever has the name, in one step."""
+        """Puts a file in the place of the one that has the name, in one step."""
         try:
             self._rename(draft.name, name)
         except FileNotFoundError:  # purged as if its writer were dead; who holds the lock is not disturbed again
@@ -155,13 +164,11 @@ class ChangingShard(Shard):
         self._changed = True
 
     def remove(self, name: str) -> None:
-        """Removes whatever has the name; no error where nothing has."""
+        """Removes the file that has the name; no error where none has."""
         try:
             os.unlink(name, dir_fd=self._directory)
         except FileNotFoundError:
             return
-        except IsADirectoryError:
-            os.rmdir(name, dir_fd=self._directory)
         self._changed = True
 
     def put_aside(self, name: str) -> str:
@@ -174,11 +181,7 @@ class ChangingShard(Shard):
         return aside
 
     def _rename(self, source: str, target: str) -> None:
-        try:
-            os.rename(source, target, src_dir_fd=self._directory, dst_dir_fd=self._directory)
-        except IsADirectoryError:
-            os.rmdir(target, dir_fd=self._directory)
-            os.rename(source, target, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        os.rename(source, target, src_dir_fd=self._directory, dst_dir_fd=self._directory)
 
 
 def _read(descriptor: int, size: int) -> bytes:
