@@ -95,6 +95,9 @@ class Keeper(Generic[StateT]):
 
     def _choose_replacing(self, store: SessionStore, *, with_leases: bool) -> Replacing:
         """Returns the shortest way in which the store replaces a session and that a cancellation does not cut off."""
+        if isinstance(store, SupportsReplace) and not self._stamps and not with_leases:
+            over_expired = self._over_expired(store)
+            return lambda entry: carry_out(over_expired(entry))
         if isinstance(store, SupportsBulk) and isinstance(store, SupportsReplace):
             one, method = (_alone(store), store.replace_many) if with_leases else (_one_by_one(store), store.replace)
             if never_waits(method):
@@ -300,6 +303,19 @@ class Keeper(Generic[StateT]):
         if stored is not session:
             _take_stamp(session, stored)
         return cancelled
+
+    def _over_expired(self, store: SupportsReplace) -> Callable[[Replacement], Coroutine[Any, Any, None]]:
+        """Returns how a store replaces one session where it does not know that what it keeps has expired."""
+
+        async def replace(entry: Replacement) -> None:
+            session_id, expected = entry.session.id, entry.expected
+            if expected is None:
+                stored = await self._store.read(session_id)
+                if stored is not None and self._lifetime.expired(stored.expires_at):
+                    expected = stored.version
+            await store.replace(session_id, entry.session, expected=expected)
+
+        return replace
 
     async def _compare_and_write(self, entry: Replacement) -> None:
         current = self._live(await self._reading(entry.session.id))
