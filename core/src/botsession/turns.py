@@ -155,7 +155,8 @@ class Turn(Generic[StateT]):
     def note_destruction(self, then: Snapshot | None) -> None:
         """Takes note that its session was destroyed, and what it was then: the turn saves nothing."""
         self._destroyed = then
-        note_destruction(self.beginning.session)
+        if self.running:  # it may have ended before the store answered
+            note_destruction(self.beginning.session)
 
     def describe(self) -> str:
         """Returns who is in this turn, and since when."""
