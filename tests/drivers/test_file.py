@@ -18,6 +18,7 @@ from botsession import (
     CorruptSessionError,
     Removal,
     Session,
+    Sessions,
     StoreError,
     StoreUnavailableError,
     open_store,
@@ -136,19 +137,26 @@ def test_what_is_no_file_is_neither_followed_nor_waited_for(tmp_path: Path, make
     async def body(store: FileSessionStore) -> None:
         await store.write("a:1", Session("a:1"))
         path = path_of(store, "a:1")
-        for repair in (store.destroy("a:1"), store.write("a:1", Session("a:1", {"new": True}))):
-            path.unlink(missing_ok=True)
-            make(path)
+        path.unlink()
+        make(path)
+        before = path.lstat()
+        with pytest.raises(CorruptSessionError, match="plain file"):
+            await asyncio.wait_for(store.read("a:1"), 5)
+        for operation in (
+            lambda: store.replace("a:1", Session("a:1"), expected=None),
+            lambda: store.touch("a:1", None),
+            lambda: store.write("a:1", Session("a:1")),
+            lambda: store.destroy("a:1"),
+            lambda: Sessions(store).destroy("a:1"),
+        ):
             with pytest.raises(CorruptSessionError, match="plain file"):
-                await asyncio.wait_for(store.read("a:1"), 5)
-            with pytest.raises(CorruptSessionError):
-                await store.replace("a:1", Session("a:1"), expected=None)
-            with pytest.raises(CorruptSessionError):
-                await store.touch("a:1", None)
-            assert await scanned(store) == []
-            assert await store.purge() == 0
-            path.lstat()
-            await repair
+                await operation()
+        assert await scanned(store) == []
+        assert await store.purge() == 0
+        after = path.lstat()
+        assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+        assert await store.quarantine("a:1") is not None
+        await store.write("a:1", Session("a:1", {"new": True}))
         found = await store.read("a:1")
         assert found is not None and found.state == {"new": True}
 
@@ -222,9 +230,14 @@ def test_purge_clears_what_killed_writers_left(tmp_path: Path) -> None:
         await store.write("a:1", Session("a:1"))
         shard = path_of(store, "a:1").parent
         (shard / ".0123456789abcdef.tmp").write_bytes(b'{"version":"half')
+        others = [
+            shard / name for name in (".notes.tmp", ".0123456789abcdef0.tmp", ".gitignore", "0123456789abcdef.tmp")
+        ]
+        for path in others:
+            path.write_bytes(b"of another program")
         assert await scanned(store) == ["a:1"]
         assert await store.purge() == 0
-        assert sorted(path.name for path in shard.iterdir()) == [".lock", "a%3a1.json"]
+        assert {path.name for path in shard.iterdir()} == {".lock", "a%3a1.json"} | {path.name for path in others}
 
     with_store(tmp_path / "s", body)
 

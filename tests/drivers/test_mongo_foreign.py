@@ -20,6 +20,7 @@ from botsession import (
     SessionConflictError,
     Sessions,
 )
+from botsession.operations import deleting
 
 ID = "telegram:42"
 OTHER = "telegram:43"
@@ -38,6 +39,7 @@ FOREIGN = {
     "a version": {"version": "1.2", "expires_at": PAST},
     "like a session": {"version": "1.2", "expires_at": PAST, **MOMENTS, "user": None, "state": {"n": 1}},
     "marked otherwise": {"botsession": "yes", "expires_at": PAST},
+    "marked by a truth": {"botsession": True, "expires_at": PAST},
 }
 
 
@@ -101,6 +103,28 @@ def test_nothing_changes_what_another_program_wrote(collection, api, foreign):
 
     run(body, collection, api)
     assert collection.find_one({"_id": ID}) == document
+
+
+def test_another_programs_document_does_not_keep_a_deletion_from_the_rest(collection, api, monkeypatch):
+    monkeypatch.setattr(deleting, "_AT_ONCE", 1)
+
+    async def body(store):
+        for delete in (
+            lambda: deleting.delete(store, ["telegram:1", ID, OTHER]),
+            lambda: deleting.delete_prefix(store, "telegram:"),
+        ):
+            for session_id in ("telegram:1", OTHER):
+                await store.write(session_id, Session(session_id))
+            collection.replace_one({"_id": ID}, {"note": "not a session"}, upsert=True)
+            counts = []
+            with pytest.raises(CorruptSessionError, match="did not write it") as told:
+                async for count in delete():
+                    counts.append(count)  # noqa: PERF401 - those before the error count
+            assert told.value.session_id == ID
+            assert sorted(counts) == [0, 1, 1]
+            assert [document["_id"] for document in collection.find()] == [ID]
+
+    run(body, collection, api)
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,7 @@ def test_one_command_for_each_operation():
                 (lambda: store.replace_many([Replacement(Session(f"t:{i}"), None) for i in range(9)]), ["EVALSHA"]),
                 (lambda: store.renew_leases({f"t:{i}": "a" for i in range(9)}, 5), ["EVALSHA"]),
                 (lambda: store.destroy_many([Removal(f"t:{i}") for i in range(9)]), ["EVALSHA"]),
-                (lambda: store.destroy(ID), ["UNLINK"]),
+                (lambda: store.destroy(ID), ["EVALSHA"]),
                 (store.ping, ["PING"]),
             ]:
                 await operation()
@@ -241,6 +241,9 @@ def test_a_key_of_another_type_is_a_corrupt_session():
                 lambda: store.replace(ID, Session(ID), expected=None),
                 lambda: store.replace(ID, Session(ID), expected="0" * 16),
                 lambda: store.touch(ID, None),
+                lambda: store.write(ID, Session(ID)),
+                lambda: store.destroy(ID),
+                lambda: Sessions(store).destroy(ID),
             ):
                 with pytest.raises(CorruptSessionError) as caught:
                     await operation()
@@ -262,7 +265,7 @@ def test_a_key_of_another_type_is_a_corrupt_session():
             assert stored is None
             assert isinstance(refused, CorruptSessionError)
             assert await client.hgetall(key_of(store)) == {b"field": b"value"}
-            await store.destroy(ID)
+            await store.quarantine(ID)
             assert await store.read(ID) is None
 
     asyncio.run(main())

@@ -379,7 +379,13 @@ def test_a_wrong_option_says_where_it_was_found(tmp_path):
         open_store("memory", max_size="few")
 
 
-@pytest.mark.parametrize("name", ["botsesion", "botsessions", "bot-session", "bot_session", "Botsession"])
+def test_a_table_of_pyproject_outside_of_tool_is_told(tmp_path):
+    (tmp_path / "pyproject.toml").write_text('[botsession]\ndriver = "file"\n')
+    with pytest.raises(ConfigError, match=r"nobody reads \[botsession\]; did you mean \[tool\.botsession\]"):
+        Sessions()
+
+
+@pytest.mark.parametrize("name", ["botsesion", "botsessions", "bot-session", "bot_session", "Botsession", "BotSession"])
 def test_a_misspelt_table_of_pyproject_is_told(tmp_path, name):
     (tmp_path / "pyproject.toml").write_text(f'[tool.{name}]\ndriver = "file"\n')
     with pytest.raises(ConfigError, match=rf"nobody reads \[tool\.{name}\]; did you mean \[tool\.botsession\]"):

@@ -115,11 +115,19 @@ def set_lifetime(session):
     session.expires_in = 5
 
 
+def assign_the_same(session):
+    session.state = session.state
+
+
+def set_the_same(session):
+    session.set_state(dict(session.state))
+
+
 def spoil(session):
     session.state["count"] = object()
 
 
-CHANGES = [assign, change_inside, set_state, set_user, set_lifetime, spoil]
+CHANGES = [assign, change_inside, set_state, set_user, set_lifetime, assign_the_same, set_the_same, spoil]
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=[change.__name__ for change in CHANGES])

@@ -226,10 +226,21 @@ def _copy(session):
     )
 
 
-def test_a_store_with_four_methods_gets_versions_expiry_and_conflicts_from_sessions():
+class AlsoReplaces(FourMethods):
+    """It compares versions, and knows nothing of expiry either."""
+
+    async def replace(self, session_id, session, *, expected):
+        kept = self.kept.get(session_id)
+        if (None if kept is None else kept.version) != expected:
+            raise SessionConflictError(session_id)
+        await self.write(session_id, session)
+
+
+@pytest.mark.parametrize("store_type", [FourMethods, AlsoReplaces])
+def test_a_simple_store_gets_versions_expiry_and_conflicts_from_sessions(store_type):
     async def scenario():
         clock = Clock()
-        async with Sessions(FourMethods(), expires_in=10, clock=clock) as sessions:
+        async with Sessions(store_type(), expires_in=10, clock=clock) as sessions:
             await remember(sessions, 1)
             first = await sessions.read("telegram:42")
             assert first.version
@@ -247,6 +258,8 @@ def test_a_store_with_four_methods_gets_versions_expiry_and_conflicts_from_sessi
             await remember(sessions, 3)
             clock.advance(10)
             assert await sessions.read("telegram:42") is None
+            await remember(sessions, 4)
+            assert (await sessions.read("telegram:42")).state == {"value": 4}
 
     asyncio.run(scenario())
 

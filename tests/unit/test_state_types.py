@@ -120,6 +120,18 @@ def test_what_msgspec_carries_comes_back():
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("number", ["NaN", "sNaN"])
+def test_a_decimal_that_equals_nothing_is_refused(number):
+    async def scenario():
+        async with Sessions("memory", state_type=Rich) as sessions:
+            with pytest.raises(StateError, match=r"^\$\.state\.price: "):
+                async with sessions.turn(ID) as session:
+                    session.state.price = decimal.Decimal(number)
+            assert await sessions.read(ID) is None
+
+    asyncio.run(scenario())
+
+
 class Plain:
     def __init__(self) -> None:
         self.count = 0

@@ -394,7 +394,17 @@ def test_close_inside_a_turn_is_refused():
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize(("name", "value"), [("id", "telegram:1"), ("created_at", "yesterday"), ("shape", 7)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("id", "telegram:1"),
+        ("created_at", "yesterday"),
+        ("last_activity", None),
+        ("expires_at", "tomorrow"),
+        ("version", "another"),
+        ("shape", 7),
+    ],
+)
 @pytest.mark.parametrize("known", [False, True])
 def test_what_a_bot_must_not_change_is_refused(name, value, known):
     async def scenario():

@@ -80,7 +80,7 @@ def test_the_queue_and_the_lease_are_waited_for_together(monkeypatch):
     with_store(scenario)
 
 
-@pytest.mark.parametrize("wait", [-1, -0.001, float("nan"), float("inf"), "1", True, [1]])
+@pytest.mark.parametrize("wait", [-1, -0.001, float("nan"), float("inf"), "1", True, [1], 10**400])
 def test_a_wait_that_is_none_is_refused(wait):
     async def scenario(store):
         sessions = Sessions(store)

@@ -283,6 +283,8 @@ def _tool_table(document: Mapping[str, Any], file: Path) -> dict[str, Any] | Non
     if not isinstance(tool, Mapping):
         return None
     if "botsession" not in tool:
+        if "botsession" in document:
+            raise ConfigError(f"{file}: nobody reads [botsession]; did you mean [tool.botsession]?")
         _refuse_misspelt(tool, file)
         return None
     return dict(_typed(tool["botsession"], Mapping, "a table", "tool.botsession", str(file)))
@@ -290,12 +292,12 @@ def _tool_table(document: Mapping[str, Any], file: Path) -> dict[str, Any] | Non
 
 def _refuse_misspelt(tool: Mapping[str, Any], file: Path) -> None:
     """Refuses a table that is named nearly as ours, where ours is missing."""
-    near = [name for name in tool if name[:3].lower() == "bot"]
+    near = {name.lower(): name for name in tool if name[:3].lower() == "bot"}
     if near:
         from difflib import get_close_matches
 
         for name in get_close_matches("botsession", near, n=1, cutoff=0.85):
-            raise ConfigError(f"{file}: nobody reads [tool.{name}]; did you mean [tool.botsession]?")
+            raise ConfigError(f"{file}: nobody reads [tool.{near[name]}]; did you mean [tool.botsession]?")
 
 
 def _typed(value: object, kind: type, wanted: str, key: str, origin: str) -> Any:

@@ -23,7 +23,7 @@ from botsession.protocol import (
     SupportsReplace,
     SupportsTouch,
 )
-from botsession.session import Session, StateT
+from botsession.session import Session, StateT, was_assigned
 
 if TYPE_CHECKING:
     from botsession.leasing import Hold, Leasing
@@ -95,6 +95,9 @@ class Keeper(Generic[StateT]):
 
     def _choose_replacing(self, store: SessionStore, *, with_leases: bool) -> Replacing:
         """Returns the shortest way in which the store replaces a session and that a cancellation does not cut off."""
+        if isinstance(store, SupportsReplace) and not self._stamps and not with_leases:
+            over_expired = self._over_expired(store)
+            return lambda entry: carry_out(over_expired(entry))
         if isinstance(store, SupportsBulk) and isinstance(store, SupportsReplace):
             one, method = (_alone(store), store.replace_many) if with_leases else (_one_by_one(store), store.replace)
             if never_waits(method):
@@ -242,7 +245,8 @@ class Keeper(Generic[StateT]):
         if beginning.hold is not None:
             beginning.hold.leave()
         now = self.look(beginning)
-        if now is not destroyed and (now is None or destroyed is None or now.differs(destroyed)):
+        is_changed = now is not destroyed and (now is None or destroyed is None or now.differs(destroyed))
+        if is_changed or was_assigned(beginning.session):
             session_id = beginning.session.id
             raise SessionConflictError(
                 session_id,
@@ -300,6 +304,19 @@ class Keeper(Generic[StateT]):
             _take_stamp(session, stored)
         return cancelled
 
+    def _over_expired(self, store: SupportsReplace) -> Callable[[Replacement], Coroutine[Any, Any, None]]:
+        """Returns how a store replaces one session where it does not know that what it keeps has expired."""
+
+        async def replace(entry: Replacement) -> None:
+            session_id, expected = entry.session.id, entry.expected
+            if expected is None:
+                stored = await self._store.read(session_id)
+                if stored is not None and self._lifetime.expired(stored.expires_at):
+                    expected = stored.version
+            await store.replace(session_id, entry.session, expected=expected)
+
+        return replace
+
     async def _compare_and_write(self, entry: Replacement) -> None:
         current = self._live(await self._reading(entry.session.id))
         if (None if current is None else current.version) != entry.expected:
@@ -337,8 +354,8 @@ class Keeper(Generic[StateT]):
         return True
 
 
-def _fixed(session: Session[Any]) -> tuple[object, ...]:
-    return session.id, session.created_at, session.shape
+_FIXED: Final = ("id", "created_at", "last_activity", "expires_at", "version", "shape")
+_fixed: Final[Callable[[Session[Any]], tuple[object, ...]]] = attrgetter(*_FIXED)
 
 
 def _take_stamp(session: Session[Any], stored: StoredSession) -> None:
@@ -348,7 +365,7 @@ def _take_stamp(session: Session[Any], stored: StoredSession) -> None:
 
 
 def _refuse_change(session: Session[Any], fixed: tuple[object, ...]) -> None:
-    for name, before, now in zip(("id", "created_at", "shape"), fixed, _fixed(session), strict=True):
+    for name, before, now in zip(_FIXED, fixed, _fixed(session), strict=True):
         if now != before:
             raise StateError(
                 f"$.{name}", "it is the store's; a bot changes state, user and expires_in, and nothing was saved"

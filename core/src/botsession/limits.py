@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from typing import Any, Final, Literal, get_args
 
@@ -20,6 +20,8 @@ LIMITS: Final[Mapping[str, Any]] = {
 }
 """What holds where neither an argument nor the configuration says otherwise."""
 
+_LARGEST: Final = sys.float_info.max  # an int may be larger, and is no number of seconds
+
 _UNITS: Final = {"lease_ttl": "seconds", "lease_wait": "seconds", "max_session_size": "bytes"}
 
 
@@ -29,7 +31,7 @@ def check_wait(wait: object) -> None:
     Raises:
         ConfigError: It is no number of seconds, or less than zero, or endless.
     """
-    if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait < math.inf:
+    if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait <= _LARGEST:
         raise ConfigError(f"wait is a number of seconds, zero or more (zero tries once); got {wait!r}")
 
 
@@ -46,7 +48,7 @@ def check_limit(value: object, key: str) -> None:
     if key == "lock":
         if value not in get_args(Lock):
             raise ConfigError(f"lock is one of {listed(get_args(Lock))}; got {value!r}")
-    elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+    elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _LARGEST:
         raise ConfigError(f"{key} is a number of {_UNITS[key]} above zero; got {value!r}")
 
 

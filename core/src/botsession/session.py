@@ -5,14 +5,14 @@ from __future__ import annotations
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Generic, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, cast
 
 import msgspec
 
 from botsession.errors import TurnEndedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from typing_extensions import TypeVar
 
@@ -74,7 +74,7 @@ class Session(_Unlisted, Generic[StateT]):
     """The record kept under one session id.
 
     Inside a turn, change `state` (or `user`, or `expires_in`) and the turn saves it. The other attributes are the
-    store's: it sets them at each write, and a turn that has changed `id`, `created_at` or `shape` raises a `StateError`.
+    store's: it sets them at each write, and a turn that has changed one of them raises a `StateError`.
     Moments are aware, in UTC, and whole milliseconds.
 
     It is plain data: it can be compared, copied, pickled and converted (`dataclasses.asdict`) at any time. A copy belongs to no
@@ -148,11 +148,20 @@ class Session(_Unlisted, Generic[StateT]):
         self._initial_state = initial_state
 
 
-class _EndedSession(Session[Any]):
+class _PassingAsSession(Session[Any]):
+    """A session that equals, shows itself and is copied as any other."""
+
+    __slots__ = ()
+    __class__ = property(lambda _: Session)
+
+
+_set_class: Final[Callable[[object, type], None]] = object.__dict__["__class__"].__set__
+
+
+class _EndedSession(_PassingAsSession):
     """A session whose turn has ended: the same data, which refuses assignment."""
 
     __slots__ = ()
-    __class__ = property(lambda _: Session)  # it equals, shows itself and is copied as one
 
     def set_state(self, changes: Mapping[str, Any]) -> None:
         self.state = changes
@@ -166,11 +175,34 @@ class _EndedSession(Session[Any]):
             "is an await missing in the handler?"
         )
 
+    def __delattr__(self, name: str) -> None:
+        self.__setattr__(name, None)
+
+
+class _DestroyedSession(_PassingAsSession):
+    """A session that was destroyed during its turn; an assignment, even of what was there, makes it any other again."""
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        _set_class(self, Session)
+        setattr(self, name, value)
+
 
 def end(session: Session[Any]) -> None:
     """Makes a session refuse every assignment from now on, as its turn has ended."""
     session._lease = None
-    session.__class__ = _EndedSession
+    _set_class(session, _EndedSession)
+
+
+def note_destruction(session: Session[Any]) -> None:
+    """Takes note that a session was destroyed during its turn."""
+    _set_class(session, _DestroyedSession)
+
+
+def was_assigned(session: Session[Any]) -> bool:
+    """Tells whether anything was assigned to a session since the note of its destruction."""
+    return type(session) is not _DestroyedSession
 
 
 @dataclass(slots=True, frozen=True)

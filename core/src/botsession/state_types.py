@@ -259,10 +259,17 @@ def _compare(value: object, back: object, path: str) -> None:
         except ValueError:
             pass
     pairs = _pairs(value, back, path)
-    if pairs is None and value != back:
+    if pairs is None and not _equals(value, back):
         raise StateError(path, f"{states.kind(value)} would come back as another one; store it in another way")
     for name, item, other in pairs or ():
         _compare(item, other, path + name)
+
+
+def _equals(value: object, back: object) -> bool:
+    try:
+        return value == back
+    except ArithmeticError:  # a signalling NaN equals nothing
+        return False
 
 
 def _pairs(value: Any, back: Any, path: str) -> Iterable[tuple[str, object, object]] | None:

@@ -16,7 +16,7 @@ from botsession.errors import NestedTurnError, TurnEndedError, TurnTimeoutError
 from botsession.gathering import carry_out
 from botsession.home import Home, keep
 from botsession.ids import check_session_id
-from botsession.session import StateT, end
+from botsession.session import StateT, end, note_destruction
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -155,6 +155,8 @@ class Turn(Generic[StateT]):
     def note_destruction(self, then: Snapshot | None) -> None:
         """Takes note that its session was destroyed, and what it was then: the turn saves nothing."""
         self._destroyed = then
+        if self.running:  # it may have ended before the store answered
+            note_destruction(self.beginning.session)
 
     def describe(self) -> str:
         """Returns who is in this turn, and since when."""

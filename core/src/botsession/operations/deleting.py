@@ -34,21 +34,31 @@ async def delete(store: SessionStore, session_ids: Iterable[str]) -> AsyncGenera
     """Removes sessions, unreadable ones too; those that are absent are no error.
 
     Yields:
-        After each batch, how many ids were in it.
+        After each batch, how many of its ids have no session any more.
 
     Raises:
         InvalidSessionIdError: One of them is no session id.
+        CorruptSessionError: What lies there is another program's, and stays; raised in the end, when all others are removed.
         StoreError: The backend failed; batches before that are removed.
     """
+    refusals: list[CorruptSessionError] = []
     for batch in _batches(session_ids, _AT_ONCE):
+        before = len(refusals)
         if isinstance(store, SupportsBulk):
             for outcome in await store.destroy_many([Removal(session_id) for session_id in dict.fromkeys(batch)]):
-                if outcome is not None:
+                if isinstance(outcome, CorruptSessionError):
+                    refusals.append(outcome)
+                elif outcome is not None:
                     raise outcome
         else:
             for session_id in batch:
-                await store.destroy(session_id)
-        yield len(batch)
+                try:
+                    await store.destroy(session_id)
+                except CorruptSessionError as error:
+                    refusals.append(error)
+        yield len(batch) - (len(refusals) - before)
+    if refusals:
+        raise refusals[0]
 
 
 async def delete_prefix(store: SessionStore, prefix: str) -> AsyncGenerator[int, None]:
@@ -66,15 +76,22 @@ async def delete_prefix(store: SessionStore, prefix: str) -> AsyncGenerator[int,
     Raises:
         ValueError: The prefix is empty.
         UnsupportedError: The store cannot list its sessions.
+        CorruptSessionError: As `delete` raises it.
         StoreError: The backend failed; batches before that are removed.
     """
     if not prefix:
         raise ValueError("an empty prefix would remove every session")
+    refusal: CorruptSessionError | None = None
     async for page in pages(store, prefix):
         doomed = [info.id for info in page.sessions]
         doomed += [error.session_id for error in page.unreadable if removable(error, prefix)]
-        async for count in delete(store, doomed):
-            yield count
+        try:
+            async for count in delete(store, doomed):
+                yield count
+        except CorruptSessionError as error:
+            refusal = refusal or error
+    if refusal is not None:
+        raise refusal
 
 
 def removable(error: CorruptSessionError, prefix: str) -> bool:

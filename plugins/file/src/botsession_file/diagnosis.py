@@ -11,7 +11,7 @@ from typing import Final
 from botsession import Finding
 from botsession_file import folder, names
 from botsession_file.locking import LOCK
-from botsession_file.shard import CORRUPT, TEMPORARY
+from botsession_file.shard import CORRUPT, is_temporary
 
 _FEW: Final = 3
 _OLD_SECONDS: Final = 3600
@@ -97,7 +97,7 @@ class _Seen:
                     continue
                 if entry.name.endswith(names.SUFFIX):
                     self._look(status, name, readable=os.access(entry.path, os.R_OK))
-                elif entry.name.endswith(TEMPORARY):
+                elif is_temporary(entry.name):
                     if self._now - status.st_mtime > _OLD_SECONDS:
                         self._left.add(name)
                 elif CORRUPT in entry.name:

@@ -78,11 +78,13 @@ class Entries:
                 outcomes.append(error)
         return outcomes
 
-    def write(self, place: names.Place, raw: bytes, call: Call) -> None:
-        """Stores a session, whatever was there."""
+    def write(self, session_id: str, raw: bytes, call: Call) -> None:
+        """Stores a session, whatever file was there."""
+        place = names.place(session_id)
         with self._folder.changing(place.shard) as shard:
             draft = shard.draft(raw)
             with shard.locked(call):
+                self._check(shard, place.name, session_id)
                 shard.put(draft, place.name)
 
     def replace_many(
@@ -185,15 +187,24 @@ class Entries:
         return None if found is None else found[1]
 
     def _load(self, shard: Shard, name: str, session_id: str) -> tuple[bytes, StoredSession] | None:
-        store = str(self._folder.path)
         try:
             raw = shard.read(name)
         except NoFileError as error:
-            raise CorruptSessionError(session_id, store=store, raw=b"", reason=str(error)) from error
+            raise self._no_file(session_id, error) from error
         if raw is None:
             return None
-        session = records.decode(raw, session_id, store=store)
+        session = records.decode(raw, session_id, store=str(self._folder.path))
         return None if self._lifetime.expired(session.expires_at) else (raw, session)
+
+    def _check(self, shard: Shard, name: str, session_id: str) -> None:
+        """Refuses to replace or remove what is no file: somebody else made it."""
+        try:
+            shard.check(name)
+        except NoFileError as error:
+            raise self._no_file(session_id, error) from error
+
+    def _no_file(self, session_id: str, error: NoFileError) -> CorruptSessionError:
+        return CorruptSessionError(session_id, store=str(self._folder.path), raw=b"", reason=str(error))
 
     def _draft(self, shard: ChangingShard, change: Change) -> Draft | StoreError:
         try:
@@ -230,6 +241,8 @@ class Entries:
                 found = self._load(shard, name, session_id)
                 if found is None or found[1].version != removal.expected:
                     return SessionConflictError(session_id)
+            else:
+                self._check(shard, name, session_id)
             shard.remove(name)
         except StoreError as error:
             return error

@@ -11,7 +11,7 @@ from botsession import CorruptSessionError, ScanPage, SessionInfo, StoreError, r
 from botsession_file import leases, names
 from botsession_file.folder import SHARDS, Folder
 from botsession_file.locking import LOCK, Call
-from botsession_file.shard import TEMPORARY, NoFileError, Shard
+from botsession_file.shard import NoFileError, Shard, is_temporary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +81,7 @@ def purge(folder: Folder, lifetime: Lifetime, shard_name: str, call: Call) -> in
         # A temporary file was left by a writer that is dead, or its writer will write another.
         for name in _due(folder, lifetime, changing, shard_name, due):
             changing.remove(name)
-            removed += not name.endswith(TEMPORARY)
+            removed += not is_temporary(name)
         lock.leases().save()
     return removed
 
@@ -89,7 +89,7 @@ def purge(folder: Folder, lifetime: Lifetime, shard_name: str, call: Call) -> in
 def _due(folder: Folder, lifetime: Lifetime, shard: Shard, shard_name: str, candidates: list[str]) -> Iterator[str]:
     for name in candidates:
         if name.startswith("."):
-            if name.endswith(TEMPORARY):
+            if is_temporary(name):
                 yield name
         elif name.endswith(names.SUFFIX):
             info = _info(folder, shard, shard_name, name)

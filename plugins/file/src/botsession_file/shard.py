@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
@@ -15,7 +16,7 @@ from botsession_file.opening import open_private
 if TYPE_CHECKING:
     import threading
 
-TEMPORARY: Final = ".tmp"
+_TEMPORARY: Final = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
 CORRUPT: Final = ".corrupt-"
 """Between the name that an unreadable file had and the moment when it was put aside."""
@@ -26,6 +27,11 @@ _LONGEST: Final = 143
 _SESSION: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _NO_FILE: Final = (errno.ELOOP, errno.EMLINK, errno.ENXIO)
 """What opening a symbolic link or a socket gives, on one system or another."""
+
+
+def is_temporary(name: str) -> bool:
+    """Tells whether a file has the name of one that is being written; others' have other names."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 class NoFileError(Exception):
@@ -71,6 +77,15 @@ class Shard:
             return _read(descriptor, status.st_size if size is None else min(size, status.st_size))
         finally:
             os.close(descriptor)
+
+    def check(self, name: str) -> None:
+        """Raises `NoFileError` where something has the name that is no file, and so is not ours."""
+        try:
+            mode = os.stat(name, dir_fd=self._directory, follow_symlinks=False).st_mode
+        except FileNotFoundError:
+            return
+        if not stat.S_ISREG(mode):
+            raise NoFileError(f"{name} is no plain file")
 
     def size(self, name: str) -> int | None:
         """Returns how many bytes a file has; `None` where there is no file."""
@@ -126,7 +141,7 @@ class ChangingShard(Shard):
 
     def draft(self, raw: bytes) -> Draft:
         """Writes a file that `put` gives its name, or that goes when the subdirectory is closed. It needs no lock."""
-        name = f".{os.urandom(8).hex()}{TEMPORARY}"
+        name = f".{os.urandom(8).hex()}.tmp"
         descriptor = open_private(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._directory)
         self._drafts.add(name)
         try:
@@ -139,7 +154,7 @@ class ChangingShard(Shard):
         return Draft(name, raw)
 
     def put(self, draft: Draft, name: str) -> None:
-        """Puts a file in the place of whatever has the name, in one step."""
+        """Puts a file in the place of the one that has the name, in one step."""
         try:
             self._rename(draft.name, name)
         except FileNotFoundError:  # purged as if its writer were dead; who holds the lock is not disturbed again
@@ -149,13 +164,11 @@ class ChangingShard(Shard):
         self._changed = True
 
     def remove(self, name: str) -> None:
-        """Removes whatever has the name; no error where nothing has."""
+        """Removes the file that has the name; no error where none has."""
         try:
             os.unlink(name, dir_fd=self._directory)
         except FileNotFoundError:
             return
-        except IsADirectoryError:
-            os.rmdir(name, dir_fd=self._directory)
         self._changed = True
 
     def put_aside(self, name: str) -> str:
@@ -168,11 +181,7 @@ class ChangingShard(Shard):
         return aside
 
     def _rename(self, source: str, target: str) -> None:
-        try:
-            os.rename(source, target, src_dir_fd=self._directory, dst_dir_fd=self._directory)
-        except IsADirectoryError:
-            os.rmdir(target, dir_fd=self._directory)
-            os.rename(source, target, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        os.rename(source, target, src_dir_fd=self._directory, dst_dir_fd=self._directory)
 
 
 def _read(descriptor: int, size: int) -> bytes:

@@ -109,7 +109,7 @@ class FileSessionStore:
 
     async def write(self, session_id: str, session: StoredSession) -> None:
         change = self._change(session_id, session)
-        await self._threads.changing(lambda call: self._entries.write(change.place, change.raw, call))
+        await self._threads.changing(lambda call: self._entries.write(session_id, change.raw, call))
 
     async def destroy(self, session_id: str) -> None:
         [error] = await self.destroy_many([Removal(session_id)])

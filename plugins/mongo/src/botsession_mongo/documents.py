@@ -131,7 +131,8 @@ def _end(found: _Header) -> datetime | None:
 
 def is_ours(document: RawBSONDocument) -> bool:
     """Return whether this driver wrote the document."""
-    return document.get("botsession") == 1
+    mark = document.get("botsession")
+    return mark == 1 and not isinstance(mark, bool)  # as a query sees it
 
 
 def foreign(document: RawBSONDocument, session_id: str, *, store: str) -> CorruptSessionError:

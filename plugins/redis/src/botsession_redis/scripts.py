@@ -288,7 +288,7 @@ for i = 1, #KEYS, 2 do
   local readable = type(stored) ~= 'table'
   if readable then stored, found = live(stored, today) end
   local lease = holder ~= '' and text_of(lease_key)
-  if not readable and expected ~= '' then
+  if not readable then
     outcomes[#outcomes + 1] = stored
   elseif (expected ~= '' and (found and '=' .. found) ~= expected)
     or (holder ~= '' and not holds(lease, lease_key, holder)) then
@@ -306,7 +306,7 @@ end
 return outcomes
 """
 )
-"""Removes: 1 removed or absent as expected, 0 conflict, 2 conflict with there being nothing.
+"""Removes: 1 removed or absent as expected, 0 conflict, 2 conflict with there being nothing. What is no string is not ours, and stays.
 
 Keys: the session, its lease. Arguments: `=` and the expected version, or nothing for whatever is there; now as text; who holds
 the lease and gives it up, or nothing where the lease ends whoever holds it.

@@ -152,10 +152,17 @@ class RedisSessionStore:
         self.lifetime.stamp(session)
         record = records.encode(session)
         until = () if session.expires_at is None else ("PXAT", _milliseconds(session.expires_at))
-        await self._link.send("SET", self._keys.session(session_id), record, *until, again=False)
+        # GET makes the server refuse a key of another type, which is another program's.
+        [answer] = await self._link.send_all(
+            [("SET", self._keys.session(session_id), record, *until, "GET")], again=False
+        )
+        if isinstance(answer, Exception):
+            raise self._link.explain(answer, session_id)
 
     async def destroy(self, session_id: str) -> None:
-        await self._link.send("UNLINK", *self._keys.both(session_id))
+        [outcome] = await self.destroy_many([Removal(session_id)])
+        if outcome is not None:
+            raise outcome
 
     async def replace(self, session_id: str, session: StoredSession, *, expected: str | None) -> None:
         self._link.check_open()
