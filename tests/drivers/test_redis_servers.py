@@ -137,7 +137,7 @@ def test_cluster(cluster_ports):
             one, wrong = await store.read_many([ID, "t:wrong"])
             assert one == session
             assert isinstance(wrong, CorruptSessionError)
-            await store.destroy("t:wrong")
+            await client.delete(f"{prefix}t:wrong")
             for session_id in ("t:{a}b", "t:}{", "t:{}x", "t:{"):
                 claim = Claim(session_id, "a", ttl=60, again=1)
                 assert await store.lease_many([claim]) == [None]
