@@ -12,7 +12,7 @@ import pytest
 from bson.raw_bson import RawBSONDocument
 from mongo_setups import CLIENTS, run
 from pymongo import DeleteOne, MongoClient
-from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, WaitQueueTimeoutError
+from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 from pymongo.monitoring import CommandListener
 
 import servers
@@ -383,30 +383,6 @@ def test_what_meets_another_write_is_sent_again(collection, api):
         sent = await store._connection.send(answers, [DeleteOne({"_id": each}) for each in "abc"])
         assert answers.sent == [["a", "b", "c"], ["a", "c"], ["c"]]
         assert (sent.found, sent.failures) == (3, {})
-
-    run(body, collection, api)
-
-
-def test_a_call_waits_for_the_connections_of_a_client_that_waits_for_none(collection, api):
-    """Its `maxPoolSize` and `waitQueueTimeoutMS` are another program's choice."""
-    refusals = iter([WaitQueueTimeoutError("Timed out while checking out a connection"), None])
-
-    async def body(store):
-        async def refused_once():
-            if (error := next(refusals)) is not None:
-                raise error
-            return "done"
-
-        async def refuse():
-            raise WaitQueueTimeoutError("Timed out while checking out a connection")
-
-        assert await store._run(refused_once) == "done"
-        store._connection._limit = 0.02
-        with pytest.raises(
-            StoreUnavailableError, match=r"all connections of the client are in use.*raise its maxPoolSize"
-        ):
-            await store._run(refuse)
-        store._connection._limit = 5
 
     run(body, collection, api)
 

@@ -16,7 +16,6 @@ from pymongo.errors import (
     DuplicateKeyError,
     OperationFailure,
     PyMongoError,
-    WaitQueueTimeoutError,
     WriteConcernError,
     WriteError,
 )
@@ -190,8 +189,7 @@ class Connection:
     async def run(self, operation: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call the client within the time limit; its errors become ours, but for those that tell of a conflict.
 
-        What met another write and took no effect is called again, and what found no connection free: a client has limits of
-        its own.
+        What met another write and took no effect is called again.
         """
         conflict: Exception | None = None
         pauses = Pauses()
@@ -206,8 +204,6 @@ class Connection:
                     except OperationFailure as error:
                         if not is_write_conflict(error):
                             raise
-                        conflict = error
-                    except WaitQueueTimeoutError as error:
                         conflict = error
                     await asyncio.sleep(pauses.next())
         except BulkWriteError:

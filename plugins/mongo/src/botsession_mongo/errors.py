@@ -13,7 +13,6 @@ from pymongo.errors import (
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
-    WaitQueueTimeoutError,
 )
 
 from botsession import SessionTooLargeError, StoreError, StoreUnavailableError
@@ -55,10 +54,6 @@ def translated(error: Exception, where: str) -> StoreError:
             f"{where} was busy with other writes to the same documents for all of the time limit: {_reason(error)}. "
             "Try again later"
         )
-    if isinstance(error, WaitQueueTimeoutError):
-        return StoreUnavailableError(
-            f"{where} was not asked, since all connections of the client are in use: {_reason(error)}; raise its maxPoolSize"
-        )
     timed_out = isinstance(error, TimeoutError) or (isinstance(error, PyMongoError) and error.timeout)
     if timed_out or code in _NOT_READY or isinstance(error, ConnectionFailure):
         return StoreUnavailableError(
@@ -81,8 +76,7 @@ def is_write_conflict(error: BaseException) -> bool:
 
 def was_cut_off(error: BaseException | None) -> bool:
     """Tells whether the connection broke while the server may have been at work."""
-    others = NetworkTimeout | ServerSelectionTimeoutError | WaitQueueTimeoutError
-    return isinstance(error, AutoReconnect) and not isinstance(error, others)
+    return isinstance(error, AutoReconnect) and not isinstance(error, NetworkTimeout | ServerSelectionTimeoutError)
 
 
 def _reason(error: Exception) -> str:
