@@ -53,7 +53,10 @@ def on_store(request, tmp_path, clock):
 
     def on_store(function):
         async def main():
-            store = open_store(request.param, expires_in=10, clock=clock, **backends.options(request.param, tmp_path))
+            options = backends.options(request.param, tmp_path)
+            if request.param == "mongo":
+                options["timeout"] = 30  # a batch of a thousand keeps the test server busy for seconds
+            store = open_store(request.param, expires_in=10, clock=clock, **options)
             await store.init()
             try:
                 await function(store)

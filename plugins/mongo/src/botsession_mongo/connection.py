@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from bson.raw_bson import RawBSONDocument
-    from pymongo import DeleteMany, DeleteOne, ReplaceOne, UpdateOne
+    from pymongo import DeleteOne, ReplaceOne, UpdateOne
     from pymongo.asynchronous.collection import AsyncCollection
 
     from botsession_mongo.clients import Client
 
-    Operation = ReplaceOne[RawBSONDocument] | UpdateOne | DeleteOne | DeleteMany
+    Operation = ReplaceOne[RawBSONDocument] | UpdateOne | DeleteOne
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from bson.datetime_ms import DatetimeMS
-from pymongo import DeleteMany
+from pymongo import DeleteOne
 from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
@@ -104,8 +104,7 @@ class Storing:
             result = await self._run(collection.delete_one, conditions.ours(session_ids[0]))
             removed = result.deleted_count
         else:
-            ours = {"_id": {"$in": list(session_ids)}, **documents.MARK}
-            sent = await self._connection.send(collection, [DeleteMany(ours)])
+            sent = await self._connection.send(collection, [DeleteOne(conditions.ours(each)) for each in session_ids])
             removed = sent.found
         if removed == len(session_ids):
             return {}
