@@ -272,7 +272,7 @@ def test_mongo_persistence(concern, options, status, level):
 
 
 def test_mongo_expiry_is_switched_off():
-    filtered = {"expireAfterSeconds": 0, "partialFilterExpression": {"botsession": 1}}
+    filtered = {"expireAfterSeconds": 0, "partialFilterExpression": {"botsession": "session"}}
     indexes = {"botsession_expiry": {"key": [("expires_at", 1)], **filtered}}
     assert mongo_diagnosis._expiry(indexes, {"ttlMonitorEnabled": False}).level == "warning"
     assert mongo_diagnosis._expiry(indexes, {}).level == "ok"

@@ -40,6 +40,8 @@ FOREIGN = {
     "like a session": {"version": "1.2", "expires_at": PAST, **MOMENTS, "user": None, "state": {"n": 1}},
     "marked otherwise": {"botsession": "yes", "expires_at": PAST},
     "marked by a truth": {"botsession": True, "expires_at": PAST},
+    "marked by a number": {"botsession": 1, "expires_at": PAST},
+    "marked by zero": {"botsession": 0, "expires_at": PAST},
 }
 
 
@@ -115,7 +117,7 @@ def test_another_programs_document_does_not_keep_a_deletion_from_the_rest(collec
         ):
             for session_id in ("telegram:1", OTHER):
                 await store.write(session_id, Session(session_id))
-            collection.replace_one({"_id": ID}, {"note": "not a session"}, upsert=True)
+            collection.replace_one({"_id": ID}, {"_id": ID, "note": "not a session"}, upsert=True)
             counts = []
             with pytest.raises(CorruptSessionError, match="did not write it") as told:
                 async for count in delete():

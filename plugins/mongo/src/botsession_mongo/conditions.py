@@ -22,7 +22,7 @@ def ours(session_id: str) -> dict[str, Any]:
 
 def nothing(session_id: str) -> dict[str, Any]:
     """Return a condition that no document meets, to be used with `upsert`: it inserts where no document is, and fails otherwise."""
-    return {"_id": session_id, "botsession": 0}
+    return {"_id": session_id, "botsession": "none"}
 
 
 def live(session_id: str, now: datetime, **fields: Any) -> dict[str, Any]:

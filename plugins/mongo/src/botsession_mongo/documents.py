@@ -1,6 +1,6 @@
 """The document of one session, and the way back.
 
-    {_id: "telegram:42", botsession: 1, version: "9f86d081884c7d65", previous: "2c26b46b68ffc68f",
+    {_id: "telegram:42", botsession: "session", version: "9f86d081884c7d65", previous: "2c26b46b68ffc68f",
      expires_at: ISODate(...), last_activity: ISODate(...), created_at: ISODate(...), user: null, state: {count: 3}}
 
 `botsession` marks every document that this driver has written. What lacks it is another program's: no command of ours changes,
@@ -37,8 +37,8 @@ MAX_BYTES: Final = 16 * 1024 * 1024 - 16 * 1024
 NEVER: Final = datetime(9999, 12, 31, 23, 59, 59, 999_000, UTC)
 """The deadline of a session that never ends."""
 
-MARK: Final = {"botsession": 1}
-"""What every document of ours has, and no other."""
+MARK: Final = {"botsession": "session"}
+"""What every document of ours has, and no other; a number would equal `True` on some servers."""
 
 ENVELOPE: Final = CodecOptions(
     document_class=RawBSONDocument,
@@ -131,8 +131,7 @@ def _end(found: _Header) -> datetime | None:
 
 def is_ours(document: RawBSONDocument) -> bool:
     """Return whether this driver wrote the document."""
-    mark = document.get("botsession")
-    return mark == 1 and not isinstance(mark, bool)  # as a query sees it
+    return bool(document.get("botsession") == MARK["botsession"])
 
 
 def foreign(document: RawBSONDocument, session_id: str, *, store: str) -> CorruptSessionError:

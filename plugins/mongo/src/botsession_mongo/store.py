@@ -45,8 +45,7 @@ PAGE: Final = 5000
 """How many sessions a page of a scan holds unless the caller says."""
 
 _HEADER: Final = {
-    **documents.MARK,
-    **dict.fromkeys(("version", "expires_at", "last_activity", "created_at", "lease"), 1),
+    **dict.fromkeys((*documents.MARK, "version", "expires_at", "last_activity", "created_at", "lease"), 1),
     "size": {"$bsonSize": "$$ROOT"},
 }
 

@@ -108,7 +108,9 @@ class Storing:
             removed = sent.found
         if removed == len(session_ids):
             return {}
-        cursor = collection.find({"_id": {"$in": list(session_ids)}, "botsession": {"$ne": 1}})
+        cursor = collection.find(
+            {"_id": {"$in": list(session_ids)}, "botsession": {"$ne": documents.MARK["botsession"]}}
+        )
         return {
             str(each["_id"]): documents.foreign(each, each["_id"], store=self._connection.where)
             for each in await self._run(cursor.to_list, None)
