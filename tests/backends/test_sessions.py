@@ -10,6 +10,7 @@ import backends
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mongo_setups import keeps_filters
 from pymongo import MongoClient
 from redis import Redis
 
@@ -199,15 +200,17 @@ def test_expiry_is_in_the_servers_hands_too(lasting_backend):
     assert timedelta(minutes=9.9) < expires_at - datetime.now(UTC) <= timedelta(minutes=10)
     (options,) = lasting_backend["stores"].values()
     if lasting_backend["driver"] == "redis":
+        key = f"{options['key_prefix']}telegram:42"
         with Redis.from_url(servers.redis_url()) as client:
-            # Redis 6.2 does not know PEXPIRETIME.
-            (seconds, microseconds), left = (
-                client.pipeline().time().pttl(f"{options['key_prefix']}telegram:42").execute()
-            )
-        deadline = seconds + microseconds / 1e6 + left / 1e3
-        assert deadline == pytest.approx(expires_at.timestamp(), abs=0.005)
+            if int(client.info("server")["redis_version"].partition(".")[0]) >= 7:
+                assert client.pexpiretime(key) == round(expires_at.timestamp() * 1000)
+            else:  # Redis 6.2 does not know PEXPIRETIME.
+                (seconds, microseconds), left = client.pipeline().time().pttl(key).execute()
+                deadline = seconds + microseconds / 1e6 + left / 1e3
+                assert deadline == pytest.approx(expires_at.timestamp(), abs=0.005)
     else:
         with MongoClient(servers.mongo_url(), tz_aware=True) as client:
             collection = client["botsession_test"][options["collection_name"]]
             assert collection.find_one({"_id": "telegram:42"})["expires_at"] == expires_at
-            assert any(index.get("expireAfterSeconds") == 0 for index in collection.index_information().values())
+            indexes = collection.index_information().values()
+            assert any(index.get("expireAfterSeconds") == 0 for index in indexes) == keeps_filters()

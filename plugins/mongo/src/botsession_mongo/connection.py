@@ -191,16 +191,22 @@ class Connection:
 
         What met another write and took no effect is called again.
         """
+        task = asyncio.current_task()
+        cancelled_before = 0 if task is None else task.cancelling()
+        try:
+            return await self._within_limit(operation, *args, **kwargs)
+        finally:
+            if task is not None and task.cancelling() > cancelled_before:
+                raise asyncio.CancelledError  # PyMongo swallows it where it waits for a connection or a reply
+
+    async def _within_limit(self, operation: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         conflict: Exception | None = None
         pauses = Pauses()
-        task = asyncio.current_task()
-        asked = 0 if task is None else task.cancelling()
         try:
             async with asyncio.timeout(self._limit):
                 while True:
                     try:
-                        result = await operation(*args, **kwargs)
-                        break
+                        return await operation(*args, **kwargs)
                     except OperationFailure as error:
                         if not is_write_conflict(error):
                             raise
@@ -215,9 +221,6 @@ class Connection:
                 raise
             cause = conflict if conflict is not None and isinstance(error, TimeoutError) else error
             raise translated(cause, self.where) from cause
-        if task is not None and task.cancelling() > asked:
-            raise asyncio.CancelledError  # PyMongo swallows it where it waits for a connection or a reply
-        return result
 
     async def send(self, collection: AsyncCollection[RawBSONDocument], operations: Sequence[Operation]) -> Sent:
         """Send many changes in one call. Those that met another write and took no effect are sent again."""
