@@ -14,7 +14,11 @@ import nox
 
 ROOT = pathlib.Path(__file__).parent
 DIST = ROOT / "dist"
-PACKAGES = ["core", *sorted(str(path.parent.relative_to(ROOT)) for path in ROOT.glob("plugins/*/pyproject.toml")), "."]
+PACKAGES = [
+    "core",
+    *sorted(str(path.parent.relative_to(ROOT)) for path in ROOT.glob("plugins/*/*/pyproject.toml")),
+    ".",
+]
 EXAMPLE = "docs/examples/botsession-sqlite"
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]

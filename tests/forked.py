@@ -19,7 +19,7 @@ processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(
     [
         "forked",
-        "botsession.operations",
+        "botsession_operations",
         "botsession_console.bot",
         "botsession_console.conversation",
         "botsession_file.store",

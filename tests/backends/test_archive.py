@@ -6,9 +6,15 @@ import backends
 import pytest
 
 from botsession import ConfigError, Session, open_store
-from botsession.operations import Exported, Imported, archive, export_lines, import_lines
-from botsession.operations.archive import ArchiveError
 from botsession.testing import ManualClock
+from botsession_operations import (
+    Exported,
+    Imported,
+    archive,
+    export_lines,
+    import_lines,
+)
+from botsession_operations.archive import ArchiveError
 
 COUNT = 523
 

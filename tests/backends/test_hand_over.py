@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from botsession import Session, SessionTooLargeError, UnsupportedError
-from botsession.mirror import MirrorSessionStore
-from botsession.operations import Migrated, hand_over, migrate
 from botsession_memory import MemorySessionStore
+from botsession_operations import Migrated, hand_over, migrate
+from botsession_operations.mirror import MirrorSessionStore
 
 
 async def ended(steps):
@@ -171,7 +171,7 @@ def test_a_target_without_the_power_is_refused():
     async def scenario():
         source = await filled(1)
         for steps in (migrate(source, Plain(), Migrated()), hand_over(source, Plain(), Migrated())):
-            with pytest.raises(UnsupportedError, match="power"):
+            with pytest.raises(UnsupportedError, match="capability"):
                 await ended(steps)
 
     asyncio.run(scenario())

@@ -11,7 +11,7 @@ import backends
 import pytest
 
 from botsession import Session, Sessions, open_store
-from botsession.operations import Migrated, migrate, save_edited
+from botsession_operations import Migrated, migrate, save_edited
 
 
 def settings(name, folder):

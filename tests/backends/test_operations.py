@@ -19,7 +19,7 @@ from botsession import (
     open_store,
     utc_now,
 )
-from botsession.operations import (
+from botsession_operations import (
     delete,
     delete_prefix,
     pages,
@@ -320,7 +320,7 @@ def test_watching_sees_each_version(on_store):
 def test_a_store_without_powers(bare_store):
     async def check():
         for call in (anext(pages(bare_store)), statistics(bare_store), anext(delete_prefix(bare_store, "x"))):
-            with pytest.raises(UnsupportedError, match="Bare cannot list its sessions: it lacks the power 'scan'"):
+            with pytest.raises(UnsupportedError, match="Bare cannot list its sessions: it lacks the capability 'scan'"):
                 await call
         with pytest.raises(UnsupportedError, match="'purge'"):
             await purge(bare_store)

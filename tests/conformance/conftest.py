@@ -1,4 +1,4 @@
-"""Writes the matrix of drivers and powers from a run of the kit, where `BOTSESSION_TEST_MATRIX` names a file."""
+"""Writes the matrix of drivers and capabilities from a run of the kit, where `BOTSESSION_TEST_MATRIX` names a file."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from botsession.protocol import POWERS, powers
+from botsession.protocol import CAPABILITIES, capabilities
 from botsession.testing import StoreContract
 
 HEAD = """\
-# Drivers and their powers
+# Drivers and their capabilities
 
-This page is written by a run of the conformance kit: a driver has the power if its store has the methods, and a cell counts the
+This page is written by a run of the conformance kit: a driver has the capability if its store has the methods, and a cell counts the
 kit's tests that passed. Tests that do not apply to a driver are skipped and are not counted.
 
 """
@@ -32,7 +32,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     of_a_driver = suite is not None and issubclass(suite, StoreContract) and item.path.stem != "test_mutants"
     if of_a_driver and (report.when == "call" or report.skipped):
         topic = _topic(next(base for base in StoreContract.__mro__ if item.originalname in vars(base)))
-        checked = (suite.__name__.removeprefix("Test"), topic, powers(suite().make_store(None, "matrix")))
+        checked = (suite.__name__.removeprefix("Test"), topic, capabilities(suite().make_store(None, "matrix")))
         report.user_properties.append((_CHECKED, checked))
     return report
 
@@ -59,8 +59,11 @@ def _topic(base: type) -> str:
 
 def _powers_table() -> str:
     drivers = sorted(_powers)
-    rows = [[f"`{power}`", *("yes" if power in _powers[driver] else "" for driver in drivers)] for power in POWERS]
-    return _table(["power", *drivers], rows)
+    rows = [
+        [f"`{capability}`", *("yes" if capability in _powers[driver] else "" for driver in drivers)]
+        for capability in CAPABILITIES
+    ]
+    return _table(["capability", *drivers], rows)
 
 
 def _topics_table() -> str:

@@ -10,10 +10,10 @@ from redis import Redis
 
 import servers
 from botsession import open_store
-from botsession.mirror import MirrorSessionStore
 from botsession.testing import StoreContract
 from botsession_file import FileSessionStore
 from botsession_file.names import place
+from botsession_operations.mirror import MirrorSessionStore
 from botsession_redis import RedisSessionStore
 
 pytestmark = pytest.mark.once

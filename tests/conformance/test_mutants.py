@@ -49,7 +49,7 @@ def test_the_reference_behind_a_server_passes(test):
 
 
 class TestBare(BareSuite):
-    """A store of four methods passes, and is skipped where it has no power."""
+    """A store of four methods passes, and is skipped where it has no capability."""
 
 
 @pytest.fixture

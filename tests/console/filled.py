@@ -5,7 +5,13 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 
-from botsession import Replacement, Session, Sessions, open_store, utc_now
+from botsession import (
+    Replacement,
+    Session,
+    Sessions,
+    open_store,
+    utc_now,
+)
 
 DRIVER = ("--driver", "file")
 

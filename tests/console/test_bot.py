@@ -7,7 +7,13 @@ from dataclasses import FrozenInstanceError, dataclass
 
 import pytest
 
-from botsession import ConfigError, InvalidSessionIdError, Sessions, StoreError, TurnEndedError
+from botsession import (
+    ConfigError,
+    InvalidSessionIdError,
+    Sessions,
+    StoreError,
+    TurnEndedError,
+)
 from botsession_console import ConsoleBot, Context, Event
 from botsession_memory import MemorySessionStore
 

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 import servers
-from botsession.protocol import POWERS
+from botsession.protocol import CAPABILITIES
 from botsession_console.command import COMMANDS
 from botsession_console.exits import FAILED, MISCONFIGURED
 
@@ -131,7 +131,7 @@ def test_a_wrong_command_line(run, arguments, parts):
 
 
 def test_the_readme_names_every_command():
-    readme = (pathlib.Path(__file__).parents[2] / "plugins/console/README.md").read_text(encoding="utf-8")
+    readme = (pathlib.Path(__file__).parents[2] / "plugins/tools/console/README.md").read_text(encoding="utf-8")
     table = "".join(line for line in readme.splitlines() if line.startswith("|"))
     assert [name for name in COMMANDS if not re.search(rf"`(botsession )?{name}\b", table)] == []
 
@@ -239,12 +239,12 @@ def test_drivers(run):
     done = run("drivers")
     assert done.returncode == 0
     head, *rows = done.stdout.splitlines()
-    assert head.split() == ["DRIVER", "PACKAGE", "VERSION", "POWERS"]
+    assert head.split() == ["DRIVER", "PACKAGE", "VERSION", "CAPABILITIES"]
     (row,) = [row for row in rows if row.startswith("memory")]
     assert row.split(maxsplit=3)[1:] == [
         "botsession-memory",
         importlib.metadata.version("botsession-memory"),
-        ", ".join(POWERS),
+        ", ".join(CAPABILITIES),
     ]
 
 

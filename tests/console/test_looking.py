@@ -143,7 +143,7 @@ def test_a_store_that_cannot_list(run, folder):
         "    async def destroy(self, session_id): pass\n"
     )
     for command in ("list", "stats"):
-        fails(run(command, "--driver", "stores:Bare"), FAILED, "Bare cannot list its sessions: it lacks the power")
+        fails(run(command, "--driver", "stores:Bare"), FAILED, "Bare cannot list its sessions: it lacks the capability")
 
 
 def test_nobody_reads_the_list(folder, environment):

@@ -25,9 +25,9 @@ from dataclasses import dataclass
 
 import pytest
 
+import botsession_operations as operations
 import servers
-from botsession import operations
-from botsession.config import parse_settings
+from botsession.configuration.settings import parse_settings
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGES = sorted(

@@ -15,12 +15,12 @@ from redis import Redis
 
 import servers
 from botsession import Session, StoreError, StoreUnavailableError
-from botsession.operations.doctor import examine_store
 from botsession_file import FileSessionStore
 from botsession_file import diagnosis as file_diagnosis
 from botsession_memory import MemorySessionStore
 from botsession_mongo import MongoSessionStore
 from botsession_mongo import diagnosis as mongo_diagnosis
+from botsession_operations.doctor import examine_store
 from botsession_redis import RedisSessionStore
 from botsession_redis import diagnosis as redis_diagnosis
 

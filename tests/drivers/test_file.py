@@ -22,8 +22,8 @@ from botsession import (
     StoreError,
     StoreUnavailableError,
     open_store,
-    records,
 )
+from botsession.storage import records
 from botsession.testing import ManualClock
 from botsession_file import FileSessionStore
 from botsession_file.names import place, session_id

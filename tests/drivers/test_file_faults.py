@@ -25,8 +25,8 @@ from botsession import (
     Session,
     SessionConflictError,
     StoreUnavailableError,
-    records,
 )
+from botsession.storage import records
 from botsession.testing import ManualClock
 from botsession_file import FileSessionStore, locking
 from botsession_file.names import place

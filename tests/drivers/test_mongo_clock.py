@@ -10,7 +10,14 @@ from types import SimpleNamespace
 import pytest
 from mongo_setups import opened, run
 
-from botsession import Claim, Held, Removal, Replacement, Session, SessionConflictError
+from botsession import (
+    Claim,
+    Held,
+    Removal,
+    Replacement,
+    Session,
+    SessionConflictError,
+)
 from botsession_mongo import clock as clocks
 from botsession_mongo.clock import ServerClock
 

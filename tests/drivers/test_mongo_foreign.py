@@ -20,7 +20,7 @@ from botsession import (
     SessionConflictError,
     Sessions,
 )
-from botsession.operations import deleting
+from botsession_operations import deletion as deleting
 
 ID = "telegram:42"
 OTHER = "telegram:43"

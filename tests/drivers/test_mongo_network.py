@@ -13,7 +13,14 @@ from mongo_setups import opened, run
 from pymongo import MongoClient
 
 import servers
-from botsession import Claim, Replacement, Session, SessionConflictError, StoreError, StoreUnavailableError
+from botsession import (
+    Claim,
+    Replacement,
+    Session,
+    SessionConflictError,
+    StoreError,
+    StoreUnavailableError,
+)
 from botsession_mongo import MongoSessionStore
 
 ID = "telegram:42"

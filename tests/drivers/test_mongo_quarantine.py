@@ -13,7 +13,12 @@ from pymongo import MongoClient
 from pymongo.monitoring import CommandListener
 
 import servers
-from botsession import Claim, CorruptSessionError, Held, Session
+from botsession import (
+    Claim,
+    CorruptSessionError,
+    Held,
+    Session,
+)
 from botsession_mongo import MongoSessionStore
 
 ID = "telegram:42"

@@ -12,8 +12,23 @@ import pytest
 from redis.asyncio import Redis, SSLConnection
 
 import servers
-from botsession import ConfigError, CorruptSessionError, Session, SessionConflictError, Sessions, StoreError, open_store
-from botsession.protocol import POWERS, Claim, Removal, Replacement, Restoration, powers
+from botsession import (
+    ConfigError,
+    CorruptSessionError,
+    Session,
+    SessionConflictError,
+    Sessions,
+    StoreError,
+    open_store,
+)
+from botsession.protocol import (
+    CAPABILITIES,
+    Claim,
+    Removal,
+    Replacement,
+    Restoration,
+    capabilities,
+)
 from botsession.testing import ManualClock
 from botsession_redis import RedisSessionStore
 
@@ -68,9 +83,9 @@ def milliseconds(moment):
 
 
 def test_powers():
-    expected = set(POWERS) - {"purge", "lease"}
-    assert set(powers(RedisSessionStore())) >= expected
-    assert "purge" not in powers(RedisSessionStore())
+    expected = set(CAPABILITIES) - {"purge", "lease"}
+    assert set(capabilities(RedisSessionStore())) >= expected
+    assert "purge" not in capabilities(RedisSessionStore())
 
 
 @pytest.mark.parametrize(("minutes", "text"), [(10, "600000"), (0.5, "30000"), (525_600, "31536000000")])

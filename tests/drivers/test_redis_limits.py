@@ -13,8 +13,14 @@ from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 from redis_setups import closing
 
+import botsession_operations as operations
 import servers
-from botsession import Session, Sessions, StoreError, StoreUnavailableError, operations
+from botsession import (
+    Session,
+    Sessions,
+    StoreError,
+    StoreUnavailableError,
+)
 from botsession.protocol import Claim, Removal, Replacement
 from botsession_redis import RedisSessionStore
 from botsession_redis.failures import explain

@@ -19,8 +19,20 @@ from redis.asyncio import Redis
 from redis_setups import closing
 
 import servers
-from botsession import Session, SessionConflictError, Sessions, StoreError, StoreUnavailableError, open_store
-from botsession.protocol import Claim, Removal, Replacement, Restoration
+from botsession import (
+    Session,
+    SessionConflictError,
+    Sessions,
+    StoreError,
+    StoreUnavailableError,
+    open_store,
+)
+from botsession.protocol import (
+    Claim,
+    Removal,
+    Replacement,
+    Restoration,
+)
 from botsession_redis import RedisSessionStore
 
 ID = "telegram:42"

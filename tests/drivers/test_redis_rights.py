@@ -12,9 +12,22 @@ import pytest
 from redis.asyncio import Redis, RedisCluster
 from redis_setups import closing, everything, exercise, server_with
 
+import botsession_operations as operations
 import servers
-from botsession import CorruptSessionError, Session, SessionConflictError, Sessions, StoreUnavailableError, operations
-from botsession.protocol import Claim, Held, Removal, Replacement, Restoration
+from botsession import (
+    CorruptSessionError,
+    Session,
+    SessionConflictError,
+    Sessions,
+    StoreUnavailableError,
+)
+from botsession.protocol import (
+    Claim,
+    Held,
+    Removal,
+    Replacement,
+    Restoration,
+)
 from botsession_redis import RedisSessionStore
 
 ID = "telegram:42"

@@ -44,7 +44,7 @@ def test_it_is_chosen_by_name_and_by_url(run, source):
 def test_it_has_every_power(run):
     listing = (
         "from botsession import open_store, protocol; "
-        "print(protocol.powers(open_store('sqlite')) == list(protocol.POWERS))"
+        "print(protocol.capabilities(open_store('sqlite')) == list(protocol.CAPABILITIES))"
     )
     assert run("-c", listing) == "True\n"
 

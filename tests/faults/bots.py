@@ -19,7 +19,13 @@ from typing import Any
 
 from faults.histories import Found
 
-from botsession import Session, SessionConflictError, Sessions, StoreError, TurnTimeoutError
+from botsession import (
+    Session,
+    SessionConflictError,
+    Sessions,
+    StoreError,
+    TurnTimeoutError,
+)
 
 INITIAL_STATE: dict[str, Any] = {"tokens": [], "count": 0}
 

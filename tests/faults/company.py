@@ -12,7 +12,12 @@ from typing import Self
 
 from faults.histories import Found, History, Turn, violations
 
-from botsession import SessionConflictError, Sessions, StoreUnavailableError, TurnTimeoutError
+from botsession import (
+    SessionConflictError,
+    Sessions,
+    StoreUnavailableError,
+    TurnTimeoutError,
+)
 
 INITIAL_STATE: dict[str, object] = {"tokens": [], "count": 0}
 SECONDS = 60

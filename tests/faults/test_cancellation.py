@@ -18,7 +18,7 @@ import backends
 import pytest
 
 from botsession import Sessions
-from botsession.protocol import powers
+from botsession.protocol import capabilities
 from botsession.testing import ManualClock
 
 SECONDS = 20
@@ -211,7 +211,7 @@ def test_a_turn_that_waits_for_another_process_cancelled_at_any_await(backend, m
 
     async def main():
         async with opened(backend, None) as (here, there):
-            if "lease" not in powers(here.store):
+            if "lease" not in capabilities(here.store):
                 pytest.skip("without leases nobody waits for another process")
             for at in range(MOST_AWAITS):
                 session_id = f"cancelled:{at}"

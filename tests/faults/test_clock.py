@@ -9,7 +9,7 @@ import backends
 import pytest
 
 from botsession import SessionConflictError, Sessions
-from botsession.protocol import powers
+from botsession.protocol import capabilities
 from botsession.testing import ManualClock
 
 DAY = 24 * 60
@@ -204,7 +204,7 @@ def test_leases_do_not_follow_the_clock(lasting_backend):
             Sessions(lasting_backend, expires_in=10 * DAY, clock=clock) as here,
             Sessions(lasting_backend, expires_in=10 * DAY, clock=clock) as there,
         ):
-            if "lease" not in powers(here.store):
+            if "lease" not in capabilities(here.store):
                 pytest.skip("this driver has no leases")
 
             async def turn(sessions, hours):

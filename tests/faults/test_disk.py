@@ -12,7 +12,12 @@ import tempfile
 import pytest
 from faults.company import INITIAL_STATE, Company
 
-from botsession import CorruptSessionError, SessionConflictError, Sessions, StoreUnavailableError
+from botsession import (
+    CorruptSessionError,
+    SessionConflictError,
+    Sessions,
+    StoreUnavailableError,
+)
 from botsession_file import FileSessionStore
 from botsession_file.names import place
 

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from botsession import BotSessionError, Sessions, SessionStore, load_settings, open_store
+from botsession import (
+    BotSessionError,
+    Sessions,
+    SessionStore,
+    load_settings,
+    open_store,
+)
 
 SECRET = "hunter2"
 DRIVERS = ["memory", "file", "redis", "rediss", "valkey", "valkeys", "mongo", "mongodb", "mongodb+srv", "mirror"]

@@ -16,7 +16,13 @@ import pytest
 from pymongo import MongoClient
 
 import servers
-from botsession import Replacement, Session, SessionConflictError, Sessions, StoreError
+from botsession import (
+    Replacement,
+    Session,
+    SessionConflictError,
+    Sessions,
+    StoreError,
+)
 from botsession.testing import ManualClock
 
 PROCESSES = 4

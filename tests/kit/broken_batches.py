@@ -12,7 +12,13 @@ import msgspec
 from kit.reference import Reference
 from kit.suites import caught_by
 
-from botsession import Lifetime, Removal, ScanPage, SessionConflictError, StoreError
+from botsession import (
+    Lifetime,
+    Removal,
+    ScanPage,
+    SessionConflictError,
+    StoreError,
+)
 from botsession.session import Session
 
 

@@ -12,7 +12,7 @@ from kit.suites import FileSuite, caught_by
 
 from botsession import Held, Session, SessionConflictError
 from botsession.ids import check_session_id
-from botsession.leases import Lease
+from botsession.storage.leases import Lease
 from botsession_file import FileSessionStore
 
 

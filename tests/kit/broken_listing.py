@@ -9,7 +9,13 @@ import re
 from kit.reference import Reference
 from kit.suites import caught_by
 
-from botsession import Removal, Replacement, ScanPage, SessionConflictError, records
+from botsession import (
+    Removal,
+    Replacement,
+    ScanPage,
+    SessionConflictError,
+)
+from botsession.storage import records
 
 
 class Listing(Reference):

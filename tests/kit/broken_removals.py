@@ -10,7 +10,7 @@ from kit.suites import caught_by
 
 from botsession import CorruptSessionError, Removal, SessionConflictError
 from botsession.ids import check_session_id
-from botsession.leases import Lease
+from botsession.storage.leases import Lease
 
 
 @caught_by("test_a_removal_goes_by_the_exact_version")

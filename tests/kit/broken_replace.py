@@ -11,8 +11,9 @@ import msgspec
 from kit.reference import Reference
 from kit.suites import Bare, BareSuite, caught_by
 
-from botsession import Lifetime, SessionConflictError, records
+from botsession import Lifetime, SessionConflictError
 from botsession.lifetime import new_version
+from botsession.storage import records
 
 
 @caught_by(

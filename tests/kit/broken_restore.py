@@ -8,7 +8,13 @@ import dataclasses
 from kit.reference import Reference
 from kit.suites import caught_by
 
-from botsession import CorruptSessionError, Restoration, Session, SessionConflictError, SessionInfo
+from botsession import (
+    CorruptSessionError,
+    Restoration,
+    Session,
+    SessionConflictError,
+    SessionInfo,
+)
 from botsession.lifetime import new_version
 
 

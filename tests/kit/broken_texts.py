@@ -9,7 +9,8 @@ from kit.broken_bodies import Bending
 from kit.reference import Reference
 from kit.suites import caught_by
 
-from botsession import SessionTooLargeError, records
+from botsession import SessionTooLargeError
+from botsession.storage import records
 
 
 @caught_by("test_64_kilobytes_of_random_text_come_back")

@@ -17,13 +17,13 @@ from botsession import (
     SessionConflictError,
     StoreError,
     StoreUnavailableError,
-    records,
-    states,
     utc_now,
 )
+from botsession.configuration.limits import check_page_size
 from botsession.ids import check_session_id
-from botsession.leases import Lease
-from botsession.limits import check_page_size
+from botsession.states import json_values
+from botsession.storage import records
+from botsession.storage.leases import Lease
 
 
 class Client:
@@ -209,8 +209,8 @@ class Reference:
         records.check_pair(session_id, session)
 
     def check_state(self, session):
-        states.encode(states.to_json(session.state))
-        states.encode_user(session.user)
+        json_values.encode(json_values.to_json(session.state))
+        json_values.encode_user(session.user)
 
     def check_restored(self, session):
         records.check_restored(session)

@@ -14,7 +14,12 @@ from typing import ClassVar
 from kit.reference import Reference
 from kit.suites import ReferenceSuite
 
-from botsession import ONE_YEAR, StoreError, StoreUnavailableError, utc_now
+from botsession import (
+    ONE_YEAR,
+    StoreError,
+    StoreUnavailableError,
+    utc_now,
+)
 from botsession.testing import StoreContract
 
 REMOTE = (

@@ -1,4 +1,4 @@
-"""Checked by mypy and never run: every store has the powers it claims, with the protocol's signatures."""
+"""Checked by mypy and never run: every store has the capabilities it claims, with the protocol's signatures."""
 
 from typing import Protocol
 

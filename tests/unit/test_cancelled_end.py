@@ -6,7 +6,7 @@ import pytest
 from kit.watched import ID, Watched, count, steps, with_store
 
 from botsession import SessionConflictError, Sessions, StoreUnavailableError
-from botsession.gathering import never_waits
+from botsession.turns.batching import never_waits
 from botsession_memory import MemorySessionStore
 
 

@@ -10,11 +10,11 @@ from botsession import (
     Sessions,
     SessionTooLargeError,
     StateError,
-    discovery,
     load_settings,
     open_store,
 )
-from botsession.opening import find_settings
+from botsession.configuration import discovery
+from botsession.configuration.stores import find_settings
 from botsession_memory import MemorySessionStore
 
 EXAMPLE = """
@@ -236,18 +236,18 @@ def test_limits_of_turns_come_from_the_file_and_arguments_go_before(tmp_path):
             session.state["text"] = "x" * 50
 
     configured = Sessions()
-    assert configured._keeper._leasing is None
+    assert configured._storage._leasing is None
     with pytest.raises(SessionTooLargeError, match="and 40 are allowed"):
         asyncio.run(save(configured))
     asyncio.run(save(Sessions(max_session_size=100)))
-    leasing = Sessions(lock="auto", lease_ttl=7)._keeper._leasing
+    leasing = Sessions(lock="auto", lease_ttl=7)._storage._leasing
     assert (leasing._ttl, leasing.wait) == (7, 3.5)
-    handed_in = Sessions(open_store())._keeper
+    handed_in = Sessions(open_store())._storage
     assert (handed_in._leasing._ttl, handed_in._max_session_size) == (5, 1_048_576)
 
 
 def test_a_mapping_may_hold_the_limits_of_turns():
-    assert Sessions({"lock": "none", "max_session_size": 7})._keeper._max_session_size == 7
+    assert Sessions({"lock": "none", "max_session_size": 7})._storage._max_session_size == 7
 
 
 @pytest.mark.parametrize("state", [["a"], "a", 3, ()])

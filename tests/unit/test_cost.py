@@ -74,8 +74,8 @@ def test_modules_that_a_start_loads(tmp_path, monkeypatch):
         "tomllib",
         "difflib",
         "botsession.testing",
-        "botsession.operations",
-        "botsession.mirror",
+        "botsession_operations",
+        "botsession_operations.mirror",
     }
     assert not after & needless
 

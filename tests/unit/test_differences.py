@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botsession.operations import ABSENT, Difference, differences
 from botsession.testing.samples import json_objects
+from botsession_operations import ABSENT, Difference, differences
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from botsession import (
     open_store,
     utc_now,
 )
-from botsession.discovery import Drivers
+from botsession.configuration.discovery import Drivers
 
 GOOD = """
     from botsession import construct, hookimpl

@@ -10,13 +10,19 @@ import pytest
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from botsession import Lifetime, Settings, StoreError, StoreUnavailableError, load_settings
-from botsession.findings import compare_clocks
-from botsession.operations.configured import describe_settings, read_settings, shown
-from botsession.operations.doctor import examine, examine_store, failure
-from botsession.operations.installed import examine_packages, fits
+from botsession import (
+    Lifetime,
+    Settings,
+    StoreError,
+    StoreUnavailableError,
+    load_settings,
+)
+from botsession.storage.clocks import compare_clocks
 from botsession.testing import ManualClock
 from botsession_memory import MemorySessionStore
+from botsession_operations.configured import describe_settings, read_settings, shown
+from botsession_operations.doctor import examine, examine_store, failure
+from botsession_operations.installed import examine_packages, fits
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,12 @@ import botsession_file
 import botsession_memory
 import botsession_mongo
 import botsession_redis
-from botsession import BotSessionError, CorruptSessionError, SessionConflictError, StateError
+from botsession import (
+    BotSessionError,
+    CorruptSessionError,
+    SessionConflictError,
+    StateError,
+)
 
 PACKAGES = (botsession, botsession_console, botsession_file, botsession_memory, botsession_mongo, botsession_redis)
 VALUES = {"str": "telegram:42", "bytes": b"\xff", "float": 1.5, "int": 3}

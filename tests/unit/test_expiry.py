@@ -5,9 +5,14 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from botsession import ConfigError, Session, SessionConflictError, Sessions
+from botsession import (
+    ConfigError,
+    Session,
+    SessionConflictError,
+    Sessions,
+)
 from botsession.lifetime import Lifetime, check_minutes
-from botsession.operations import statistics
+from botsession_operations import statistics
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

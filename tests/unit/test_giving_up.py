@@ -97,7 +97,7 @@ def test_the_lease_is_given_up_however_a_turn_ends(handler, error, known):
                 await handler(sessions, store, session)
         await sessions.close()
         assert store._leases == {}
-        assert sessions._keeper._leasing.holds == set()
+        assert sessions._storage._leasing.holds == set()
 
     with_store(scenario)
 
@@ -236,7 +236,7 @@ def test_a_lease_that_cannot_be_given_up_fails_no_turn_that_changed_nothing(capl
         store.failing["release_leases"] = StoreUnavailableError("away")
         async with Sessions(store) as sessions:
             await look(sessions)
-        assert sessions._keeper._leasing.holds == set()
+        assert sessions._storage._leasing.holds == set()
 
     with_store(scenario)
     assert f"the lease of session '{ID}' could not be given up: away" in caplog.text
@@ -288,7 +288,7 @@ def test_the_lease_is_given_up_where_a_turn_is_cancelled_that_waits_for_its_dest
         await destroying
         await steps()
         assert store._leases == {}
-        assert sessions._keeper._leasing.holds == set()
+        assert sessions._storage._leasing.holds == set()
 
     with_store(scenario)
 
@@ -304,7 +304,7 @@ def test_a_release_that_fails_does_not_hide_what_the_handler_raised(known):
             async with sessions.turn(ID):
                 raise ZeroDivisionError
         assert len(sessions._line) == 0
-        assert sessions._keeper._leasing.holds == set()
+        assert sessions._storage._leasing.holds == set()
 
     with_store(scenario)
 

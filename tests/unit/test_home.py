@@ -1,4 +1,4 @@
-"""Home: what was opened in one thread and event loop is used nowhere else, until that is over."""
+"""LoopBinding: what was opened in one thread and event loop is used nowhere else, until that is over."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from botsession import Sessions, StoreError
-from botsession.home import Home
+from botsession.storage.binding import LoopBinding
 from botsession_memory import MemorySessionStore
 
 
@@ -43,7 +43,7 @@ def _thread_with_a_loop(home):
 
 
 def test_it_is_entered_once():
-    home = Home("the store")
+    home = LoopBinding("the store")
 
     async def twice():
         assert home.enter()
@@ -54,7 +54,7 @@ def test_it_is_entered_once():
 
 
 def test_a_closed_event_loop_is_followed_by_another_one():
-    home = Home("the store")
+    home = LoopBinding("the store")
     asyncio.run(_enter(home))
     with pytest.raises(StoreError, match=r"the store was opened in another event loop, which has ended\. Call"):
         asyncio.run(_check(home))
@@ -62,7 +62,7 @@ def test_a_closed_event_loop_is_followed_by_another_one():
 
 
 def test_a_stopped_event_loop_is_followed_by_another_one_in_the_same_thread():
-    home = Home("the store")
+    home = LoopBinding("the store")
     loop = asyncio.new_event_loop()
     assert loop.run_until_complete(_enter(home))
     assert asyncio.run(_enter(home))
@@ -71,7 +71,7 @@ def test_a_stopped_event_loop_is_followed_by_another_one_in_the_same_thread():
 
 
 def test_a_stopped_event_loop_of_another_thread_is_still_open():
-    home = Home("the store")
+    home = LoopBinding("the store")
     with _thread_with_a_loop(home):
         for use in (_enter, _check):
             with pytest.raises(StoreError, match="another event loop, which is open in the thread 'the-other'"):
@@ -80,7 +80,7 @@ def test_a_stopped_event_loop_of_another_thread_is_still_open():
 
 
 def test_what_was_left_is_entered_from_anywhere():
-    home = Home("the store")
+    home = LoopBinding("the store")
     with _thread_with_a_loop(home):
         home.leave()
         with pytest.raises(StoreError, match=r"the store is not open\. Call `await init\(\)` first"):
@@ -89,7 +89,7 @@ def test_what_was_left_is_entered_from_anywhere():
 
 
 def test_of_many_threads_one_enters():
-    home, start, end = Home("the store"), threading.Barrier(8), threading.Barrier(8)
+    home, start, end = LoopBinding("the store"), threading.Barrier(8), threading.Barrier(8)
     outcomes = []
 
     async def enter():

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from botsession.leases import Lease, Place
+from botsession.storage.leases import Lease, Place
 
 
 def claim(lease, holder, now, ttl=10, again=2):

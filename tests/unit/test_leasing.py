@@ -198,7 +198,7 @@ def test_what_is_given_up_is_not_renewed():
         await count(sessions)
         await asyncio.sleep(0.3)
         assert store.renewals == []
-        assert sessions._keeper._leasing.holds == set()
+        assert sessions._storage._leasing.holds == set()
 
     with_store(scenario)
 

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from botsession import Sessions, StateError, open_store
-from botsession.operations import rehearse
 from botsession.testing import ManualClock
 from botsession_memory import MemorySessionStore
+from botsession_operations import rehearse
 
 
 def split_name(state):

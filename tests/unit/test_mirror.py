@@ -18,8 +18,8 @@ from botsession import (
     UnsupportedError,
     open_store,
 )
-from botsession.mirror import MirrorSessionStore
 from botsession_memory import MemorySessionStore
+from botsession_operations.mirror import MirrorSessionStore
 
 pytestmark = pytest.mark.once
 
@@ -368,7 +368,7 @@ def test_both_stores_need_the_powers_and_the_same_lifetime():
         async def write(self, session_id, session): ...
         async def destroy(self, session_id): ...
 
-    with pytest.raises(UnsupportedError, match="lacks the power 'expiry'"):
+    with pytest.raises(UnsupportedError, match="lacks the capability 'expiry'"):
         MirrorSessionStore(MemorySessionStore(), Plain())
     with pytest.raises(ConfigError, match="the same expires_in"):
         MirrorSessionStore(MemorySessionStore(), MemorySessionStore(expires_in=5))

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from botsession import CorruptSessionError, Session, StateError, records
+from botsession import CorruptSessionError, Session, StateError
+from botsession.storage import records
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 STATE = {"n": 1, "expires_at": "x", 'q":1,"created_at":': [1.0, 2**63 - 1, '","last_activity":"', "\u00e9"]}

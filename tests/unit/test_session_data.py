@@ -9,7 +9,12 @@ import msgspec
 import pytest
 from kit.watched import ID, Watched, with_store
 
-from botsession import Session, SessionConflictError, Sessions, TurnEndedError
+from botsession import (
+    Session,
+    SessionConflictError,
+    Sessions,
+    TurnEndedError,
+)
 
 
 class Order(msgspec.Struct):

@@ -14,7 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botsession import ConfigError, CorruptSessionError, Session, Sessions, StateError, records, states
+from botsession import (
+    ConfigError,
+    CorruptSessionError,
+    Session,
+    Sessions,
+    StateError,
+)
+from botsession.states import json_values
+from botsession.storage import records
 
 JSON = st.recursive(
     st.none()
@@ -29,7 +37,7 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_what_json_can_hold_comes_back_the_same(value):
-    back = msgspec.json.decode(states.encode(value))
+    back = msgspec.json.decode(json_values.encode(value))
     assert repr(back) == repr(value)
 
 
@@ -109,20 +117,20 @@ class Point(NamedTuple):
 )
 def test_everything_else_is_refused_with_its_path(value):
     with pytest.raises(StateError) as error:
-        states.encode({"a": [0, {"b c": value}]})
+        json_values.encode({"a": [0, {"b c": value}]})
     assert error.value.path.startswith("$.state.a[1]['b c']")
 
 
 def test_long_digits_in_a_text_are_no_integer():
-    assert states.encode({"snowflake": "9" * 30}) == b'{"snowflake":"%b"}' % (b"9" * 30)
-    assert states.encode([2**63 - 1, -(2**63)])
+    assert json_values.encode({"snowflake": "9" * 30}) == b'{"snowflake":"%b"}' % (b"9" * 30)
+    assert json_values.encode([2**63 - 1, -(2**63)])
 
 
 @pytest.mark.parametrize("integer", [2**63, 2**64 - 1, -(2**63) - 1])
 def test_an_integer_beyond_64_bits_is_found_wherever_it_stands(integer):
     for length in range(24):
         with pytest.raises(StateError, match="does not fit into 64 bits"):
-            states.encode({"text": "a" * length, "number": integer})
+            json_values.encode({"text": "a" * length, "number": integer})
 
 
 def test_an_integer_beyond_64_bits_is_found_however_deep_it_stands():
@@ -130,9 +138,9 @@ def test_an_integer_beyond_64_bits_is_found_however_deep_it_stands():
     for level in range(10):
         value, path = {"a": [0, value]}, ".a[1]" + path
         with pytest.raises(StateError, match="does not fit into 64 bits") as caught:
-            states.encode(value)
+            json_values.encode(value)
         assert caught.value.path == f"$.state{path}", f"at level {level}"
-        assert states.encode({"a": [2**63 - 1, nested(2 * level + 2)]})
+        assert json_values.encode({"a": [2**63 - 1, nested(2 * level + 2)]})
 
 
 def nested(levels):
@@ -145,7 +153,7 @@ def nested(levels):
 @pytest.mark.parametrize("identifier", [1234567890123456789, -1234567890123456789])
 def test_a_large_state_is_stored_as_it_is(identifier):
     state = {"history": [{"user": identifier, "said": [number, str(identifier)]} for number in range(200)]}
-    assert msgspec.json.decode(states.encode(state)) == state
+    assert msgspec.json.decode(json_values.encode(state)) == state
 
 
 @pytest.mark.parametrize(
@@ -165,16 +173,16 @@ def test_what_a_large_state_must_not_hold_is_found_in_it(found, path):
     state = {"history": [{"said": "hello"} for _ in range(200)]}
     state["history"][150]["said"] = found
     with pytest.raises(StateError) as caught:
-        states.encode(state)
+        json_values.encode(state)
     assert caught.value.path.startswith(path)
 
 
 def test_nesting_is_bounded():
-    assert states.encode(nested(64))
-    assert states.encode([[] for _ in range(1000)])
+    assert json_values.encode(nested(64))
+    assert json_values.encode([[] for _ in range(1000)])
     for levels in (65, 5000):
         with pytest.raises(StateError, match="nested deeper than 64 levels"):
-            states.encode(nested(levels))
+            json_values.encode(nested(levels))
 
 
 class StructState(msgspec.Struct):

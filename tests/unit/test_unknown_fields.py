@@ -9,9 +9,10 @@ import attrs
 import msgspec
 import pytest
 
-from botsession import Sessions, records
+from botsession import Sessions
+from botsession.states.unknown_fields import carry
+from botsession.storage import records
 from botsession.testing import ManualClock
-from botsession.unknown_fields import carry
 
 ID = "telegram:42"
 

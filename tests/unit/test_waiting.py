@@ -61,13 +61,13 @@ def test_the_queue_and_the_lease_are_waited_for_together(monkeypatch):
     async def scenario(store):
         sessions = Sessions(store, lease_wait=LONG)
         deadlines = []
-        take = sessions._keeper._leasing.take
+        take = sessions._storage._leasing.take
 
         async def watched(session_id, deadline):
             deadlines.append(deadline)
             return await take(session_id, deadline)
 
-        monkeypatch.setattr(sessions._keeper._leasing, "take", watched)
+        monkeypatch.setattr(sessions._storage._leasing, "take", watched)
         async with sessions.turn(ID):
             began = time.monotonic()
             waiting = elsewhere(enter(sessions, wait=LONG))

@@ -1,7 +1,9 @@
 """Conversation sessions for bots and agents, on any backend, with no lost turns."""
 
-from botsession.config import Settings, load_settings
-from botsession.discovery import drivers, hookimpl
+from botsession.configuration.discovery import drivers, hookimpl
+from botsession.configuration.options import construct
+from botsession.configuration.settings import Settings, load_settings
+from botsession.configuration.stores import open_store
 from botsession.errors import (
     BotSessionError,
     ConfigError,
@@ -21,12 +23,16 @@ from botsession.errors import (
     TurnTimeoutError,
     UnsupportedError,
 )
-from botsession.findings import Finding
-from botsession.lifetime import ONE_YEAR, Clock, Lifetime, Minutes, utc_now
-from botsession.opening import open_store
-from botsession.options import construct
+from botsession.lifetime import (
+    ONE_YEAR,
+    Clock,
+    Lifetime,
+    Minutes,
+    utc_now,
+)
 from botsession.protocol import (
     Claim,
+    Finding,
     Held,
     Removal,
     Replacement,

@@ -125,4 +125,4 @@ class NestedTurnError(BotSessionError):
 
 
 class UnsupportedError(BotSessionError):
-    """The store lacks the power that was asked for."""
+    """The store lacks the capability that was asked for."""

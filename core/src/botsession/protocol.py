@@ -1,6 +1,6 @@
-"""What a store is: four methods, and one small protocol for each power beyond them.
+"""What a store is: four methods, and one small protocol for each capability beyond them.
 
-A class that has the methods is a store; no base class is needed. The core asks for a power with `isinstance`, uses
+A class that has the methods is a store; no base class is needed. The core asks for a capability with `isinstance`, uses
 it where it exists, falls back where a fallback is correct, and raises `UnsupportedError` otherwise.
 
 What holds for every method:
@@ -19,12 +19,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Final, Literal, Protocol, Self, runtime_checkable
 
 import msgspec
 
-from botsession.errors import CorruptSessionError, SessionConflictError, StoreError
-from botsession.findings import Finding
+from botsession.errors import CorruptSessionError, SessionConflictError, StoreError, UnsupportedError
 from botsession.lifetime import Lifetime
 from botsession.session import Session, SessionInfo
 
@@ -179,7 +178,7 @@ class SupportsScan(Protocol):
             prefix: How the ids begin.
             after: The `next` of the page before; an opaque text.
             limit: About how many sessions a page should hold, at least one; the driver's own choice where `None`.
-                `botsession.limits.check_page_size` checks it.
+                `botsession.configuration.limits.check_page_size` checks it.
 
         Raises:
             ConfigError: `limit` is no number above zero.
@@ -409,6 +408,27 @@ class SupportsPing(Protocol):
         ...
 
 
+Level = Literal["ok", "unknown", "warning", "error"]
+"""`ok`: as it should be. `unknown`: it may not be asked. `warning`: sessions may be lost. `error`: it does not work."""
+
+
+@dataclass(slots=True, frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        level: How it is.
+        topic: What was looked at, in a word or two.
+        message: What was found, on one line and without secrets.
+        remedy: What to do about it; empty where nothing has to be done.
+    """
+
+    level: Level
+    topic: str
+    message: str
+    remedy: str = ""
+
+
 @runtime_checkable
 class SupportsDiagnosis(Protocol):
     """Knowledge of what in the backend, or in its settings, would lose sessions."""
@@ -425,7 +445,7 @@ class SupportsDiagnosis(Protocol):
         ...
 
 
-POWERS: dict[str, type] = {
+CAPABILITIES: dict[str, type] = {
     "expiry": SupportsExpiry,
     "close": SupportsClose,
     "replace": SupportsReplace,
@@ -439,9 +459,20 @@ POWERS: dict[str, type] = {
     "ping": SupportsPing,
     "diagnosis": SupportsDiagnosis,
 }
-"""Every optional power by its name."""
+"""Every optional capability by its name."""
 
 
-def powers(store: object) -> list[str]:
-    """Returns the names of the optional powers that a store has."""
-    return [name for name, protocol in POWERS.items() if isinstance(store, protocol)]
+def capabilities(store: object) -> list[str]:
+    """Returns the names of the optional capabilities that a store has."""
+    return [name for name, protocol in CAPABILITIES.items() if isinstance(store, protocol)]
+
+
+def unsupported(store: SessionStore, capability: str, purpose: str) -> UnsupportedError:
+    """Returns the error for a store that lacks a capability.
+
+    Args:
+        store: The store.
+        capability: The capability's name, such as `scan`.
+        purpose: What it was needed for, such as `list its sessions`.
+    """
+    return UnsupportedError(f"{type(store).__name__} cannot {purpose}: it lacks the capability {capability!r}")

@@ -124,7 +124,7 @@ class Session(_Unlisted, Generic[StateT]):
             StateError: The state is typed, and the changes do not fit.
             TurnEndedError: The session's turn has ended, so that nothing would save the change.
         """
-        from botsession.state_types import merge
+        from botsession.states.typed import merge
 
         is_in_turn = hasattr(self, "_lease")  # else it may be a copy that shares its state with a session that is
         self.state = merge(self.state if is_in_turn else copy(self.state), changes)

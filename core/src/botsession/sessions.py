@@ -9,14 +9,27 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, cast, overload
 
-from botsession.config import UNSET, Settings, Unset
-from botsession.errors import ConfigError, NestedTurnError, SessionConflictError, TurnTimeoutError
+from botsession.configuration.limits import (
+    LIMITS,
+    Lock,
+    check_limit,
+    check_wait,
+)
+from botsession.configuration.settings import UNSET, Settings, Unset
+from botsession.configuration.stores import Source, find_settings, open_from
+from botsession.errors import (
+    ConfigError,
+    NestedTurnError,
+    SessionConflictError,
+    TurnTimeoutError,
+)
 from botsession.ids import check_session_id
-from botsession.keeper import Keeper
-from botsession.leasing import Leasing, LeasingStore, is_leasing
-from botsession.lifetime import Clock, Lifetime, Minutes, utc_now
-from botsession.limits import LIMITS, Lock, check_limit, check_wait
-from botsession.opening import Source, find_settings, open_from
+from botsession.lifetime import (
+    Clock,
+    Lifetime,
+    Minutes,
+    utc_now,
+)
 from botsession.protocol import (
     SessionStore,
     StoredSession,
@@ -26,8 +39,10 @@ from botsession.protocol import (
     SupportsReplace,
 )
 from botsession.session import Session, StateT
-from botsession.shapes import Migration, Shape
-from botsession.turns import Line, Turn
+from botsession.states.state_type import Migration, StateType
+from botsession.turns.leases import LeaseManager, LeasingStore, is_leasing
+from botsession.turns.storage import TurnStorage
+from botsession.turns.turn import Turn, TurnQueue
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -149,18 +164,18 @@ class Sessions(Generic[StateT]):
             settings, lock=lock, lease_ttl=lease_ttl, lease_wait=lease_wait, max_session_size=max_session_size
         )
         if limits["lock"] == "none" and not isinstance(store, SupportsReplace):
-            from botsession.unsupported import unsupported
+            from botsession.protocol import unsupported
 
             raise unsupported(store, "replace", 'run turns of one session side by side (lock="none")')
         self._wait: float = limits["lease_wait"]
-        self._keeper = Keeper(
+        self._storage = TurnStorage(
             store,
             lifetime,
-            Shape(initial_state, state_type, migrations),
+            StateType(initial_state, state_type, migrations),
             max_session_size=limits["max_session_size"],
             leasing=_leasing(store, limits),
         )
-        self._line: Line[StateT] = Line(exclusive=limits["lock"] != "none", begin_in=self._keeper.begin_in)
+        self._line: TurnQueue[StateT] = TurnQueue(exclusive=limits["lock"] != "none", begin_in=self._storage.begin_in)
 
     async def init(self) -> Self:
         """Connects the store; may be called again.
@@ -183,7 +198,7 @@ class Sessions(Generic[StateT]):
             TurnTimeoutError: Turns were still running after `lease_wait` seconds; the store was closed nevertheless.
             StoreError: It belongs to another event loop that is open.
         """
-        if self._line.home.is_inherited:
+        if self._line.binding.is_inherited:
             return
         if self._line.is_around():
             raise NestedTurnError(
@@ -204,7 +219,7 @@ class Sessions(Generic[StateT]):
     ) -> None:
         if kind is None:
             await self.close()
-        elif not self._line.home.is_inherited:
+        elif not self._line.binding.is_inherited:
             await self._close_store()
 
     def turn(self, session_id: str, *, wait: float | None = None) -> Turn[StateT]:
@@ -243,7 +258,7 @@ class Sessions(Generic[StateT]):
         """
         if wait is not None:
             check_wait(wait)
-        return Turn(self._keeper, self._line, session_id, self._wait if wait is None else wait)
+        return Turn(self._storage, self._line, session_id, self._wait if wait is None else wait)
 
     async def update(
         self,
@@ -303,7 +318,7 @@ class Sessions(Generic[StateT]):
         """
         check_session_id(session_id)
         self._line.enter_loop()
-        return await self._keeper.read(session_id)
+        return await self._storage.read(session_id)
 
     async def destroy(self, session_id: str) -> None:
         """Removes a session at once. No error where it is absent.
@@ -323,9 +338,9 @@ class Sessions(Generic[StateT]):
         own = self._line.own(session_id)
         async with self._line.destruction(session_id, own, time.monotonic() + self._wait):
             if own is None:
-                await self._keeper.destroy(session_id)
+                await self._storage.destroy(session_id)
             else:
-                await self._keeper.remove(own.beginning)
+                await self._storage.remove(own.beginning)
 
     async def recover(self, session_id: str) -> str | None:
         """Puts aside what is unreadable under a session id, so that the next turn starts afresh.
@@ -344,7 +359,7 @@ class Sessions(Generic[StateT]):
         check_session_id(session_id)
         self._line.enter_loop()
         if not isinstance(self.store, SupportsQuarantine):
-            from botsession.unsupported import unsupported
+            from botsession.protocol import unsupported
 
             raise unsupported(self.store, "quarantine", "put aside what is unreadable")
         return await self.store.quarantine(session_id)
@@ -352,7 +367,7 @@ class Sessions(Generic[StateT]):
     def rehearse(self, session: StoredSession) -> bool:
         """Tries migrations and type on a session as it is stored, which is changed in place, and saves nothing.
 
-        `botsession.operations.rehearse` does it for a whole store.
+        `botsession_operations.rehearse` does it for a whole store.
 
         Returns:
             Whether the session has an older shape.
@@ -360,14 +375,14 @@ class Sessions(Generic[StateT]):
         Raises:
             StateError: A migration failed, or the state does not fit the `state_type`.
         """
-        return self._keeper.rehearse(session)
+        return self._storage.rehearse(session)
 
     def initial_state(self) -> StateT:
         """Returns a fresh copy of the initial state."""
-        return self._keeper.initial_state()
+        return self._storage.initial_state()
 
     async def _close_store(self) -> None:
-        await self._keeper.settle(whole=self._owns_store)
+        await self._storage.settle(whole=self._owns_store)
         if self._owns_store and isinstance(self.store, SupportsClose):
             await self.store.close()
         self._line.leave_loop()
@@ -398,8 +413,8 @@ def _limits(settings: Settings, **given: object) -> Mapping[str, Any]:
     return limits
 
 
-def _leasing(store: SessionStore, limits: Mapping[str, Any]) -> Leasing | None:
+def _leasing(store: SessionStore, limits: Mapping[str, Any]) -> LeaseManager | None:
     """Returns the leases that turns hold, where they do."""
     if limits["lock"] != "auto" or not is_leasing(store):
         return None
-    return Leasing(cast("LeasingStore", store), ttl=limits["lease_ttl"], wait=limits["lease_wait"])
+    return LeaseManager(cast("LeasingStore", store), ttl=limits["lease_ttl"], wait=limits["lease_wait"])

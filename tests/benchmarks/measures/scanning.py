@@ -12,7 +12,12 @@ from benchmarks.ours import Ours, ours
 from benchmarks.place import prepared
 from benchmarks.plan import Plan
 from benchmarks.workload import SMALL
-from botsession import Replacement, Session, SupportsBulk, SupportsScan
+from botsession import (
+    Replacement,
+    Session,
+    SupportsBulk,
+    SupportsScan,
+)
 
 _BATCH = 500
 

@@ -13,7 +13,7 @@ import pytest
 
 from botsession.lifetime import Lifetime
 from botsession.protocol import (
-    POWERS,
+    CAPABILITIES,
     SessionStore,
     StoredSession,
     SupportsBulk,
@@ -64,7 +64,7 @@ class AnyStore(
     SupportsDiagnosis,
     Protocol,
 ):
-    """A store with every power; a test names those that it uses, and is skipped where one is missing."""
+    """A store with every capability; a test names those that it uses, and is skipped where one is missing."""
 
 
 class Bench:
@@ -168,7 +168,7 @@ def opened(
 
     Args:
         contract: The driver's suite.
-        *needs: The powers without which the test is skipped.
+        *needs: The capabilities without which the test is skipped.
         shared: Skip the test where the driver's stores do not share their sessions.
         **options: Options of the store.
     """
@@ -194,11 +194,11 @@ async def _open(bench: Bench, needs: tuple[type, ...], options: dict[str, Any]) 
 
 
 def require(store: SessionStore, *needs: type) -> None:
-    """Skips the test where the store lacks a power."""
+    """Skips the test where the store lacks a capability."""
     for need in needs:
         if not isinstance(store, need):
-            power = next(name for name, protocol in POWERS.items() if protocol is need)
-            pytest.skip(f"the store does not have the power {power!r} ({need.__name__})")
+            capability = next(name for name, protocol in CAPABILITIES.items() if protocol is need)
+            pytest.skip(f"the store does not have the capability {capability!r} ({need.__name__})")
 
 
 def scenario(
@@ -207,7 +207,7 @@ def scenario(
     """Makes a test of a coroutine function: it runs with a store opened for it, in an event loop of its own.
 
     Args:
-        *needs: The powers without which the test is skipped.
+        *needs: The capabilities without which the test is skipped.
         shared: Skip the test where the driver's stores do not share their sessions.
         **options: Options of the store.
     """

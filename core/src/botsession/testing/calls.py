@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botsession.errors import StoreError, StoreUnavailableError
 from botsession.lifetime import new_version
-from botsession.protocol import Claim, Removal, Replacement, Restoration
+from botsession.protocol import (
+    Claim,
+    Removal,
+    Replacement,
+    Restoration,
+)
 from botsession.session import Session
 from botsession.testing.bench import ID
 

@@ -13,7 +13,7 @@ from botsession.testing.suite.identifiers import Identifiers
 from botsession.testing.suite.interruptions import Interruptions
 from botsession.testing.suite.large_numbers import LargeNumbers
 from botsession.testing.suite.leases_beside_sessions import LeasesBesideSessions
-from botsession.testing.suite.leasing import Leasing
+from botsession.testing.suite.leasing import LeaseManager
 from botsession.testing.suite.leftovers import Leftovers
 from botsession.testing.suite.lifecycle import Lifecycle
 from botsession.testing.suite.listing import Listing
@@ -38,7 +38,7 @@ class StoreContract(
     TimeZones,
     Listing,
     Bulk,
-    Leasing,
+    LeaseManager,
     LeasesBesideSessions,
     Removing,
     Restoring,

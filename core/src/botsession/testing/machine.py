@@ -41,9 +41,9 @@ entries = st.tuples(names, json_objects, expectations)
 removals = st.tuples(names, st.sampled_from(["anything", "current", "old", "of another"]))
 
 
-def has(power: type) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """Runs a rule only where the store has the power."""
-    return precondition(lambda machine: isinstance(machine.bench.store, power))
+def has(capability: type) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Runs a rule only where the store has the capability."""
+    return precondition(lambda machine: isinstance(machine.bench.store, capability))
 
 
 class StoreMachine(RuleBasedStateMachine):

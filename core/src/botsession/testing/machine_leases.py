@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from botsession.errors import SessionConflictError
-from botsession.protocol import Claim, Held, Replacement, SupportsBulk, SupportsLease
+from botsession.protocol import (
+    Claim,
+    Held,
+    Replacement,
+    SupportsBulk,
+    SupportsLease,
+)
 from botsession.testing.bench import Bench
 from botsession.testing.leases import LONG, A, B
 from botsession.testing.machine import StoreMachine, entries, has

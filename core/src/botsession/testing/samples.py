@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from botsession.ids import MAX_BYTES
-from botsession.states import MAX_DEPTH, MAX_INTEGER, MIN_INTEGER
+from botsession.states.json_values import MAX_DEPTH, MAX_INTEGER, MIN_INTEGER
 
 
 def exact(value: object) -> str:

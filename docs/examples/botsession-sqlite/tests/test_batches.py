@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 from botsession_sqlite import SqliteSessionStore, batches
 
-from botsession import Removal, Replacement, Session, SessionConflictError
+from botsession import (
+    Removal,
+    Replacement,
+    Session,
+    SessionConflictError,
+)
 from botsession.testing import ManualClock
 
 Sql = Callable[..., list[Any]]

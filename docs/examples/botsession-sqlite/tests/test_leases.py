@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 from botsession_sqlite import SqliteSessionStore
 
-from botsession import Claim, CorruptSessionError, Held, Replacement, Session, SessionConflictError
+from botsession import (
+    Claim,
+    CorruptSessionError,
+    Held,
+    Replacement,
+    Session,
+    SessionConflictError,
+)
 
 Sql = Callable[..., list[Any]]
 

@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 from botsession_sqlite import SqliteSessionStore, statements
 
-from botsession import ConfigError, Replacement, Session, SessionConflictError, Sessions, open_store
+from botsession import (
+    ConfigError,
+    Replacement,
+    Session,
+    SessionConflictError,
+    Sessions,
+    open_store,
+)
 from botsession.testing import ManualClock
 
 Sql = Callable[..., list[Any]]

@@ -5,14 +5,19 @@ from __future__ import annotations
 import pytest
 
 from botsession.errors import SessionConflictError, StateError
-from botsession.protocol import Removal, Replacement, SupportsBulk, SupportsExpiry
+from botsession.protocol import (
+    Removal,
+    Replacement,
+    SupportsBulk,
+    SupportsExpiry,
+)
 from botsession.testing.bench import Bench, later, scenario
 from botsession.testing.hooks import Hooks
 from botsession.testing.samples import AWKWARD_STATES, SAFE_IDS, exact
 
 
 class Bulk(Hooks):
-    """The power `read_many`, `replace_many` and `destroy_many`."""
+    """The capability `read_many`, `replace_many` and `destroy_many`."""
 
     @scenario(SupportsBulk)
     async def test_nothing_at_once_is_nothing(self, bench: Bench) -> None:

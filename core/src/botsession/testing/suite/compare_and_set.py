@@ -7,7 +7,12 @@ import copy
 import pytest
 
 from botsession.errors import SessionConflictError
-from botsession.protocol import StoredSession, SupportsExpiry, SupportsReplace, SupportsTouch
+from botsession.protocol import (
+    StoredSession,
+    SupportsExpiry,
+    SupportsReplace,
+    SupportsTouch,
+)
 from botsession.testing.bench import ID, Bench, scenario
 from botsession.testing.hooks import Hooks
 from botsession.testing.samples import AWKWARD_STATES, NO_VERSIONS, exact
@@ -21,7 +26,7 @@ async def conflicts(bench: Bench, session: StoredSession, expected: str | None) 
 
 
 class CompareAndSet(Hooks):
-    """The power `replace`."""
+    """The capability `replace`."""
 
     @scenario(SupportsReplace)
     async def test_replace_creates_what_is_absent(self, bench: Bench) -> None:

@@ -20,10 +20,20 @@ from botsession.protocol import (
     SupportsTouch,
 )
 from botsession.sessions import Sessions
-from botsession.testing.bench import ID, Bench, opened, scenario
+from botsession.testing.bench import (
+    ID,
+    Bench,
+    opened,
+    scenario,
+)
 from botsession.testing.calls import WRITING, calls, cancel_after
 from botsession.testing.hooks import Hooks
-from botsession.testing.processes import copy, count_up, in_processes, increment
+from botsession.testing.processes import (
+    copy,
+    count_up,
+    in_processes,
+    increment,
+)
 
 ROUNDS = 20
 

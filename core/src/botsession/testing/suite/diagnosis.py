@@ -8,9 +8,10 @@ import typing
 import pytest
 
 from botsession.errors import CorruptSessionError
-from botsession.findings import Finding, Level
 from botsession.protocol import (
+    Finding,
     Held,
+    Level,
     SupportsDiagnosis,
     SupportsExpiry,
     SupportsLease,
@@ -19,11 +20,20 @@ from botsession.protocol import (
 )
 from botsession.testing.bench import ID, Bench, scenario
 from botsession.testing.hooks import Hooks
-from botsession.testing.leases import PAST, SHORT, A, B, C, claim, renew, take
+from botsession.testing.leases import (
+    PAST,
+    SHORT,
+    A,
+    B,
+    C,
+    claim,
+    renew,
+    take,
+)
 
 
 class Diagnosis(Hooks):
-    """The power `diagnosis`."""
+    """The capability `diagnosis`."""
 
     @scenario(SupportsDiagnosis)
     async def test_a_diagnosis_has_findings_with_remedies(self, bench: Bench) -> None:

@@ -22,12 +22,17 @@ from botsession.protocol import (
     SupportsTouch,
 )
 from botsession.session import Session
-from botsession.testing.bench import ID, Bench, later, scenario
+from botsession.testing.bench import (
+    ID,
+    Bench,
+    later,
+    scenario,
+)
 from botsession.testing.hooks import Hooks
 
 
 class Expiry(Hooks):
-    """The power `lifetime`: deadlines, in every method."""
+    """The capability `lifetime`: deadlines, in every method."""
 
     @scenario(SupportsExpiry, expires_in=10)
     async def test_a_session_ends_after_so_many_minutes(self, bench: Bench) -> None:

@@ -9,7 +9,12 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from botsession.errors import CorruptSessionError, SessionConflictError, StoreError, StoreUnavailableError
+from botsession.errors import (
+    CorruptSessionError,
+    SessionConflictError,
+    StoreError,
+    StoreUnavailableError,
+)
 from botsession.protocol import (
     Removal,
     Replacement,
@@ -22,7 +27,12 @@ from botsession.protocol import (
     SupportsTouch,
 )
 from botsession.session import SessionInfo
-from botsession.testing.bench import ID, AnyStore, Bench, scenario
+from botsession.testing.bench import (
+    ID,
+    AnyStore,
+    Bench,
+    scenario,
+)
 from botsession.testing.calls import accepted, calls, when_it_is_back
 from botsession.testing.hooks import Hooks
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from botsession.errors import InvalidSessionIdError
-from botsession.protocol import Removal, Replacement, SupportsBulk, SupportsExpiry, SupportsReplace, SupportsTouch
+from botsession.protocol import (
+    Removal,
+    Replacement,
+    SupportsBulk,
+    SupportsExpiry,
+    SupportsReplace,
+    SupportsTouch,
+)
 from botsession.session import Session
 from botsession.testing.bench import Bench, scenario
 from botsession.testing.hooks import Hooks

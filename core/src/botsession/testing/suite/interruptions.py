@@ -9,7 +9,12 @@ from typing import Any
 from botsession.errors import StoreError
 from botsession.protocol import SupportsClose
 from botsession.testing.bench import ID, Bench, scenario
-from botsession.testing.calls import WRITING, calls, late, steps
+from botsession.testing.calls import (
+    WRITING,
+    calls,
+    late,
+    steps,
+)
 from botsession.testing.hooks import Hooks
 
 STEPS = (0, 1, 2, 3, 5, 8, 13, 21)

@@ -22,16 +22,34 @@ from botsession.protocol import (
     SupportsTouch,
 )
 from botsession.session import Session
-from botsession.testing.bench import ID, Bench, later, scenario
+from botsession.testing.bench import (
+    ID,
+    Bench,
+    later,
+    scenario,
+)
 from botsession.testing.hooks import Hooks
-from botsession.testing.leases import LONG, PAST, SHORT, A, B, C, claim, is_held, renew, replace, take, wait_for
+from botsession.testing.leases import (
+    LONG,
+    PAST,
+    SHORT,
+    A,
+    B,
+    C,
+    claim,
+    is_held,
+    renew,
+    replace,
+    take,
+    wait_for,
+)
 
 TASKS = 6
 ROUNDS = 3
 
 
 class LeasesBesideSessions(Hooks):
-    """The power `lease`: what it means for sessions."""
+    """The capability `lease`: what it means for sessions."""
 
     @scenario(SupportsLease)
     async def test_a_claim_reads_the_session_as_it_is(self, bench: Bench) -> None:

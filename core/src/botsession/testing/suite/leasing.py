@@ -8,16 +8,40 @@ import time
 import pytest
 
 from botsession.errors import InvalidSessionIdError
-from botsession.protocol import Claim, Held, SupportsBulk, SupportsClose, SupportsLease, SupportsReplace
-from botsession.testing.bench import ID, Bench, opened, scenario
+from botsession.protocol import (
+    Claim,
+    Held,
+    SupportsBulk,
+    SupportsClose,
+    SupportsLease,
+    SupportsReplace,
+)
+from botsession.testing.bench import (
+    ID,
+    Bench,
+    opened,
+    scenario,
+)
 from botsession.testing.hooks import Hooks
-from botsession.testing.leases import LONG, PAST, SHORT, A, B, C, claim, is_held, renew, take, wait_for
+from botsession.testing.leases import (
+    LONG,
+    PAST,
+    SHORT,
+    A,
+    B,
+    C,
+    claim,
+    is_held,
+    renew,
+    take,
+    wait_for,
+)
 from botsession.testing.processes import in_processes, take_turns
 from botsession.testing.samples import HOSTILE_IDS, SAFE_IDS
 
 
-class Leasing(Hooks):
-    """The power `lease`: holders and those who wait."""
+class LeaseManager(Hooks):
+    """The capability `lease`: holders and those who wait."""
 
     @scenario(SupportsLease)
     async def test_a_lease_has_one_holder(self, bench: Bench) -> None:

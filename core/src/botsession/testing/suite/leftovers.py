@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import asyncio
 
-from botsession.protocol import Claim, Removal, Replacement, SupportsBulk, SupportsLease, SupportsPurge
+from botsession.protocol import (
+    Claim,
+    Removal,
+    Replacement,
+    SupportsBulk,
+    SupportsLease,
+    SupportsPurge,
+)
 from botsession.testing.bench import Bench, scenario
 from botsession.testing.hooks import Hooks
-from botsession.testing.leases import LONG, PAST, SHORT, A, B
+from botsession.testing.leases import (
+    LONG,
+    PAST,
+    SHORT,
+    A,
+    B,
+)
 
 MANY = 60
 FEW = 10

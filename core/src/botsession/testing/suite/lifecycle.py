@@ -5,7 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 
-from botsession.protocol import POWERS, SessionStore, SupportsClose, SupportsPing
+from botsession.protocol import (
+    CAPABILITIES,
+    SessionStore,
+    SupportsClose,
+    SupportsPing,
+)
 from botsession.testing.bench import ID, Bench, scenario
 from botsession.testing.calls import accepted, calls, cancel_after
 from botsession.testing.hooks import Hooks
@@ -16,7 +21,7 @@ class Lifecycle(Hooks):
 
     @scenario()
     async def test_methods_are_those_of_the_protocol(self, bench: Bench) -> None:
-        for protocol in (SessionStore, *POWERS.values()):
+        for protocol in (SessionStore, *CAPABILITIES.values()):
             if not isinstance(bench.store, protocol):
                 continue
             for name, wanted in vars(protocol).items():

@@ -12,7 +12,7 @@ from botsession.testing.samples import SAFE_IDS, SCANNED_PREFIXES, random_text
 
 
 class Listing(Hooks):
-    """The power `scan`."""
+    """The capability `scan`."""
 
     @scenario(SupportsScan)
     async def test_a_scan_of_an_empty_store_finds_nothing(self, bench: Bench) -> None:

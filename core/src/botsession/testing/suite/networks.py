@@ -24,10 +24,26 @@ from botsession.protocol import (
     SupportsRestore,
     SupportsTouch,
 )
-from botsession.testing.bench import ID, AnyStore, Bench, scenario
-from botsession.testing.calls import calls, late, steps, when_it_is_back
+from botsession.testing.bench import (
+    ID,
+    AnyStore,
+    Bench,
+    scenario,
+)
+from botsession.testing.calls import (
+    calls,
+    late,
+    steps,
+    when_it_is_back,
+)
 from botsession.testing.hooks import Hooks
-from botsession.testing.leases import LONG, A, B, is_held, take
+from botsession.testing.leases import (
+    LONG,
+    A,
+    B,
+    is_held,
+    take,
+)
 from botsession.testing.proxy import Direction, Proxy
 
 ROUND_TRIPS = 12

@@ -41,7 +41,7 @@ async def put_aside(bench: Bench, session_id: str = ID) -> str:
 
 
 class Quarantining(Hooks):
-    """The power `quarantine`."""
+    """The capability `quarantine`."""
 
     @scenario(SupportsQuarantine)
     async def test_the_unreadable_is_put_out_of_the_way(self, bench: Bench) -> None:

@@ -19,7 +19,12 @@ from botsession.protocol import (
     SupportsReplace,
     SupportsRestore,
 )
-from botsession.testing.bench import ID, Bench, opened, scenario
+from botsession.testing.bench import (
+    ID,
+    Bench,
+    opened,
+    scenario,
+)
 from botsession.testing.hooks import Hooks
 from botsession.testing.samples import (
     ALIKE,

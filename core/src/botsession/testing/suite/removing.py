@@ -9,10 +9,29 @@ from typing import Any
 import pytest
 
 from botsession.errors import CorruptSessionError, InvalidSessionIdError, SessionConflictError
-from botsession.protocol import Claim, Held, Removal, Replacement, SupportsBulk, SupportsExpiry, SupportsLease
+from botsession.protocol import (
+    Claim,
+    Held,
+    Removal,
+    Replacement,
+    SupportsBulk,
+    SupportsExpiry,
+    SupportsLease,
+)
 from botsession.testing.bench import ID, Bench, scenario
 from botsession.testing.hooks import Hooks
-from botsession.testing.leases import LONG, PAST, SHORT, A, B, C, claim, is_held, renew, take
+from botsession.testing.leases import (
+    LONG,
+    PAST,
+    SHORT,
+    A,
+    B,
+    C,
+    claim,
+    is_held,
+    renew,
+    take,
+)
 from botsession.testing.samples import HOSTILE_IDS, NO_VERSIONS
 
 ROUNDS = 10

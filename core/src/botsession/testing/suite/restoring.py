@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from botsession.errors import CorruptSessionError, InvalidSessionIdError, SessionConflictError, StateError
+from botsession.errors import (
+    CorruptSessionError,
+    InvalidSessionIdError,
+    SessionConflictError,
+    StateError,
+)
 from botsession.lifetime import new_version
 from botsession.protocol import (
     Restoration,
@@ -20,9 +25,19 @@ from botsession.protocol import (
     SupportsTouch,
 )
 from botsession.session import Session, SessionInfo
-from botsession.testing.bench import ID, Bench, later, scenario
+from botsession.testing.bench import (
+    ID,
+    Bench,
+    later,
+    scenario,
+)
 from botsession.testing.hooks import Hooks
-from botsession.testing.samples import AWKWARD_STATES, HOSTILE_IDS, SAFE_IDS, exact
+from botsession.testing.samples import (
+    AWKWARD_STATES,
+    HOSTILE_IDS,
+    SAFE_IDS,
+    exact,
+)
 
 
 def from_elsewhere(
@@ -46,7 +61,7 @@ async def conflicts(bench: Bench, session: StoredSession, over: StoredSession | 
 
 
 class Restoring(Hooks):
-    """The power `restore_many`."""
+    """The capability `restore_many`."""
 
     @scenario(SupportsRestore)
     async def test_what_is_restored_is_as_it_was(self, bench: Bench) -> None:

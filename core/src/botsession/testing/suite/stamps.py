@@ -15,7 +15,12 @@ from botsession.protocol import (
     SupportsTouch,
 )
 from botsession.session import Session, SessionInfo
-from botsession.testing.bench import ID, Bench, later, scenario
+from botsession.testing.bench import (
+    ID,
+    Bench,
+    later,
+    scenario,
+)
 from botsession.testing.hooks import Hooks
 
 

@@ -11,11 +11,32 @@ from datetime import timedelta
 
 import pytest
 
-from botsession.protocol import Held, SupportsExpiry, SupportsLease, SupportsPurge, SupportsScan, SupportsTouch
-from botsession.testing.bench import ID, Bench, later, scenario
+from botsession.protocol import (
+    Held,
+    SupportsExpiry,
+    SupportsLease,
+    SupportsPurge,
+    SupportsScan,
+    SupportsTouch,
+)
+from botsession.testing.bench import (
+    ID,
+    Bench,
+    later,
+    scenario,
+)
 from botsession.testing.clocks import wrong_clocks
 from botsession.testing.hooks import Hooks
-from botsession.testing.leases import LONG, PAST, SHORT, A, B, claim, is_held, take
+from botsession.testing.leases import (
+    LONG,
+    PAST,
+    SHORT,
+    A,
+    B,
+    claim,
+    is_held,
+    take,
+)
 
 ZONES = ("UTC0", "KIT-13:45", "KIT+11", "CET-1CEST,M3.5.0,M10.5.0/3")
 """As POSIX writes them: far ahead, far behind, and with a summer time."""

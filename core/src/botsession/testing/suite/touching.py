@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from botsession.protocol import SupportsExpiry, SupportsScan, SupportsTouch
-from botsession.testing.bench import ID, Bench, later, scenario
+from botsession.testing.bench import (
+    ID,
+    Bench,
+    later,
+    scenario,
+)
 from botsession.testing.hooks import Hooks
 from botsession.testing.samples import AWKWARD_STATES, exact
 
 
 class Touching(Hooks):
-    """The power `touch`."""
+    """The capability `touch`."""
 
     @scenario(SupportsTouch, SupportsExpiry, expires_in=10)
     async def test_a_touch_moves_the_deadline(self, bench: Bench) -> None:

@@ -4,7 +4,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from botsession import Clock, ConfigError, SessionStore, construct, hookimpl
+from botsession import (
+    Clock,
+    ConfigError,
+    SessionStore,
+    construct,
+    hookimpl,
+)
 
 if TYPE_CHECKING:
     from botsession_sqlite.store import SqliteSessionStore

@@ -13,7 +13,7 @@ import aiosqlite
 import msgspec
 
 from botsession import Claim, Held
-from botsession.leases import Lease
+from botsession.storage.leases import Lease
 from botsession_sqlite import statements
 from botsession_sqlite.batches import as_parameter
 from botsession_sqlite.connection import fetch

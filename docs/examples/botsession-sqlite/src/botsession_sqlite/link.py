@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 from botsession import StoreError
-from botsession.home import Home
+from botsession.storage.binding import LoopBinding
 from botsession_sqlite import failures
 from botsession_sqlite.database import Database
 from botsession_sqlite.writer import Work
@@ -29,7 +29,7 @@ class Link:
         self._store = store
         self._database: Database | None = None
         self._opening = asyncio.Lock()
-        self._home = Home("the sqlite store")
+        self._binding = LoopBinding("the sqlite store")
 
     def opened(self) -> Database:
         """Returns the open database.
@@ -39,8 +39,8 @@ class Link:
         """
         if self._database is None:
             raise StoreError(f"{self._store} is not open; call `await store.init()` first")
-        if self._home.is_inherited:
-            self._home.check()
+        if self._binding.is_inherited:
+            self._binding.check()
         self._enter()
         return self._database
 
@@ -49,25 +49,27 @@ class Link:
         self._enter()
         async with self._opening:
             if self._database is None:
-                self._home.opened = self._database = await self.answer(Database.open(self._path, timeout=self._timeout))
+                self._binding.opened = self._database = await self.answer(
+                    Database.open(self._path, timeout=self._timeout)
+                )
 
     async def close(self) -> None:
         """Closes the database where it is open, and not the parent process's."""
-        if self._database is None or self._home.is_inherited:
+        if self._database is None or self._binding.is_inherited:
             return
         self._enter()
         async with self._opening:
             database, self._database = self._database, None
             if database is not None:
                 await self.answer(database.close())
-                self._home.leave()
+                self._binding.leave()
 
     def _enter(self) -> None:
         """Comes to the running event loop, and to this process, into which SQLite takes no connection of its parent."""
-        if not self._home.enter():
+        if not self._binding.enter():
             return
         self._opening = asyncio.Lock()
-        if self._home.was_inherited:
+        if self._binding.was_inherited:
             self._database = None
         elif self._database is not None:
             self._database.enter_loop()

@@ -4,8 +4,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from botsession import CorruptSessionError, InvalidSessionIdError, SessionInfo, StoredSession, StoreError, records
+from botsession import (
+    CorruptSessionError,
+    InvalidSessionIdError,
+    SessionInfo,
+    StoredSession,
+    StoreError,
+)
 from botsession.ids import check_session_id
+from botsession.storage import records
 
 Row = dict[str, Any]
 

@@ -27,11 +27,11 @@ from botsession import (
     SessionTooLargeError,
     StoredSession,
     StoreError,
-    records,
     utc_now,
 )
+from botsession.configuration.limits import check_page_size
 from botsession.ids import MAX_BYTES, check_session_id
-from botsession.limits import check_page_size
+from botsession.storage import records
 from botsession_sqlite import diagnosis, rows, statements, transactions
 from botsession_sqlite.batches import as_parameter, batches
 from botsession_sqlite.link import Link

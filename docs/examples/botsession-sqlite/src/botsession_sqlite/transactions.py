@@ -9,7 +9,12 @@ from typing import Any
 
 import aiosqlite
 
-from botsession import Claim, CorruptSessionError, Held, Removal
+from botsession import (
+    Claim,
+    CorruptSessionError,
+    Held,
+    Removal,
+)
 from botsession_sqlite import rows, statements
 from botsession_sqlite.batches import as_parameter
 from botsession_sqlite.connection import fetch

@@ -1,0 +1,1 @@
+"""From files, environment and arguments to a store: settings, drivers and their options."""

@@ -1,0 +1,285 @@
+"""The connection of one store: opened once, bounded in time, with errors that are ours."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+
+from pymongo import WriteConcern
+from pymongo.errors import (
+    BulkWriteError,
+    ConfigurationError,
+    DuplicateKeyError,
+    OperationFailure,
+    PyMongoError,
+    WriteConcernError,
+    WriteError,
+)
+from pymongo.read_concern import ReadConcern
+
+from botsession import ConfigError, StoreError, StoreUnavailableError
+from botsession.storage.binding import LoopBinding
+from botsession_mongo import clients
+from botsession_mongo.clients import Api
+from botsession_mongo.clock import ServerClock
+from botsession_mongo.errors import is_taken, is_write_conflict, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from bson.raw_bson import RawBSONDocument
+    from pymongo import DeleteOne, ReplaceOne, UpdateOne
+    from pymongo.asynchronous.collection import AsyncCollection
+
+    from botsession_mongo.clients import Client
+
+    Operation = ReplaceOne[RawBSONDocument] | UpdateOne | DeleteOne
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_GRACE: Final = 0.6
+"""Seconds for the client to say that its time is up (it looks twice a second); then the call ends in any case."""
+
+_FIRST_PAUSE: Final = 0.001
+_LONGEST_PAUSE: Final = 0.1
+
+
+class Sent:
+    """What the server said of many changes.
+
+    Attributes:
+        found: How many documents they changed, inserted or removed.
+        failures: What went wrong, by index; `None` where another document has the `_id`.
+    """
+
+    def __init__(self) -> None:
+        self.found = 0
+        self.failures: dict[int, StoreError | None] = {}
+
+
+class Pauses:
+    """Random pauses, which grow, between attempts at what somebody else was faster with."""
+
+    def __init__(self) -> None:
+        self._longest = _FIRST_PAUSE
+
+    def next(self) -> float:
+        """Return the next one, in seconds."""
+        pause = random.uniform(0, self._longest)  # noqa: S311 - nothing secret
+        self._longest = min(self._longest * 2, _LONGEST_PAUSE)
+        return pause
+
+
+class Attempts:
+    """Attempts at one change, within a time limit.
+
+    Args:
+        where: The server, without secrets, for messages.
+        limit: For how many seconds; `None` for ever.
+    """
+
+    def __init__(self, where: str, limit: float | None) -> None:
+        self._where = where
+        self._limit = limit
+        self._started = time.monotonic()
+        self._pauses = Pauses()
+
+    def are_over(self) -> bool:
+        """Return whether there is no time for another one."""
+        return self._limit is not None and time.monotonic() - self._started > self._limit
+
+    async def pause(self) -> None:
+        """Wait before the next one.
+
+        Raises:
+            StoreUnavailableError: There is no time for another one.
+        """
+        if self.are_over():
+            raise StoreUnavailableError(
+                f"others changed the same session in {self._where} at every attempt for {self._limit:g} s. Try again later"
+            )
+        await asyncio.sleep(self._pauses.next())
+
+
+class Connection:
+    """A client, its own or a given one, and the collection.
+
+    Attributes:
+        where: The server, without secrets, for messages.
+        collection: The collection; `None` while not open.
+        leases: The same, where one server's word is enough for a write, since a lease that is lost loses no session, and
+            where a read tells what that server has now, whatever the URL says of reads.
+        clock: The server's.
+    """
+
+    def __init__(self, url: str | None, client: Client | None, name: str, api: Api, timeout: float) -> None:
+        if client is not None and url is not None:
+            raise ConfigError("give a MongoSessionStore either a url or a client, not both")
+        if api not in ("motor", "pymongo"):
+            raise ConfigError(f"api is 'motor' or 'pymongo'; got {api!r}")
+        if not timeout > 0:
+            raise ConfigError(f"timeout is a number of seconds above zero; got {timeout}")
+        if not name or "$" in name or "\0" in name:
+            raise ConfigError(f"collection_name is no name of a collection: {name!r}")
+        limit = timeout
+        if client is None:
+            self._address = clients.parse(url or clients.DEFAULT_URL)
+            self.where = f"MongoDB at {self._address.servers}"
+            self._text = f"'mongodb://{self._address.servers}', database={self._address.database!r}"
+            limit = self._address.options.get("timeoutMS", timeout)
+        else:
+            clients.check(client)
+            self.where = "MongoDB"
+            self._text = "client=..."
+        self._given = client
+        self._client: Client | None = None
+        self._name = name
+        self._api = api
+        self._timeout = timeout
+        self._limit = limit + _GRACE if limit else None
+        self._binding = LoopBinding("the mongo store")
+        self._opening = asyncio.Lock()
+        self.collection: AsyncCollection[RawBSONDocument] | None = None
+        self.leases: AsyncCollection[RawBSONDocument]
+        self.clock: ServerClock
+
+    def __str__(self) -> str:
+        return f"{self._text}, collection_name={self._name!r}"
+
+    async def open(self) -> None:
+        """Connects, and makes the TTL index where there is none; may be called again, in another event loop as well."""
+        inherited = self._binding.is_inherited
+        if inherited and self._given is not None:
+            raise StoreError(
+                "the mongo store was made with a client that the parent process uses. "
+                "Make a client and a store of its own in this process"
+            )
+        if self._binding.enter():
+            if inherited:
+                self._client = None
+            await self._forget(ended=True)
+        async with self._opening:
+            if self.collection is None:
+                try:
+                    self.collection = await self._open()
+                except BaseException:
+                    await self._close_client()
+                    raise
+
+    async def close(self) -> None:
+        """Closes the client, unless it was given or belongs to the parent process; may be called again."""
+        if self._binding.is_inherited or not self._binding.is_entered:
+            return
+        await self._forget(ended=self._binding.enter())
+        if self.collection is None:
+            self._binding.leave()
+
+    def check_open(self) -> AsyncCollection[RawBSONDocument]:
+        """Refuses to work outside of `open` and `close`; returns the collection."""
+        if self.collection is None:
+            raise StoreError("the mongo store is not open. Call `await init()` first")
+        self._binding.check()
+        return self.collection
+
+    async def run(self, operation: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call the client within the time limit; its errors become ours, but for those that tell of a conflict.
+
+        What met another write and took no effect is called again.
+        """
+        task = asyncio.current_task()
+        cancelled_before = 0 if task is None else task.cancelling()
+        try:
+            return await self._within_limit(operation, *args, **kwargs)
+        finally:
+            if task is not None and task.cancelling() > cancelled_before:
+                raise asyncio.CancelledError  # PyMongo swallows it where it waits for a connection or a reply
+
+    async def _within_limit(self, operation: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        conflict: Exception | None = None
+        pauses = Pauses()
+        try:
+            async with asyncio.timeout(self._limit):
+                while True:
+                    try:
+                        return await operation(*args, **kwargs)
+                    except OperationFailure as error:
+                        if not is_write_conflict(error):
+                            raise
+                        conflict = error
+                    await asyncio.sleep(pauses.next())
+        except BulkWriteError:
+            raise
+        except ConfigurationError as error:
+            raise self._misconfigured(error) from error
+        except (PyMongoError, TimeoutError) as error:
+            if isinstance(error, DuplicateKeyError) and is_taken(error.code, error.details):
+                raise
+            cause = conflict if conflict is not None and isinstance(error, TimeoutError) else error
+            raise translated(cause, self.where) from cause
+
+    async def send(self, collection: AsyncCollection[RawBSONDocument], operations: Sequence[Operation]) -> Sent:
+        """Send many changes in one call. Those that met another write and took no effect are sent again."""
+        sent = Sent()
+        attempts = self.attempts()
+        waiting = list(range(len(operations)))
+        while waiting:
+            chosen, waiting = waiting, []
+            try:
+                result = await self.run(collection.bulk_write, [operations[each] for each in chosen], ordered=False)
+                sent.found += result.matched_count + result.deleted_count + result.upserted_count
+            except BulkWriteError as error:
+                details = error.details
+                for doubt in details["writeConcernErrors"]:
+                    unconfirmed = WriteConcernError(doubt.get("errmsg", "unconfirmed"), doubt.get("code"), doubt)
+                    raise translated(unconfirmed, self.where) from error
+                sent.found += details["nMatched"] + details["nRemoved"] + details["nUpserted"]
+                for failure in details["writeErrors"]:
+                    cause = WriteError(failure["errmsg"], failure["code"], failure)
+                    index = chosen[failure["index"]]
+                    if is_write_conflict(cause) and not attempts.are_over():
+                        waiting.append(index)
+                    elif is_taken(failure["code"], failure):
+                        sent.failures[index] = None
+                    else:
+                        failed = sent.failures[index] = translated(cause, self.where)
+                        failed.__cause__ = error
+            if waiting:
+                await attempts.pause()
+        return sent
+
+    def attempts(self) -> Attempts:
+        """Return the attempts at a change that others may be faster with, within the time limit."""
+        return Attempts(self.where, self._limit)
+
+    async def _open(self) -> AsyncCollection[RawBSONDocument]:
+        client = self._given
+        if client is None:
+            client = self._client = await self.run(clients.connect, self._address, self._api, self._timeout)
+        self._binding.opened = client
+        collection = clients.collection(client, self._name)
+        await self.run(clients.make_ttl_index, collection)
+        self.leases = collection.with_options(write_concern=WriteConcern(w=1), read_concern=ReadConcern("local"))
+        self.clock = ServerClock(partial(self.run, collection.database.command, "hello"))
+        return collection
+
+    async def _forget(self, *, ended: bool) -> None:
+        self.collection = None
+        self._opening = asyncio.Lock()
+        await self._close_client(ended=ended)
+
+    async def _close_client(self, *, ended: bool = False) -> None:
+        """Closes the client that was made here; PyMongo's does not let itself be closed once its event loop has ended."""
+        client, self._client, self._binding.opened = self._client, None, None
+        if client is not None:
+            with contextlib.suppress(*[RuntimeError] if ended else []):
+                await asyncio.shield(clients.close(client))  # a client that is half closed would be nobody's
+
+    def _misconfigured(self, error: ConfigurationError) -> StoreUnavailableError | ConfigError:
+        if self._given is None and self._address.by_dns:
+            return StoreUnavailableError(f"{self.where} is not found in the DNS: {error}; is the name right?")
+        return ConfigError(f"{self.where} cannot be used: {error}")

@@ -1,0 +1,113 @@
+"""Which backend the command line asks for: its options before a bot's own choice, environment and file."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from botsession import (
+    ConfigError,
+    Sessions,
+    SessionStore,
+    Settings,
+    SupportsClose,
+)
+from botsession.configuration.settings import UNSET, Unset
+from botsession.configuration.stores import find_settings, open_from
+from botsession.lifetime import check_minutes
+from botsession_console.bot import ConsoleBot
+
+
+def add_backend_options(parser: argparse.ArgumentParser) -> None:
+    """Gives a command the options that choose the backend."""
+    group = parser.add_argument_group("backend")
+    group.add_argument("--driver", metavar="NAME", help="keep sessions with this driver (see: botsession drivers)")
+    group.add_argument("--url", metavar="URL", help="keep sessions there, such as redis://localhost:6379")
+    group.add_argument(
+        "--expires-in", metavar="MINUTES", help='minutes after which a session ends, or "never"; one year by default'
+    )
+    group.add_argument("--config", metavar="PATH", help="the configuration file, instead of looking for one")
+
+
+def given_settings(parsed: argparse.Namespace) -> Settings:
+    """Returns what the options of a command say, and nothing else.
+
+    Raises:
+        ConfigError: The lifetime is none.
+    """
+    expires_in: float | Unset | None = UNSET if parsed.expires_in is None else _minutes(parsed.expires_in)
+    values = {"driver": parsed.driver, "url": parsed.url}
+    given: dict[str, Any] = {key: value for key, value in values.items() if value is not None}
+    if expires_in is not UNSET:
+        given["expires_in"] = expires_in
+    return Settings(**given, origins={key: "--" + key.replace("_", "-") for key in given})
+
+
+def chosen_settings(parsed: argparse.Namespace) -> Settings:
+    """Returns the settings that hold for a command: its options before the environment before the file.
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
+    return given_settings(parsed).over(find_settings(config=parsed.config))
+
+
+@asynccontextmanager
+async def opened_store(parsed: argparse.Namespace) -> AsyncIterator[SessionStore]:
+    """Opens the store that a command works on, and closes it.
+
+    Raises:
+        ConfigError: A setting is wrong, or nothing says where the sessions are.
+        DriverError: The driver cannot be used.
+        StoreError: The backend does not answer, or cannot be used.
+    """
+    settings = chosen_settings(parsed)
+    if settings.driver is UNSET and settings.url is UNSET:
+        raise ConfigError(
+            "nothing says where the sessions are: give --driver or --url, or set them in the environment or in "
+            "botsession.toml"
+        )
+    store = open_from(settings)
+    try:
+        yield await store.init()
+    finally:
+        if isinstance(store, SupportsClose):
+            await store.close()
+
+
+def choose_backend(bot: ConsoleBot[Any], parsed: argparse.Namespace) -> None:
+    """Gives a bot the sessions that the command line asks for.
+
+    Raises:
+        ConfigError: A setting is wrong, or cannot be changed for this bot.
+        DriverError: The driver cannot be used.
+    """
+    arguments = given_settings(parsed)
+    options = " and ".join([*arguments.origins.values(), *(["--config"] if parsed.config else [])])
+    own = bot.session_store
+    if isinstance(own, Sessions):
+        if options:
+            raise ConfigError(f"{options}: the bot was given a Sessions ready-made, which keeps its store")
+        return
+    if isinstance(own, SessionStore):
+        if not options:
+            return
+        if parsed.driver is None and parsed.url is None:
+            raise ConfigError(f"{options}: the bot was given a {type(own).__name__} ready-made; add --driver")
+        own = None
+    if isinstance(own, Mapping) and parsed.config is not None:
+        raise ConfigError("--config: the bot was given its configuration as a mapping, which takes the place of a file")
+    bot.sessions = Sessions(arguments.over(find_settings(own, config=parsed.config)), initial_state=bot.initial_state)
+
+
+def _minutes(text: str) -> float | None:
+    if text == "never":
+        return None
+    try:
+        minutes = float(text)
+        check_minutes(minutes)
+    except (ValueError, ConfigError):
+        raise ConfigError(f'--expires-in: a number of minutes above zero, or "never"; got {text!r}') from None
+    return minutes

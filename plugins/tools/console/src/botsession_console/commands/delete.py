@@ -1,0 +1,131 @@
+"""`botsession delete`: remove sessions for good."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from botsession import ConfigError
+from botsession.ids import check_session_id
+from botsession_console.asking import check_confirmed
+from botsession_console.backend import add_backend_options, opened_store
+from botsession_console.exits import FAILED, report, say
+from botsession_console.progress import counting
+from botsession_console.screen import visible
+from botsession_operations.deletion import (
+    delete,
+    delete_prefix,
+    present,
+    removable,
+)
+from botsession_operations.listing import pages
+
+DESCRIPTION = """\
+Delete sessions for good, unreadable ones too: those named, or all whose ids begin with PREFIX. It says first how many
+there are, and asks; without a terminal it goes on only with --yes.
+"""
+
+_NAMED = 5
+
+
+@dataclass(slots=True)
+class _Preview:
+    """What is about to be deleted: how many, and the first ids."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+    staying: int = 0
+
+    def add(self, session_ids: list[str]) -> None:
+        self.count += len(session_ids)
+        self.first += session_ids[: _NAMED - len(self.first)]
+
+    def __str__(self) -> str:
+        more = self.count - len(self.first)
+        names = ", ".join(map(visible, self.first)) + (f" and {more:,} more" if more else "")
+        return f"{_sessions(self.count)}: {names}"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describes the command."""
+    parser.description = DESCRIPTION
+    parser.add_argument("ids", nargs="*", default=[], metavar="ID", help="a session id, such as telegram:42")
+    parser.add_argument("--prefix", metavar="PREFIX", help="delete all sessions whose ids begin with PREFIX")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    add_backend_options(parser)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Deletes after a preview."""
+    if bool(parsed.ids) == (parsed.prefix is not None):
+        raise ConfigError("say what to delete: session ids, or --prefix PREFIX")
+    if parsed.prefix == "":
+        raise ConfigError("--prefix: an empty prefix would delete every session")
+    for session_id in parsed.ids:
+        check_session_id(session_id)
+    preview = asyncio.run(_look(parsed))
+    if preview.staying:
+        report(f"{preview.staying:,} unreadable that tell no id to delete them by; they stay")
+    if not preview.count:
+        say("nothing to delete\n")
+        return 0
+    say(f"{preview}\n")
+    if not check_confirmed(f"Delete {'it' if preview.count == 1 else 'them'} for good?", yes=parsed.yes):
+        say("nothing was deleted\n")
+        return FAILED
+    tally = _Tally()
+    try:
+        with counting("deleted", preview.count) as tally.advance:
+            asyncio.run(_delete(parsed, tally))
+    except BaseException:
+        report(f"deleted {_sessions(tally.deleted)} before it ended")
+        raise
+    say(f"deleted {_sessions(tally.deleted)}\n")
+    return 0
+
+
+@dataclass(slots=True)
+class _Tally:
+    """How many are deleted, and who wants to know."""
+
+    deleted: int = 0
+    advance: Callable[[int], object] = int
+
+    def add(self, more: int) -> None:
+        self.deleted += more
+        self.advance(more)
+
+
+async def _look(parsed: argparse.Namespace) -> _Preview:
+    preview = _Preview()
+    async with opened_store(parsed) as store:
+        if parsed.ids:
+            there = await present(store, list(dict.fromkeys(parsed.ids)))
+            for absent in sorted({*parsed.ids} - {*there}):
+                report(f"there is no session {absent!r}")
+            preview.add(there)
+            return preview
+        async with aclosing(pages(store, parsed.prefix)) as found:
+            async for page in found:
+                doomed = [error.session_id for error in page.unreadable if removable(error, parsed.prefix)]
+                preview.add([info.id for info in page.sessions] + doomed)
+                preview.staying += sum(not error.session_id for error in page.unreadable)
+    return preview
+
+
+async def _delete(parsed: argparse.Namespace, tally: _Tally) -> None:
+    async with opened_store(parsed) as store:
+        if parsed.prefix is None:
+            done = delete(store, await present(store, list(dict.fromkeys(parsed.ids))))
+        else:
+            done = delete_prefix(store, parsed.prefix)
+        async with aclosing(done) as counts:
+            async for count in counts:
+                tally.add(count)
+
+
+def _sessions(count: int) -> str:
+    return f"{count:,} session{'' if count == 1 else 's'}"

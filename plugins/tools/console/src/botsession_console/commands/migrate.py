@@ -1,0 +1,116 @@
+"""`botsession migrate`: all sessions of a store into another one."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+from contextlib import AsyncExitStack, aclosing
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+from rich.text import Text
+
+from botsession import ConfigError, SessionStore, SupportsClose
+from botsession.configuration.stores import find_settings, open_from
+from botsession_console.exits import FAILED, report, say
+from botsession_console.screen import make_console
+from botsession_operations.handover import hand_over
+from botsession_operations.listing import pages
+from botsession_operations.migration import Migrated, migrate
+
+DESCRIPTION = """\
+Copy all sessions of the store FROM into the store TO, while bots go on: as they are, versions and deadlines included, and
+each read back. FROM and TO are each a driver's name, whose section of the configuration says the rest, or a URL. What TO
+has as new or newer stays, so that a migration that was interrupted is simply run again.
+
+With --hand-over it is the last step of a move without a stop: while all bots use a mirror of both stores with lead = "new",
+every session is handed over to TO, so that they can use TO by itself afterwards.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describes the command."""
+    parser.description = DESCRIPTION
+    parser.add_argument("source", metavar="FROM", help="where the sessions are, such as file or file://.sessions")
+    parser.add_argument("target", metavar="TO", help="where they are to be, such as redis://localhost:6379")
+    parser.add_argument("--prefix", default="", metavar="PREFIX", help="only sessions whose ids begin with PREFIX")
+    parser.add_argument("--rate", type=float, metavar="N", help="copy at most N sessions a second")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be copied")
+    parser.add_argument(
+        "--hand-over", action="store_true", help="make TO lead every session of a mirror; copy those that it has not"
+    )
+    parser.add_argument("--config", metavar="PATH", help="the configuration file, instead of looking for one")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Copies, and says what has become of all."""
+    if parsed.rate is not None and not 0 < parsed.rate < math.inf:
+        raise ConfigError("--rate is a number of sessions a second above zero")
+    if parsed.hand_over and (parsed.dry_run or parsed.rate is not None):
+        raise ConfigError("--hand-over goes neither with --dry-run nor with --rate")
+    done = Migrated()
+    try:
+        asyncio.run(_migrate(parsed, done))
+    except BaseException:
+        if done != Migrated():
+            report(f"{_summary(done, parsed)} before it ended; run it again to go on")
+        raise
+    for error in [*done.unreadable, *done.failed]:
+        report(f"not moved: {error}")
+    say(f"{_summary(done, parsed)}\n")
+    return FAILED if done.unreadable or done.failed else 0
+
+
+async def _migrate(parsed: argparse.Namespace, done: Migrated) -> None:
+    async with AsyncExitStack() as stack:
+        source = await _opened(parsed.source, parsed.config, stack)
+        target = await _opened(parsed.target, parsed.config, stack)
+        if repr(source) == repr(target):
+            raise ConfigError("FROM and TO are the same store")
+        total = 0
+        async with aclosing(pages(source, parsed.prefix)) as listing:
+            async for page in listing:
+                total += len(page.sessions)
+        console = make_console(stderr=True)
+        columns = (
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            _Speed(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+            task = progress.add_task("migrate", total=total)
+            if parsed.hand_over:
+                steps = hand_over(source, target, done, prefix=parsed.prefix)
+            else:
+                steps = migrate(source, target, done, prefix=parsed.prefix, rate=parsed.rate, dry_run=parsed.dry_run)
+            async with aclosing(steps) as looked_at:
+                async for count in looked_at:
+                    progress.advance(task, count)
+
+
+class _Speed(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.0f}/s")
+
+
+async def _opened(name: str, config: str | None, stack: AsyncExitStack) -> SessionStore:
+    store = open_from(find_settings(name, config=config))
+    if isinstance(store, SupportsClose):
+        stack.push_async_callback(store.close)
+    return await store.init()
+
+
+def _summary(done: Migrated, parsed: argparse.Namespace) -> str:
+    if parsed.hand_over:
+        return (
+            f"handed over {done.copied:,} sessions; {done.kept:,} were handed over already, "
+            f"{len(done.unreadable):,} were unreadable, {len(done.failed):,} failed"
+        )
+    verb = "would copy" if parsed.dry_run else "copied"
+    return (
+        f"{verb} {done.copied:,} sessions; {done.kept:,} were there already, {done.gone:,} had gone, "
+        f"{len(done.unreadable):,} were unreadable, {len(done.failed):,} failed"
+    )
