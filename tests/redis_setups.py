@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 import servers
 from botsession import Session, SessionConflictError
-from botsession.protocol import Removal, Replacement
+from botsession.protocol import Step
 
 SECONDS = 30
 
@@ -101,9 +101,9 @@ async def exercise(store):
     await store.ping()
     ids = sorted(f"t:{number}" for number in range(40))
     sessions = [Session(each, {"me": each}) for each in ids]
-    assert await store.replace_many([Replacement(each, None) for each in sessions]) == [None] * 40
+    assert await store.commit([Step.replace(each, None) for each in sessions]) == [None] * 40
     assert await store.read_many(ids) == sessions
-    refused = await store.replace_many([Replacement(Session(each), None) for each in ids[:3]])
+    refused = await store.commit([Step.replace(Session(each), None) for each in ids[:3]])
     assert [type(each) for each in refused] == [SessionConflictError] * 3
     assert await everything(store) == ids
     assert await everything(store, limit=3) == ids
@@ -118,8 +118,8 @@ async def exercise(store):
     assert not await store.touch("t:absent", None)
     await store.destroy("t:7")
     assert await store.read_many(["t:7", "t:8"]) == [None, await store.read("t:8")]
-    removals = [Removal(each) for each in ids]
-    assert await store.destroy_many(removals) == [None] * 40
+    removals = [Step.remove(each) for each in ids]
+    assert await store.commit(removals) == [None] * 40
     assert await everything(store) == []
 
 

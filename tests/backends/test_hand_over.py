@@ -33,7 +33,7 @@ class Interrupted(MemorySessionStore):
         if self.meanwhile is not None:
             meanwhile, self.meanwhile = self.meanwhile, None
             await meanwhile()
-        return await super().restore_many(restorations)
+        return await super().commit(restorations)
 
 
 def test_what_is_destroyed_while_it_is_copied_does_not_come_back():
@@ -149,7 +149,7 @@ def test_a_session_that_cannot_be_handed_over_does_not_hinder_the_others():
             for restoration in restorations:
                 if restoration.session.id == "t:2":
                     return [SessionTooLargeError("it is too large")]
-            return await super().restore_many(restorations)
+            return await super().commit(restorations)
 
     async def scenario():
         old, new = await filled(5), await Small().init()

@@ -11,10 +11,10 @@ import pytest
 from botsession import (
     ConfigError,
     CorruptSessionError,
-    Replacement,
     Session,
     SessionConflictError,
     StateError,
+    Step,
     UnsupportedError,
     open_store,
     utc_now,
@@ -95,7 +95,7 @@ def bare_store():
 
 async def fill(store, count, **state):
     sessions = [Session(f"telegram:{number:04}", {"number": number, **state}) for number in range(count)]
-    assert await store.replace_many([Replacement(session, None) for session in sessions]) == [None] * count
+    assert await store.commit([Step.replace(session, None) for session in sessions]) == [None] * count
     return [session.id for session in sessions]
 
 

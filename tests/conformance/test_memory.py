@@ -13,11 +13,12 @@ class TestMemory(StoreContract):
 
     async def corrupt(self, store: SessionStore, session_id: str) -> None:
         assert isinstance(store, MemorySessionStore)
-        store._entries[session_id] = store._entries[session_id][:-9]
+        record, expires_at = store._records[session_id]
+        store._records[session_id] = record[:-9], expires_at
 
     async def footprint(self, store: SessionStore) -> list[object]:
         assert isinstance(store, MemorySessionStore)
-        return [*store._entries.items(), *store._leases.items(), *store.quarantined.items()]
+        return [*store._records.items(), *store._leases.items(), *store.quarantined.items()]
 
     async def quarantined(self, store: SessionStore, where: str) -> bytes:
         assert isinstance(store, MemorySessionStore)

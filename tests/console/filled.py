@@ -6,9 +6,9 @@ import asyncio
 import datetime as dt
 
 from botsession import (
-    Replacement,
     Session,
     Sessions,
+    Step,
     open_store,
     utc_now,
 )
@@ -26,8 +26,8 @@ def write(folder, *sessions, ago=dt.timedelta(), expires_in=600):
     async def main():
         store = await store_in(folder, expires_in=expires_in, clock=lambda: utc_now() - ago).init()
         for start in range(0, len(sessions), 5000):
-            batch = [Replacement(session, None) for session in sessions[start : start + 5000]]
-            assert set(await store.replace_many(batch)) == {None}
+            batch = [Step.replace(session, None) for session in sessions[start : start + 5000]]
+            assert set(await store.commit(batch)) == {None}
         await store.close()
 
     asyncio.run(main())

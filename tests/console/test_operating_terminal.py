@@ -103,7 +103,7 @@ def slow(folder):
         "        return await super().scan(prefix, after=after, limit=10)\n"
         "    async def destroy_many(self, removals):\n"
         "        await asyncio.sleep(0.05)\n"
-        "        return await super().destroy_many(removals)\n"
+        "        return await super().commit(removals)\n"
     )
     return ("--driver", "stores:Slow")
 

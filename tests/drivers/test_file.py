@@ -16,9 +16,9 @@ import pytest
 from botsession import (
     ConfigError,
     CorruptSessionError,
-    Removal,
     Session,
     Sessions,
+    Step,
     StoreError,
     StoreUnavailableError,
     open_store,
@@ -89,7 +89,7 @@ def test_every_id_comes_back_from_read_and_scan(tmp_path: Path) -> None:
         assert sorted(await scanned(store, "co")) == ["com1", "con"]
         inside = {path.resolve().relative_to(tmp_path / "s") for path in session_files(store)}
         assert len(inside) == len(IDS)
-        assert await store.destroy_many([Removal(key) for key in IDS]) == [None] * len(IDS)
+        assert await store.commit([Step.remove(key) for key in IDS]) == [None] * len(IDS)
         assert session_files(store) == []
 
     with_store(tmp_path / "s", body)
@@ -314,7 +314,7 @@ def test_before_init_and_after_close(tmp_path: Path) -> None:
         calls: list[Callable[[], Awaitable[object]]] = [
             lambda: store.read("a"), lambda: store.write("a", Session("a")), lambda: store.destroy("a"),
             lambda: store.replace("a", Session("a"), expected=None), lambda: store.touch("a", None), store.scan,
-            lambda: store.read_many([]), lambda: store.replace_many([]), lambda: store.destroy_many([]), store.purge,
+            lambda: store.read_many([]), lambda: store.commit([]), lambda: store.commit([]), store.purge,
             store.ping,
         ]  # fmt: skip
         for _ in range(2):

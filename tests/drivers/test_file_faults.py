@@ -20,10 +20,9 @@ import pytest
 from botsession import (
     Claim,
     ConfigError,
-    Removal,
-    Replacement,
     Session,
     SessionConflictError,
+    Step,
     StoreUnavailableError,
 )
 from botsession.storage import records
@@ -66,8 +65,8 @@ def test_a_store_whose_directory_is_gone_is_not_empty(tmp_path: Path) -> None:
             for call in (
                 store.read("a:1"), store.write("a:1", Session("a:1")), store.destroy("a:1"), store.scan(),
                 store.replace("a:1", Session("a:1"), expected=None), store.touch("a:1", None), store.ping(),
-                store.purge(), store.read_many(["a:1"]), store.destroy_many([Removal("a:1")]),
-                store.replace_many([Replacement(Session("a:1"), None), Replacement(Session("a:2"), None)]),
+                store.purge(), store.read_many(["a:1"]), store.commit([Step.remove("a:1")]),
+                store.commit([Step.replace(Session("a:1"), None), Step.replace(Session("a:2"), None)]),
             ):  # fmt: skip
                 with pytest.raises(StoreUnavailableError, match="bring it back") as caught:
                     await call
@@ -139,7 +138,7 @@ def test_a_session_larger_than_files_may_be(tmp_path: Path) -> None:
     program = """
 import asyncio, os, resource, sys
 import botsession
-from botsession import Replacement, Session, SessionTooLargeError
+from botsession import Step, Session, SessionTooLargeError
 from botsession_file import FileSessionStore
 async def main():
     store = await FileSessionStore(sys.argv[1]).init()
@@ -152,7 +151,7 @@ async def main():
             await call
         except SessionTooLargeError as error:
             assert isinstance(error.__cause__, OSError)
-    outcomes = await store.replace_many([Replacement(large, small.version), Replacement(Session("a:2"), None)])
+    outcomes = await store.commit([Step.replace(large, small.version), Step.replace(Session("a:2"), None)])
     assert isinstance(outcomes[0], SessionTooLargeError) and outcomes[1] is None, outcomes
     assert (await store.read("a:1")).state == {"n": 1}
     await store.close()
@@ -283,7 +282,7 @@ def test_nobody_waits_while_another_syncs(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_conflict_leaves_nothing_behind(tmp_path: Path) -> None:
     async def body(store: FileSessionStore) -> None:
         await store.write("a:1", Session("a:1"))
-        outcomes = await store.replace_many([Replacement(Session(key), "another") for key in ("a:1", "a:2", "a:3")])
+        outcomes = await store.commit([Step.replace(Session(key), "another") for key in ("a:1", "a:2", "a:3")])
         assert [type(outcome) for outcome in outcomes] == [SessionConflictError] * 3
         assert list(store.dirname.rglob("*.tmp")) == []
 
@@ -329,12 +328,12 @@ def test_purge_does_not_remove_what_was_renewed_meanwhile(tmp_path: Path) -> Non
 def test_one_entry_of_a_batch_that_the_disk_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def body(store: FileSessionStore) -> None:
         (store.dirname / place("a:1").shard).touch()
-        outcomes = await store.replace_many([Replacement(Session(key), None) for key in ("a:1", "a:2")])
+        outcomes = await store.commit([Step.replace(Session(key), None) for key in ("a:1", "a:2")])
         assert isinstance(outcomes[0], StoreUnavailableError)
         assert isinstance(outcomes[0].__cause__, OSError) and outcomes[0].__cause__.errno == errno.ENOTDIR
         assert outcomes[1] is None
         with pytest.raises(StoreUnavailableError):
-            await store.replace_many([Replacement(Session("a:1"), None)])
+            await store.commit([Step.replace(Session("a:1"), None)])
 
     with_store(tmp_path / "s", body)
 

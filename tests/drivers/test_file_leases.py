@@ -19,9 +19,9 @@ from botsession import (
     Claim,
     CorruptSessionError,
     Held,
-    Replacement,
     Session,
     SessionConflictError,
+    Step,
     StoreUnavailableError,
 )
 from botsession_file import FileSessionStore
@@ -147,9 +147,9 @@ def test_a_torn_record_holds_no_leases(tmp_path: Path, kind: str) -> None:
         assert await claimed(store, "b") is None
         assert isinstance(await claimed(store, "c"), Held)
         session = Session("a:1", {"n": 1})
-        [outcome] = await store.replace_many([Replacement(session, None, "a")])
+        [outcome] = await store.commit([Step.replace(session, None, "a")])
         assert isinstance(outcome, SessionConflictError)
-        assert await store.replace_many([Replacement(session, None, "b")]) == [None]
+        assert await store.commit([Step.replace(session, None, "b")]) == [None]
 
     with_store(tmp_path / "s", body)
 
@@ -211,7 +211,7 @@ def test_claims_of_many_sessions_keep_their_positions(tmp_path: Path) -> None:
                 assert isinstance(outcome, Session) and outcome.state == {"key": key}
             else:
                 assert outcome is None
-        replaced = await store.replace_many([Replacement(Session(key), None, "mine") for key in keys[1::2]])
+        replaced = await store.commit([Step.replace(Session(key), None, "mine") for key in keys[1::2]])
         refused = [key for key, outcome in zip(keys[1::2], replaced, strict=True) if outcome is not None]
         assert refused == [key for key in keys[1::2] if int(key[5:]) % 5 == 0]
         assert await store.lease_many([]) == []
@@ -298,11 +298,11 @@ def test_a_lease_costs_no_file_and_one_hop(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setattr(loop, "run_in_executor", counted)
         found = await claimed(store, "a")
         assert isinstance(found, Session)
-        assert await store.replace_many([Replacement(found, session.version, "a")]) == [None]
+        assert await store.commit([Step.replace(found, session.version, "a")]) == [None]
         assert hops == 2
         keys = [f"many:{number}" for number in range(40)]
         await store.lease_many([Claim(key, "a", 3600, 3600) for key in keys])
-        assert await store.replace_many([Replacement(Session(key), None, "a") for key in keys]) == [None] * len(keys)
+        assert await store.commit([Step.replace(Session(key), None, "a") for key in keys]) == [None] * len(keys)
         assert hops == 4
         names = sorted(path.name for path in (store.dirname / place("a:1").shard).iterdir())
         assert names == [".lock", place("a:1").name]

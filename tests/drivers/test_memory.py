@@ -11,10 +11,10 @@ from botsession import (
     Claim,
     ConfigError,
     CorruptSessionError,
-    Replacement,
     Session,
     SessionConflictError,
     StateError,
+    Step,
     open_store,
 )
 from botsession.testing import ManualClock
@@ -128,9 +128,9 @@ def test_nothing_is_shared_with_the_caller() -> None:
 
 def test_a_batch_with_a_refused_state_stores_nothing() -> None:
     async def body(store: MemorySessionStore) -> None:
-        batch = [Replacement(Session("a"), None), Replacement(Session("b", {"x": object()}), None)]
+        batch = [Step.replace(Session("a"), None), Step.replace(Session("b", {"x": object()}), None)]
         with pytest.raises(StateError):
-            await store.replace_many(batch)
+            await store.commit(batch)
         assert await scanned(store) == []
 
     with_store(body)
@@ -201,10 +201,11 @@ def test_options() -> None:
 def test_what_is_unreadable_is_not_renewed(damage) -> None:
     async def body(store: MemorySessionStore) -> None:
         await fill(store, "a")
-        spoilt = store._entries["a"] = damage(store._entries["a"])
+        record, expires_at = store._records["a"]
+        spoilt = store._records["a"] = damage(record), expires_at
         with pytest.raises(CorruptSessionError):
             await store.touch("a", None)
-        assert store._entries["a"] == spoilt
+        assert store._records["a"] == spoilt
 
     with_store(body)
 

@@ -19,11 +19,10 @@ import servers
 from botsession import (
     Claim,
     CorruptSessionError,
-    Removal,
-    Replacement,
     Session,
     SessionConflictError,
     SessionTooLargeError,
+    Step,
     StoreError,
     StoreUnavailableError,
 )
@@ -188,7 +187,7 @@ def test_a_session_larger_than_the_server_takes(collection, api):
         with pytest.raises(SessionTooLargeError, match=r"17,000,\d+ bytes"):
             await store.write(ID, large)
         small = Session("telegram:43")
-        outcomes = await store.replace_many([Replacement(large, session.version), Replacement(small, None)])
+        outcomes = await store.commit([Step.replace(large, session.version), Step.replace(small, None)])
         assert [type(outcome) for outcome in outcomes] == [SessionTooLargeError, type(None)]
         assert (await store.read(ID)).state == {"a": 1}
 
@@ -212,8 +211,8 @@ def test_one_command_per_operation(collection, api):
             ("update", lambda: store.touch(ID, None)),
             ("find", lambda: store.scan("telegram:")),
             ("find", lambda: store.read_many(ids)),
-            ("update", lambda: store.replace_many([Replacement(session, None) for session in sessions[1:]])),
-            ("delete", lambda: store.destroy_many([Removal(session_id) for session_id in ids])),
+            ("update", lambda: store.commit([Step.replace(session, None) for session in sessions[1:]])),
+            ("delete", lambda: store.commit([Step.remove(session_id) for session_id in ids])),
             ("delete", lambda: store.destroy(ID)),
             ("ping", store.ping),
         ]
@@ -260,13 +259,13 @@ def test_a_batch_tells_conflicts_from_success(collection, api):
             await store.write(session.id, session)
         gone, new = Session("telegram:3"), Session("telegram:4")
         entries = [
-            Replacement(kept, kept.version),
-            Replacement(stale, "another"),
-            Replacement(there, None),
-            Replacement(gone, "a version"),
-            Replacement(new, None),
+            Step.replace(kept, kept.version),
+            Step.replace(stale, "another"),
+            Step.replace(there, None),
+            Step.replace(gone, "a version"),
+            Step.replace(new, None),
         ]
-        outcomes = await store.replace_many(entries)
+        outcomes = await store.commit(entries)
         assert [type(outcome) for outcome in outcomes] == [
             type(None),
             SessionConflictError,
@@ -316,12 +315,12 @@ def test_a_batch_that_others_write_over(collection, api, before, after, outcomes
         for session in sessions:
             await store.write(session.id, session)
         await store.lease_many([Claim(session_id, "a", 60, 60) for session_id in "abc"])
-        entries = [Replacement(session, session.version, "a") for session in sessions]
+        entries = [Step.replace(session, session.version, "a") for session in sessions]
         for session_id in before:
             session = await store.read(session_id)
             await store.replace(session_id, session, expected=session.version)
         with written_over(store, *after):
-            found = await store.replace_many(entries)
+            found = await store.commit(entries)
         assert [outcome if outcome is None else type(outcome) for outcome in found] == outcomes
 
     run(body, collection, api)

@@ -13,10 +13,9 @@ from mongo_setups import opened, run
 from botsession import (
     Claim,
     Held,
-    Removal,
-    Replacement,
     Session,
     SessionConflictError,
+    Step,
 )
 from botsession_mongo import clock as clocks
 from botsession_mongo.clock import ServerClock
@@ -160,10 +159,10 @@ def test_a_lease_that_has_ended_stores_and_removes_nothing(collection, api):
 
         store._connection.clock = ServerClock(later)
         assert await store.renew_leases(dict.fromkeys(ids, "a"), 60) == [False] * 4
-        entries = [Replacement(session, session.version or None, "a") for session in sessions]
-        outcomes = await store.replace_many(entries)
-        outcomes += await store.replace_many(entries[:1]) + await store.replace_many(entries[2:3])
-        outcomes += await store.destroy_many([Removal(ids[0], None, "a"), Removal(ids[2], None, "a")])
+        entries = [Step.replace(session, session.version or None, "a") for session in sessions]
+        outcomes = await store.commit(entries)
+        outcomes += await store.commit(entries[:1]) + await store.commit(entries[2:3])
+        outcomes += await store.commit([Step.remove(ids[0], holder="a"), Step.remove(ids[2], holder="a")])
         assert all(isinstance(outcome, SessionConflictError) for outcome in outcomes)
         assert [session and session.id for session in await store.read_many(ids)] == [*ids[:2], None, None]
 

@@ -13,12 +13,10 @@ from botsession import (
     BotSessionError,
     Claim,
     CorruptSessionError,
-    Removal,
-    Replacement,
-    Restoration,
     Session,
     SessionConflictError,
     Sessions,
+    Step,
 )
 from botsession_operations import deletion as deleting
 
@@ -58,16 +56,16 @@ def calls(store, version):
         lambda: store.lease_many([Claim(ID, "b", 60, 60)]),
         lambda: store.lease_many([Claim(ID, "c", 60, 60), Claim(OTHER, "c", 60, 60)]),
         lambda: store.renew_leases({ID: "a", OTHER: "c"}, 60),
-        lambda: store.replace_many([Replacement(Session(ID), None, "a")]),
-        lambda: store.replace_many([Replacement(Session(ID), version, "a"), Replacement(Session("telegram:1"), None)]),
-        lambda: store.replace_many([Replacement(Session(ID), None), Replacement(Session("telegram:2"), None)]),
-        lambda: store.restore_many([Restoration(restored, None)]),
-        lambda: store.restore_many([Restoration(restored, over)]),
+        lambda: store.commit([Step.replace(Session(ID), None, "a")]),
+        lambda: store.commit([Step.replace(Session(ID), version, "a"), Step.replace(Session("telegram:1"), None)]),
+        lambda: store.commit([Step.replace(Session(ID), None), Step.replace(Session("telegram:2"), None)]),
+        lambda: store.commit([Step.restore(restored, None)]),
+        lambda: store.commit([Step.restore(restored, over)]),
         lambda: store.touch(ID, None),
-        lambda: store.destroy_many([Removal(ID)]),
-        lambda: store.destroy_many([Removal(ID), Removal("telegram:1")]),
-        lambda: store.destroy_many([Removal(ID, version)]),
-        lambda: store.destroy_many([Removal(ID, None, "a")]),
+        lambda: store.commit([Step.remove(ID)]),
+        lambda: store.commit([Step.remove(ID), Step.remove("telegram:1")]),
+        lambda: store.commit([Step.remove(ID, version)]),
+        lambda: store.commit([Step.remove(ID, holder="a")]),
         lambda: store.destroy(ID),
         lambda: store.quarantine(ID),
         lambda: sessions.update(ID, lambda session: session.set_state({"x": 1})),
@@ -98,7 +96,7 @@ def test_nothing_changes_what_another_program_wrote(collection, api, foreign):
             await store.replace(ID, Session(ID), expected=None)
         assert await store.renew_leases({ID: "a"}, 60) == [False]
         assert await store.touch(ID, None) is False
-        [refused, removed] = await store.destroy_many([Removal(ID), Removal(OTHER)])
+        [refused, removed] = await store.commit([Step.remove(ID), Step.remove(OTHER)])
         assert isinstance(refused, CorruptSessionError)
         assert removed is None
         assert [error.session_id for error in (await store.scan()).unreadable] == [ID]
@@ -152,12 +150,12 @@ def test_an_unreadable_session_survives_the_lease_on_it(collection, api, damage)
         for holder in ("a", "b"):
             [outcome] = await store.lease_many([Claim(ID, holder, 60, 60)])
             assert not isinstance(outcome, Session)
-        refused = await store.replace_many([Replacement(Session(ID), None, "a")])
+        refused = await store.commit([Step.replace(Session(ID), None, "a")])
         assert isinstance(refused[0], SessionConflictError)
         with pytest.raises(SessionConflictError):
             await store.replace(ID, Session(ID), expected=None)
-        [outcome] = await store.restore_many(
-            [Restoration(Session(ID, version="0" * 16, created_at=PAST, last_activity=PAST), None)]
+        [outcome] = await store.commit(
+            [Step.restore(Session(ID, version="0" * 16, created_at=PAST, last_activity=PAST), None)]
         )
         assert isinstance(outcome, SessionConflictError)
         await store.release_leases({ID: "b"})

@@ -15,12 +15,10 @@ from botsession import (
     Claim,
     CorruptSessionError,
     Held,
-    Removal,
-    Replacement,
-    Restoration,
     Session,
     SessionConflictError,
     Sessions,
+    Step,
 )
 from botsession_mongo import MongoSessionStore
 
@@ -69,13 +67,13 @@ def test_the_commands_of_a_turn(collection, api):
         held = await store.lease_many([Claim(session_id, "a", LONG, LONG) for session_id in others])
         one, majority = {"w": 1}, {"w": "majority"}
         steps = [
-            ([("update", majority)], lambda: store.replace_many([Replacement(session, read.version, "a")])),
+            ([("update", majority)], lambda: store.commit([Step.replace(session, read.version, "a")])),
             ([("findAndModify", one)], lambda: store.lease_many([Claim(ID, "b", LONG, LONG)])),
             ([("update", one)], lambda: store.release_leases({ID: "b"})),
-            ([("update", majority)], lambda: store.replace_many([Replacement(Session(OTHER), None, "a")])),
+            ([("update", majority)], lambda: store.commit([Step.replace(Session(OTHER), None, "a")])),
             (
                 [("update", majority)],
-                lambda: store.replace_many([Replacement(each, each.version, "a") for each in held]),
+                lambda: store.commit([Step.replace(each, each.version, "a") for each in held]),
             ),
             (
                 [("update", one), ("find", None)],
@@ -149,7 +147,7 @@ def test_many_placeholders_go_too(collection, api):
     async def body(store):
         assert await store.lease_many([Claim(session_id, "a", LONG, LONG) for session_id in ids]) == [None] * 5
         assert all(document["expires_at"] for document in collection.find())
-        await store.replace_many([Replacement(Session(session_id), None, "a") for session_id in ids[:2]])
+        await store.commit([Step.replace(Session(session_id), None, "a") for session_id in ids[:2]])
         await store.release_leases(dict.fromkeys(ids, "a"))
 
     run(body, collection, api)
@@ -186,7 +184,7 @@ def test_clients_of_both_kinds_stand_in_one_line(collection, api, others):
             assert isinstance(await claim(other, "b"), Held)
             assert isinstance(await claim(third, "c"), Held)
             session = Session(ID, {"by": "a"})
-            assert await store.replace_many([Replacement(session, None, "a")]) == [None]
+            assert await store.commit([Step.replace(session, None, "a")]) == [None]
             assert isinstance(await claim(third, "c"), Held)
             assert isinstance(await claim(store, "a"), Held)
             assert await claim(other, "b") == session
@@ -260,9 +258,7 @@ def test_a_lease_makes_no_corrupt_document_absent(collection, api):
                 await store.read(ID)
             with pytest.raises(SessionConflictError):
                 await store.replace(ID, Session(ID), expected=None)
-            assert isinstance(
-                (await store.replace_many([Replacement(Session(ID), None, "a")]))[0], SessionConflictError
-            )
+            assert isinstance((await store.commit([Step.replace(Session(ID), None, "a")]))[0], SessionConflictError)
         await store.release_leases({ID: "b"})
         await store.release_leases({ID: "a"})
 
@@ -283,12 +279,12 @@ def test_a_session_that_is_stored_beside_a_lease_is_whole(collection, api):
         restored = Session(
             ID, {"c": 3}, version="0" * 16, created_at=found.created_at, last_activity=found.last_activity
         )
-        assert await store.restore_many([Restoration(restored, found)]) == [None]
-        late = Restoration(Session(ID, version="1" * 16, created_at=found.created_at, last_activity=NEVER), found)
-        assert isinstance((await store.restore_many([late]))[0], SessionConflictError)
+        assert await store.commit([Step.restore(restored, found)]) == [None]
+        late = Step.restore(Session(ID, version="1" * 16, created_at=found.created_at, last_activity=NEVER), found)
+        assert isinstance((await store.commit([late]))[0], SessionConflictError)
         assert await store.read(ID) == restored
         assert isinstance(await claim(store, "b"), Held)
-        assert await store.destroy_many([Removal(ID, holder="a"), Removal(OTHER)]) == [None, None]
+        assert await store.commit([Step.remove(ID, holder="a"), Step.remove(OTHER)]) == [None, None]
         document = collection.find_one({"_id": ID})
         assert document.keys() == PLACEHOLDER
         assert [place["holder"] for place in document["lease"]["queue"]] == ["b"]
@@ -308,10 +304,10 @@ def test_a_batch_stores_beside_those_who_wait(collection, api):
         await store.lease_many([Claim(session_id, "a", LONG, LONG) for session_id in ids])
         for session_id in ids[1:]:
             assert isinstance(await claim(store, "b", session_id), Held)
-        stale = Replacement(Session(ids[2]), "0" * 16, "a")
-        changed = [Replacement(session, session.version or None, "a") for session in sessions]
+        stale = Step.replace(Session(ids[2]), "0" * 16, "a")
+        changed = [Step.replace(session, session.version or None, "a") for session in sessions]
         changed[2] = stale
-        outcomes = await store.replace_many(changed)
+        outcomes = await store.commit(changed)
         assert [type(outcome) for outcome in outcomes] == [type(None)] * 2 + [SessionConflictError, type(None)]
         assert [isinstance(await claim(store, "c", session_id), Held) for session_id in ids] == [
             False,
@@ -362,7 +358,7 @@ def test_what_is_destroyed_under_a_lease_stays_destroyed(collection, api, there,
     async def body(store):
         for destroy in (
             lambda: asyncio.gather(*map(store.destroy, ids)),
-            lambda: store.destroy_many([Removal(session_id) for session_id in ids]),
+            lambda: store.commit([Step.remove(session_id) for session_id in ids]),
         ):
             sessions = [Session(session_id) for session_id in ids]
             for session in sessions if there else []:
@@ -370,15 +366,15 @@ def test_what_is_destroyed_under_a_lease_stays_destroyed(collection, api, there,
             await store.lease_many([Claim(session_id, "a", LONG, LONG) for session_id in ids])
             await store.lease_many([Claim(session_id, "b", LONG, LONG) for session_id in ids])
             await destroy()
-            entries = [Replacement(session, session.version or None, "a") for session in sessions]
+            entries = [Step.replace(session, session.version or None, "a") for session in sessions]
             for _ in range(2):
-                assert all(isinstance(each, SessionConflictError) for each in await store.replace_many(entries))
+                assert all(isinstance(each, SessionConflictError) for each in await store.commit(entries))
             assert await store.renew_leases(dict.fromkeys(ids, "a"), LONG) == [False] * len(ids)
             assert await store.read_many(ids) == [None] * len(ids)
             assert await store.lease_many([Claim(session_id, "c", LONG, LONG) for session_id in ids]) == [None] * len(
                 ids
             )
-            assert all(isinstance(each, SessionConflictError) for each in await store.replace_many(entries))
+            assert all(isinstance(each, SessionConflictError) for each in await store.commit(entries))
             await store.release_leases(dict.fromkeys(ids, "c"))
             assert collection.count_documents({}) == 0
 
@@ -443,16 +439,16 @@ def test_removals_name_a_version_and_a_holder(collection, api):
         await store.lease_many([Claim(session.id, "a", LONG, LONG) for session in sessions[2:]])
         right, old, held, stale, lost, new = sessions
         removals = [
-            Removal(right.id, right.version),
-            Removal(old.id, "0" * 16),
-            Removal(held.id, held.version, "a"),
-            Removal(stale.id, "0" * 16, "a"),
-            Removal(lost.id, lost.version, "b"),
-            Removal(new.id, None, "a"),
-            Removal("telegram:absent", "0" * 16),
-            Removal("telegram:none"),
+            Step.remove(right.id, right.version),
+            Step.remove(old.id, "0" * 16),
+            Step.remove(held.id, held.version, "a"),
+            Step.remove(stale.id, "0" * 16, "a"),
+            Step.remove(lost.id, lost.version, "b"),
+            Step.remove(new.id, holder="a"),
+            Step.remove("telegram:absent", "0" * 16),
+            Step.remove("telegram:none"),
         ]
-        outcomes = await store.destroy_many(removals)
+        outcomes = await store.commit(removals)
         assert [outcome is None for outcome in outcomes] == [True, False, True, False, False, True, False, True]
         assert all(isinstance(outcome, SessionConflictError) for outcome in outcomes if outcome is not None)
         assert {document["_id"] for document in collection.find()} == {old.id, stale.id, lost.id}

@@ -15,9 +15,9 @@ from pymongo import MongoClient
 import servers
 from botsession import (
     Claim,
-    Replacement,
     Session,
     SessionConflictError,
+    Step,
     StoreError,
     StoreUnavailableError,
 )
@@ -81,10 +81,10 @@ def test_a_batch_whose_reply_is_lost_after_it_was_stored(collection, api):
             for session in sessions[:2]:
                 await store.write(session.id, session)
             await store.lease_many([Claim(session_id, "h", 60, 60) for session_id in "abc"])
-            entries = [Replacement(session, session.version or None, "h") for session in sessions]
-            entries[1] = Replacement(sessions[1], "another", "h")
+            entries = [Step.replace(session, session.version or None, "h") for session in sessions]
+            entries[1] = Step.replace(sessions[1], "another", "h")
             breaker.update({"after": 1})
-            outcomes = await store.replace_many(entries)
+            outcomes = await store.commit(entries)
             assert breaker == {"after": 0}
             # A replica set repeats its answer to a write that is sent again.
             unknown = SessionConflictError if is_replicated() else StoreUnavailableError

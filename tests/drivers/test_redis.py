@@ -24,9 +24,7 @@ from botsession import (
 from botsession.protocol import (
     CAPABILITIES,
     Claim,
-    Removal,
-    Replacement,
-    Restoration,
+    Step,
     capabilities,
 )
 from botsession.testing import ManualClock
@@ -207,7 +205,7 @@ def test_one_command_for_each_operation():
             await store.touch(ID, None)
             await store.read_many([ID])
             await store.renew_leases({ID: "a"}, 5)
-            await store.destroy_many([Removal("telegram:1")])
+            await store.commit([Step.remove("telegram:1")])
             await commands(monitor, client)
 
             for operation, expected in [
@@ -216,9 +214,9 @@ def test_one_command_for_each_operation():
                 (lambda: store.replace(ID, session, expected=session.version), ["EVALSHA"]),
                 (lambda: store.touch(ID, None), ["EVALSHA"]),
                 (lambda: store.read_many([ID, "telegram:1", "telegram:2"]), ["EVALSHA"]),
-                (lambda: store.replace_many([Replacement(Session(f"t:{i}"), None) for i in range(9)]), ["EVALSHA"]),
+                (lambda: store.commit([Step.replace(Session(f"t:{i}"), None) for i in range(9)]), ["EVALSHA"]),
                 (lambda: store.renew_leases({f"t:{i}": "a" for i in range(9)}, 5), ["EVALSHA"]),
-                (lambda: store.destroy_many([Removal(f"t:{i}") for i in range(9)]), ["EVALSHA"]),
+                (lambda: store.commit([Step.remove(f"t:{i}") for i in range(9)]), ["EVALSHA"]),
                 (lambda: store.destroy(ID), ["EVALSHA"]),
                 (store.ping, ["PING"]),
             ]:
@@ -237,7 +235,7 @@ def test_scripts_survive_that_the_server_forgets_them():
             await client.script_flush()
             assert await store.touch(ID, None)
             await client.script_flush()
-            outcomes = await store.replace_many([Replacement(Session(f"t:{i}"), None) for i in range(300)])
+            outcomes = await store.commit([Step.replace(Session(f"t:{i}"), None) for i in range(300)])
             assert outcomes == [None] * 300
             await client.script_flush()
             found = await store.read_many([f"t:{i}" for i in range(300)])
@@ -274,9 +272,7 @@ def test_a_key_of_another_type_is_a_corrupt_session():
             assert good.id == "telegram:1"
             assert isinstance(bad, CorruptSessionError)
             assert absent is None
-            stored, refused = await store.replace_many(
-                [Replacement(good, good.version), Replacement(Session(ID), None)]
-            )
+            stored, refused = await store.commit([Step.replace(good, good.version), Step.replace(Session(ID), None)])
             assert stored is None
             assert isinstance(refused, CorruptSessionError)
             assert await client.hgetall(key_of(store)) == {b"field": b"value"}
@@ -372,7 +368,7 @@ def test_a_lease_that_is_no_text_is_none_and_concerns_no_other_session(when):
 
 
 async def restored(store, _):
-    assert await store.restore_many([Restoration(Session(ID, {"restored": True}, version="v1"), None)]) == [None]
+    assert await store.commit([Step.restore(Session(ID, {"restored": True}, version="v1"), None)]) == [None]
     return {"restored": True}
 
 
@@ -381,7 +377,7 @@ async def destroyed(store, _):
 
 
 async def removed(store, _):
-    assert await store.destroy_many([Removal(ID)]) == [None]
+    assert await store.commit([Step.remove(ID)]) == [None]
 
 
 async def destroyed_and_begun_again(store, _):
@@ -457,10 +453,7 @@ def test_scan_pages_through_many_and_takes_the_longest_ids():
     async def main():
         async with opened(expires_in=5) as (store, _):
             ids = [f"t:{i}" for i in range(700)] + ['"' * 512, "\\" * 512, "\N{GRINNING FACE}" * 128]
-            assert (
-                await store.replace_many([Replacement(Session(i, {"x": "y" * 3000}), None) for i in ids])
-                == [None] * 703
-            )
+            assert await store.commit([Step.replace(Session(i, {"x": "y" * 3000}), None) for i in ids]) == [None] * 703
             assert await everything(store) == sorted(ids)
             assert await everything(store, limit=7) == sorted(ids)
             page = await store.scan(limit=50)
@@ -468,7 +461,7 @@ def test_scan_pages_through_many_and_takes_the_longest_ids():
             for after in ("", "x", "1", "-1@", "99999999999999999999999@", "0@nowhere:1"):
                 with pytest.raises(StoreError):
                     await store.scan(after=after)
-            assert await store.destroy_many([Removal(each) for each in ids]) == [None] * len(ids)
+            assert await store.commit([Step.remove(each) for each in ids]) == [None] * len(ids)
             assert await everything(store) == []
 
     asyncio.run(main())

@@ -21,7 +21,7 @@ from botsession import (
     StoreError,
     StoreUnavailableError,
 )
-from botsession.protocol import Claim, Removal, Replacement
+from botsession.protocol import Claim, Step
 from botsession_redis import RedisSessionStore
 from botsession_redis.failures import explain
 from botsession_redis.greeting import greeting
@@ -227,12 +227,12 @@ def test_what_a_server_refuses_inside_a_script_is_told_as_outside(name):
                 lambda: store.lease_many([Claim(ID, "a", ttl=5, again=1)]),
                 lambda: store.lease_many([Claim(each, "a", ttl=5, again=1) for each in ("t:1", "t:2")]),
                 lambda: store.renew_leases({"t:held": "a"}, 5),
-                lambda: store.replace_many([Replacement(held, None, "a")]),
+                lambda: store.commit([Step.replace(held, None, "a")]),
             ]
             if name != "OOM":
                 operations += [
                     lambda: store.destroy(ID),
-                    lambda: store.destroy_many([Removal("t:held", None, "a")]),
+                    lambda: store.commit([Step.remove("t:held", holder="a")]),
                     lambda: store.release_leases({"t:held": "a"}),
                 ]
             for operation in operations:

@@ -29,9 +29,7 @@ from botsession import (
 )
 from botsession.protocol import (
     Claim,
-    Removal,
-    Replacement,
-    Restoration,
+    Step,
 )
 from botsession_redis import RedisSessionStore
 
@@ -114,8 +112,8 @@ def operations(store):
         lambda: store.destroy(ID),
         store.scan,
         lambda: store.read_many([ID, "t:1"]),
-        lambda: store.replace_many([Replacement(session, None), Replacement(Session("t:1"), None)]),
-        lambda: store.destroy_many([Removal(ID), Removal("t:1")]),
+        lambda: store.commit([Step.replace(session, None), Step.replace(Session("t:1"), None)]),
+        lambda: store.commit([Step.remove(ID), Step.remove("t:1")]),
     ]
 
 
@@ -272,7 +270,7 @@ def destroyed(store):
 
 CREATING = {
     "replace": lambda store: store.replace(ID, Session(ID), expected=None),
-    "restore": lambda store: outcome(store.restore_many([Restoration(Session(ID, version="v1"), None)])),
+    "restore": lambda store: outcome(store.commit([Step.restore(Session(ID, version="v1"), None)])),
 }
 
 
@@ -355,9 +353,9 @@ def test_a_removal_is_carried_out_once(mode, holder, expected):
             await store.write(ID, session)
             if holder:
                 await store.lease_many([Claim(ID, holder, ttl=60, again=1)])
-            removal = Removal(ID, session.version if expected else None, holder)
+            removal = Step.remove(ID, session.version if expected else None, holder)
             proxy.mode = mode
-            assert await store.destroy_many([removal]) == [None]
+            assert await store.commit([removal]) == [None]
             assert await store.read(ID) is None
             assert await store.lease_many([Claim(ID, "next", ttl=60, again=1)]) == [None]
 
@@ -377,7 +375,7 @@ def test_a_removal_whose_answer_was_lost_removes_nothing_newer():
                 await other.close()
 
             proxy.mode, proxy.meanwhile = "lose", write
-            await fails(lambda: store.destroy_many([Removal(ID, session.version)]))
+            await fails(lambda: store.commit([Step.remove(ID, session.version)]))
             assert await store.read(ID) == newer
 
     asyncio.run(main())
@@ -444,9 +442,7 @@ def test_a_read_that_was_cancelled_disturbs_no_other():
         ) as store:
             await store.init()
             ids = [f"t:{number}" for number in range(20)]
-            await store.replace_many(
-                [Replacement(Session(each, {"me": each, "pad": "x" * 20_000}), None) for each in ids]
-            )
+            await store.commit([Step.replace(Session(each, {"me": each, "pad": "x" * 20_000}), None) for each in ids])
             chance = random.Random(5)
 
             async def check(session_id):

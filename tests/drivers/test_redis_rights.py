@@ -24,9 +24,7 @@ from botsession import (
 from botsession.protocol import (
     Claim,
     Held,
-    Removal,
-    Replacement,
-    Restoration,
+    Step,
 )
 from botsession_redis import RedisSessionStore
 
@@ -62,18 +60,18 @@ async def exercise_all(store, spoil):
         assert isinstance(held, Held)
     assert await store.renew_leases({ID: "a", "t:none": "a"}, 5) == [True, False]
     before = found.version
-    [refused] = await store.replace_many([Replacement(found, before, "b")])
+    [refused] = await store.commit([Step.replace(found, before, "b")])
     assert isinstance(refused, SessionConflictError)
-    assert await store.replace_many([Replacement(found, before, "a")]) == [None]
+    assert await store.commit([Step.replace(found, before, "a")]) == [None]
     [found] = await store.lease_many([second])
     await store.release_leases({ID: "c"})
-    [refused] = await store.destroy_many([Removal(ID, "another version", "b")])
+    [refused] = await store.commit([Step.remove(ID, "another version", "b")])
     assert isinstance(refused, SessionConflictError)
     restored = Session("t:restored", version="v1")
-    assert await store.restore_many([Restoration(restored, None)]) == [None]
-    assert await store.restore_many([Restoration(restored, restored)]) == [None]
+    assert await store.commit([Step.restore(restored, None)]) == [None]
+    assert await store.commit([Step.restore(restored, restored)]) == [None]
     assert (await operations.statistics(store)).sessions == 2
-    assert await store.destroy_many([Removal(ID, found.version, "b"), Removal("t:restored")]) == [None] * 2
+    assert await store.commit([Step.remove(ID, found.version, "b"), Step.remove("t:restored")]) == [None] * 2
     await spoil("t:spoilt")
     with pytest.raises(CorruptSessionError):
         await sessions.read("t:spoilt")
@@ -151,7 +149,7 @@ def test_a_right_that_is_missing_is_named_as_such(right):
         await store.init()
         await store.lease_many([Claim(ID, "a", ttl=5, again=2)])
         [outcome] = await store.lease_many([Claim(ID, "b", ttl=5, again=2)])
-        for error in (outcome, *await store.replace_many([Replacement(Session(ID), None, "a")])):
+        for error in (outcome, *await store.commit([Step.replace(Session(ID), None, "a")])):
             if isinstance(error, Exception):
                 raise error
         await store.release_leases({ID: "b"})
@@ -175,7 +173,7 @@ def test_keys_that_a_user_may_not_touch():
                     lambda: store.replace(ID, Session(ID), expected=None),
                     lambda: store.read_many([ID]),
                     lambda: store.destroy(ID),
-                    lambda: store.destroy_many([Removal(ID)]),
+                    lambda: store.commit([Step.remove(ID)]),
                     lambda: store.renew_leases({ID: "a"}, 5),
                     lambda: store.lease_many([Claim(ID, "a", ttl=5, again=2)]),
                 ):

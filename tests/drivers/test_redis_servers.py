@@ -22,7 +22,7 @@ from botsession import (
     StoreError,
     StoreUnavailableError,
 )
-from botsession.protocol import Claim, Removal, Replacement
+from botsession.protocol import Claim, Step
 from botsession_redis import RedisSessionStore
 
 ID = "telegram:42"
@@ -141,14 +141,14 @@ def test_cluster(cluster_ports):
             for session_id in ("t:{a}b", "t:}{", "t:{}x", "t:{"):
                 claim = Claim(session_id, "a", ttl=60, again=1)
                 assert await store.lease_many([claim]) == [None]
-                assert await store.replace_many([Replacement(Session(session_id), None, "a")]) == [None]
+                assert await store.commit([Step.replace(Session(session_id), None, "a")]) == [None]
                 assert (await store.lease_many([claim]))[0].id == session_id
                 await store.destroy(session_id)
                 assert await store.renew_leases({session_id: "a"}, 5) == [False]
-                [refused] = await store.replace_many([Replacement(Session(session_id), None, "a")])
+                [refused] = await store.commit([Step.replace(Session(session_id), None, "a")])
                 assert isinstance(refused, SessionConflictError)
                 assert await store.lease_many([claim]) == [None]
-                assert await store.destroy_many([Removal(session_id, None, "a")]) == [None]
+                assert await store.commit([Step.remove(session_id, holder="a")]) == [None]
             page = await store.scan(limit=1)
             assert page.next
             with pytest.raises(StoreError, match="cluster has changed"):

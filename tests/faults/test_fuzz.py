@@ -25,7 +25,7 @@ from botsession import (
     StoreError,
 )
 from botsession.ids import check_session_id
-from botsession.protocol import Removal, Replacement, SupportsQuarantine
+from botsession.protocol import Step, SupportsQuarantine
 from botsession_memory import MemorySessionStore
 
 ID = "fuzzed:42"
@@ -123,8 +123,8 @@ def test_ids(backend, scale, tmp_path):
             lambda: store.replace(wrong, Session(wrong), expected=None),
             lambda: store.touch(wrong, None),
             lambda: store.read_many([CANARY, wrong]),
-            lambda: store.replace_many([Replacement(Session(wrong), None)]),
-            lambda: store.destroy_many([Removal(CANARY), Removal(wrong)]),
+            lambda: store.commit([Step.replace(Session(wrong), None)]),
+            lambda: store.commit([Step.remove(CANARY), Step.remove(wrong)]),
         ):
             with pytest.raises(InvalidSessionIdError):
                 await operation()
@@ -147,7 +147,7 @@ def test_ids(backend, scale, tmp_path):
         assert await listed(sessions.store) == set(known)
         for session_id, me in known.items():
             assert (await sessions.read(session_id)).state == {"me": me}
-        await sessions.store.destroy_many([Removal(session_id) for session_id in known if session_id != CANARY])
+        await sessions.store.commit([Step.remove(session_id) for session_id in known if session_id != CANARY])
         assert await listed(sessions.store) == {CANARY}
 
     with opened(backend) as (sessions, run):
@@ -230,7 +230,7 @@ async def tolerated(sessions):
     await store.scan()
     with contextlib.suppress(BotSessionError):
         await store.replace(ID, Session(ID), expected="another")
-    [outcome] = await store.replace_many([Replacement(Session(ID), "another")])
+    [outcome] = await store.commit([Step.replace(Session(ID), "another")])
     assert isinstance(outcome, BotSessionError)
     with contextlib.suppress(BotSessionError):
         await store.touch(ID, None)

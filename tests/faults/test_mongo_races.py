@@ -17,10 +17,10 @@ from pymongo import MongoClient
 
 import servers
 from botsession import (
-    Replacement,
     Session,
     SessionConflictError,
     Sessions,
+    Step,
     StoreError,
 )
 from botsession.testing import ManualClock
@@ -52,7 +52,7 @@ def documents(backend):
 
 RACER = """
 import asyncio, json, random, sys
-from botsession import Replacement, Session, SessionConflictError, Sessions
+from botsession import Step, Session, SessionConflictError, Sessions
 
 async def main():
     racer, rounds = sys.argv[2], int(sys.argv[3])
@@ -75,7 +75,7 @@ async def main():
                 raise outcome
         for start in range(0, rounds, 20):
             batch = [Session(f"many:{number}", {"racer": racer}) for number in order[start : start + 20]]
-            for session, outcome in zip(batch, await sessions.store.replace_many([Replacement(s, None) for s in batch])):
+            for session, outcome in zip(batch, await sessions.store.commit([Step.replace(s, None) for s in batch])):
                 if outcome is None:
                     won.append(session.id)
                 elif not isinstance(outcome, SessionConflictError):
@@ -215,7 +215,7 @@ def test_a_second_event_loop(backend):
         for operation in (
             sessions.store.read(session.id),
             sessions.store.write(session.id, session),
-            sessions.store.replace_many([Replacement(session, session.version)]),
+            sessions.store.commit([Step.replace(session, session.version)]),
             sessions.store.ping(),
         ):
             with pytest.raises(StoreError, match="another event loop"):

@@ -14,9 +14,9 @@ from kit.suites import caught_by
 
 from botsession import (
     Lifetime,
-    Removal,
     ScanPage,
     SessionConflictError,
+    Step,
     StoreError,
 )
 from botsession.session import Session
@@ -38,20 +38,20 @@ class ForgetsTheShapeInABatch(Reference):
         self.put(dataclasses.replace(replacement.session, shape=0))
 
 
-@caught_by("test_replace_many_goes_by_the_lifetimes_of_session_and_store")
+@caught_by("test_commit_goes_by_the_lifetimes_of_session_and_store")
 class IgnoresTheLongestLifetimeInABatch(ChangesInABatch):
     def change(self, session):
         session.expires_at = Lifetime(10, clock=self.lifetime.now).deadline(session, self.lifetime.now())
 
 
-@caught_by("test_replace_many_goes_by_the_lifetimes_of_session_and_store")
+@caught_by("test_commit_goes_by_the_lifetimes_of_session_and_store")
 class IgnoresTheSessionsOwnLifetimeInABatch(ChangesInABatch):
     def change(self, session):
         usual = dataclasses.replace(session, expires_in=msgspec.UNSET)
         session.expires_at = self.lifetime.deadline(usual, self.lifetime.now())
 
 
-@caught_by("test_replace_many_goes_by_the_lifetimes_of_session_and_store")
+@caught_by("test_commit_goes_by_the_lifetimes_of_session_and_store")
 class CreatesInEveryBatch(ChangesInABatch):
     def change(self, session):
         session.created_at = session.last_activity
@@ -64,25 +64,25 @@ class StripsIdsInABatch(Reference):
     def key(self, session_id):
         return session_id.strip() if self.stripping else session_id
 
-    async def replace_many(self, replacements):
+    async def _replace_many(self, replacements):
         self.stripping = True
         try:
-            return await super().replace_many(replacements)
+            return await super()._replace_many(replacements)
         finally:
             self.stripping = False
 
 
 @caught_by("test_ids_that_look_alike_keep_apart_in_a_batch")
 class DestroysLookalikesInABatch(Reference):
-    async def destroy_many(self, removals):
+    async def _destroy_many(self, removals):
         folded = {removal.session_id.casefold() for removal in removals}
-        await super().destroy_many([Removal(key) for key in self.entries if key.casefold() in folded])
+        await super()._destroy_many([Step.remove(key) for key in self.entries if key.casefold() in folded])
         return [None] * len(removals)
 
 
 @caught_by("test_batches_beside_one_another_lose_no_increment")
 class ComparesBatchesInTwoSteps(Reference):
-    async def replace_many(self, replacements):
+    async def _replace_many(self, replacements):
         matching = [self.matches(each.session.id, each.expected) for each in replacements]
         await self.pause()
         for replacement, right in zip(replacements, matching, strict=True):
@@ -114,9 +114,9 @@ class LocksOneByOne(Reference):
 
 @caught_by("test_batches_in_opposite_orders_do_not_block_one_another")
 class ReplacesInDeadlock(LocksOneByOne):
-    async def replace_many(self, replacements):
+    async def _replace_many(self, replacements):
         async with self.locked(*(each.session.id for each in replacements)):
-            return await super().replace_many(replacements)
+            return await super()._replace_many(replacements)
 
 
 @caught_by("test_batches_in_opposite_orders_do_not_block_one_another")
@@ -128,9 +128,9 @@ class LeasesInDeadlock(LocksOneByOne):
 
 @caught_by("test_batches_in_opposite_orders_do_not_block_one_another")
 class DestroysInDeadlock(LocksOneByOne):
-    async def destroy_many(self, removals):
+    async def _destroy_many(self, removals):
         async with self.locked(*(removal.session_id for removal in removals)):
-            return await super().destroy_many(removals)
+            return await super()._destroy_many(removals)
 
 
 @caught_by("test_batches_in_opposite_orders_do_not_block_one_another")
@@ -149,21 +149,21 @@ class RenewsInDeadlock(LocksOneByOne):
 
 @caught_by("test_batches_in_opposite_orders_do_not_block_one_another")
 class RestoresInDeadlock(LocksOneByOne):
-    async def restore_many(self, restorations):
+    async def _restore_many(self, restorations):
         async with self.locked(*(each.session.id for each in restorations)):
-            return await super().restore_many(restorations)
+            return await super()._restore_many(restorations)
 
 
 @caught_by("test_batches_in_opposite_orders_do_not_block_one_another")
 class GivesUpWhereOthersWrote(LocksOneByOne):
     """Tries three times, and then no more."""
 
-    async def replace_many(self, replacements):
+    async def _replace_many(self, replacements):
         ids = [each.session.id for each in replacements]
         for _ in range(3):
             if not any(self.places_locked[f"{self.place} {session_id}"].locked() for session_id in ids):
                 async with self.locked(*ids):
-                    return await super().replace_many(replacements)
+                    return await super()._replace_many(replacements)
             await asyncio.sleep(0)
         return [StoreError("others wrote at the same time, again and again") for _ in replacements]
 
@@ -172,9 +172,9 @@ class GivesUpWhereOthersWrote(LocksOneByOne):
 class LocksTablesInTwoOrders(LocksOneByOne):
     """Each kind of batch locks in an order of its own, and another kind in another one."""
 
-    async def replace_many(self, replacements):
+    async def _replace_many(self, replacements):
         async with self.locked("the table of sessions", "the table of leases"):
-            return await super().replace_many(replacements)
+            return await super()._replace_many(replacements)
 
     async def release_leases(self, holders):
         async with self.locked("the table of leases", "the table of sessions"):
@@ -189,14 +189,14 @@ class ReadsAHundred(Reference):
 
 @caught_by("test_a_thousand_sessions_are_handled_at_once")
 class StoresAThousand(Reference):
-    async def replace_many(self, replacements):
-        return await super().replace_many(replacements[:1000]) + [None] * len(replacements[1000:])
+    async def _replace_many(self, replacements):
+        return await super()._replace_many(replacements[:1000]) + [None] * len(replacements[1000:])
 
 
 @caught_by("test_a_thousand_sessions_are_handled_at_once")
 class DestroysFiveHundred(Reference):
-    async def destroy_many(self, removals):
-        return await super().destroy_many(removals[:500]) + [None] * len(removals[500:])
+    async def _destroy_many(self, removals):
+        return await super()._destroy_many(removals[:500]) + [None] * len(removals[500:])
 
 
 @caught_by("test_a_thousand_sessions_are_handled_at_once")

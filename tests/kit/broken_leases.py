@@ -252,8 +252,8 @@ class IsAloneWithItsLeases(FileSessionStore):
     async def release_leases(self, holders):
         pass
 
-    async def replace_many(self, replacements):
-        return await super().replace_many([dataclasses.replace(each, holder=None) for each in replacements])
+    async def _replace_many(self, replacements):
+        return await super()._replace_many([dataclasses.replace(each, holder=None) for each in replacements])
 
 
 @caught_by("test_a_claim_reads_the_session_as_it_is")
@@ -391,9 +391,9 @@ class GivesUpTheLeaseForWhoHasNone(ChangesTheHolder):
 
 @caught_by("test_many_are_stored_each_by_its_own_lease")
 class TakesTheFirstHolderForAll(Reference):
-    async def replace_many(self, replacements):
+    async def _replace_many(self, replacements):
         holder = replacements[0].holder
-        return await super().replace_many([dataclasses.replace(each, holder=holder) for each in replacements])
+        return await super()._replace_many([dataclasses.replace(each, holder=holder) for each in replacements])
 
 
 @caught_by("test_destroying_ends_the_lease")

@@ -95,8 +95,8 @@ class StoresInTwoSteps(Served):
 class GivesUpInASecondCall(Remote):
     served_type = StoresInTwoSteps
 
-    async def replace_many(self, replacements):
-        outcomes = await super().replace_many(replacements)
+    async def _replace_many(self, replacements):
+        outcomes = await super()._replace_many(replacements)
         holders = {each.session.id: each.holder for each in replacements if each.holder}
         with contextlib.suppress(StoreUnavailableError):
             await self.send_once("release_leases", holders)

@@ -8,7 +8,7 @@ import math
 from kit.reference import Reference
 from kit.suites import caught_by
 
-from botsession import CorruptSessionError, Removal, SessionConflictError
+from botsession import CorruptSessionError, SessionConflictError, Step
 from botsession.ids import check_session_id
 from botsession.storage.leases import Lease
 
@@ -18,7 +18,9 @@ class FoldsTheVersionOfARemoval(Reference):
     def destroy_now(self, removal):
         session = self.load(removal.session_id)
         same = session is not None and (removal.expected or "").strip().lower() == session.version.lower()
-        super().destroy_now(Removal(removal.session_id, session.version if same else removal.expected, removal.holder))
+        super().destroy_now(
+            Step.remove(removal.session_id, session.version if same else removal.expected, removal.holder)
+        )
 
 
 @caught_by("test_a_removal_goes_by_the_exact_version")
@@ -34,7 +36,7 @@ class RemovesTheExpiredByItsVersion(Reference):
     def destroy_now(self, removal):
         raw = self.entries.get(removal.session_id)
         if raw is not None and self.decode(raw, removal.session_id).version == removal.expected:
-            removal = Removal(removal.session_id, None, removal.holder)
+            removal = Step.remove(removal.session_id, holder=removal.holder)
         super().destroy_now(removal)
 
 
@@ -49,7 +51,7 @@ class RemovesTheCorruptWhateverIsExpected(Reference):
 
 @caught_by("test_a_hostile_id_is_not_removed")
 class RemovesBeforeItChecksTheId(Reference):
-    async def destroy_many(self, removals):
+    async def _destroy_many(self, removals):
         for removal in removals:
             check_session_id(removal.session_id)
             self.destroy_now(removal)
@@ -57,10 +59,10 @@ class RemovesBeforeItChecksTheId(Reference):
 
 @caught_by("test_a_removal_beside_a_write_removes_nothing_newer")
 class RemovesInTwoSteps(Reference):
-    async def destroy_many(self, removals):
+    async def _destroy_many(self, removals):
         right = [each.expected is None or self.matches(each.session_id, each.expected) for each in removals]
         await self.pause()
-        return await super().destroy_many([Removal(each.session_id) for each in removals if all(right)])
+        return await super()._destroy_many([Step.remove(each.session_id) for each in removals if all(right)])
 
 
 @caught_by("test_the_holder_removes_and_gives_up")
@@ -86,20 +88,20 @@ class GivesUpBeforeItRemoves(Reference):
         self.end_lease(removal.session_id)
         if not held:
             raise SessionConflictError(removal.session_id)
-        super().destroy_now(Removal(removal.session_id, removal.expected))
+        super().destroy_now(Step.remove(removal.session_id, removal.expected))
 
 
 @caught_by("test_who_lost_the_lease_removes_nothing", "test_a_removal_that_is_refused_keeps_session_and_lease")
 class RemovesForWhoHasNoLease(Reference):
     def destroy_now(self, removal):
-        super().destroy_now(Removal(removal.session_id, removal.expected))
+        super().destroy_now(Step.remove(removal.session_id, removal.expected))
 
 
 @caught_by("test_who_lost_the_lease_removes_nothing")
 class RemovesForWhoWasSlow(Reference):
     def destroy_now(self, removal):
         slow = not self.lease(removal.session_id).is_held_by_another(removal.holder, self.tick())
-        super().destroy_now(Removal(removal.session_id, removal.expected, None if slow else removal.holder))
+        super().destroy_now(Step.remove(removal.session_id, removal.expected, None if slow else removal.holder))
 
 
 @caught_by("test_a_first_write_beside_destroy_brings_nothing_back")
@@ -110,7 +112,7 @@ class StoresFirstWritesWithoutALease(Reference):
 
 @caught_by("test_a_first_write_beside_destroy_brings_nothing_back")
 class LooksAtTheLeaseBefore(Reference):
-    async def replace_many(self, replacements):
+    async def _replace_many(self, replacements):
         allowed = {each.session.id for each in replacements if self.may_store(each.session.id, each.holder)}
         await asyncio.sleep(0)
         await self.pause()

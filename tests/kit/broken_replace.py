@@ -27,9 +27,7 @@ class IgnoresWhatIsExpected(Reference):
         return (expected is None) == (self.load(session_id) is None)
 
 
-@caught_by(
-    "test_replace_does_not_create_what_is_there", "test_one_of_many_creates", "test_replace_many_lets_one_of_two_win"
-)
+@caught_by("test_replace_does_not_create_what_is_there", "test_one_of_many_creates", "test_commit_lets_one_of_two_win")
 class CreatesOverWhatIsThere(Reference):
     def matches(self, session_id, expected):
         return expected is None or super().matches(session_id, expected)
@@ -39,7 +37,7 @@ class CreatesOverWhatIsThere(Reference):
     "test_replace_does_not_bring_back_what_was_never_there",
     "test_replace_does_not_bring_back_what_was_destroyed",
     "test_replace_does_not_bring_back_what_has_expired",
-    "test_replace_many_does_not_bring_back_what_has_expired",
+    "test_commit_does_not_bring_back_what_has_expired",
     "test_replace_beside_destroy_brings_nothing_back",
 )
 class Resurrects(Reference):

@@ -10,10 +10,10 @@ from kit.suites import caught_by
 
 from botsession import (
     CorruptSessionError,
-    Restoration,
     Session,
     SessionConflictError,
     SessionInfo,
+    Step,
 )
 from botsession.lifetime import new_version
 
@@ -25,7 +25,7 @@ class Restoring(Reference):
         return session
 
     def restore_now(self, restoration):
-        super().restore_now(Restoration(self.restored(copy.copy(restoration.session)), restoration.over))
+        super().restore_now(Step.restore(self.restored(copy.copy(restoration.session)), restoration.expected))
 
 
 @caught_by(
@@ -44,7 +44,7 @@ class StampsWhatItRestores(Restoring):
 @caught_by("test_what_is_restored_is_as_it_was")
 class StampsTheCallersSession(Reference):
     def restore_now(self, restoration):
-        super().restore_now(Restoration(copy.copy(restoration.session), restoration.over))
+        super().restore_now(Step.restore(copy.copy(restoration.session), restoration.expected))
         self.stamp(restoration.session)
 
 
@@ -106,10 +106,10 @@ class RestoresOverTheExpired(Reference):
 
 @caught_by("test_nothing_restored_is_nothing")
 class EmptiesAtNothing(Reference):
-    async def restore_many(self, restorations):
+    async def _restore_many(self, restorations):
         if not restorations:
             self.entries.clear()
-        return await super().restore_many(restorations)
+        return await super()._restore_many(restorations)
 
 
 @caught_by("test_restoring_stores_nothing_where_one_is_refused")
@@ -120,10 +120,10 @@ class RestoresWhatWasNeverStored(Reference):
 
 @caught_by("test_restoring_stores_nothing_where_one_is_refused")
 class RestoresOneByOne(Reference):
-    async def restore_many(self, restorations):
+    async def _restore_many(self, restorations):
         outcomes = []
         for restoration in restorations:
-            outcomes += await super().restore_many([restoration])
+            outcomes += await super()._restore_many([restoration])
         return outcomes
 
 
@@ -138,12 +138,12 @@ class RestoresOverTheCorrupt(Reference):
 
 @caught_by("test_a_cancelled_call_leaves_no_damage")
 class RestoresInTwoSteps(Reference):
-    async def restore_many(self, restorations):
+    async def _restore_many(self, restorations):
         for restoration in restorations:
             self.put(Session(restoration.session.id, version="0"))
             await self.pause()
-        return await super().restore_many(
-            [Restoration(each.session, await self.read(each.session.id)) for each in restorations]
+        return await super()._restore_many(
+            [Step.restore(each.session, await self.read(each.session.id)) for each in restorations]
         )
 
 
@@ -154,18 +154,18 @@ class RestoresUnderStrippedIds(Reference):
     def key(self, session_id):
         return session_id.strip() if self.stripping else session_id
 
-    async def restore_many(self, restorations):
+    async def _restore_many(self, restorations):
         self.stripping = True
         try:
-            return await super().restore_many(restorations)
+            return await super()._restore_many(restorations)
         finally:
             self.stripping = False
 
 
 @caught_by("test_restore_beside_write_undoes_nothing")
 class ComparesBeforeItRestores(Reference):
-    async def restore_many(self, restorations):
-        untouched = [self.is_untouched(each.session.id, each.over) for each in restorations]
+    async def _restore_many(self, restorations):
+        untouched = [self.is_untouched(each.session.id, each.expected) for each in restorations]
         for _ in range(3):
             await self.pause()
         for restoration, right in zip(restorations, untouched, strict=True):

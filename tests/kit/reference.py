@@ -7,14 +7,15 @@ import time
 from typing import ClassVar
 
 from botsession import (
+    ANYTHING,
     ONE_YEAR,
     CorruptSessionError,
     Finding,
     Held,
     Lifetime,
-    Removal,
     ScanPage,
     SessionConflictError,
+    Step,
     StoreError,
     StoreUnavailableError,
     utc_now,
@@ -97,7 +98,7 @@ class Reference:
     async def destroy(self, session_id):
         self.check(session_id)
         await self.pause()
-        self.destroy_now(Removal(session_id))
+        self.destroy_now(Step.remove(session_id))
 
     async def replace(self, session_id, session, *, expected):
         self.check()
@@ -132,7 +133,18 @@ class Reference:
         await self.pause()
         return [self.attempt(self.load, session_id) for session_id in session_ids]
 
-    async def replace_many(self, replacements):
+    async def commit(self, steps):
+        outcomes = {}
+        for carry_out, kind in (
+            (self._destroy_many, [step for step in steps if step.session is None]),
+            (self._replace_many, [step for step in steps if step.session is not None and step.is_stamped]),
+            (self._restore_many, [step for step in steps if step.session is not None and not step.is_stamped]),
+        ):
+            if kind or not steps:
+                outcomes |= zip(map(id, kind), await carry_out(kind), strict=False)
+        return [outcomes[id(step)] for step in steps if id(step) in outcomes]
+
+    async def _replace_many(self, replacements):
         self.check(*(replacement.session.id for replacement in replacements))
         for replacement in replacements:
             self.check_state(replacement.session)
@@ -157,7 +169,7 @@ class Reference:
             self.release_now(session_id, holder)
         self.sweep()
 
-    async def restore_many(self, restorations):
+    async def _restore_many(self, restorations):
         self.check()
         for restoration in restorations:
             self.check_restored(restoration.session)
@@ -165,7 +177,7 @@ class Reference:
         await self.pause()
         return [self.attempt(self.restore_now, restoration) for restoration in restorations]
 
-    async def destroy_many(self, removals):
+    async def _destroy_many(self, removals):
         self.check(*(removal.session_id for removal in removals))
         await self.pause()
         return [self.attempt(self.destroy_now, removal) for removal in removals]
@@ -262,7 +274,7 @@ class Reference:
         session_id, expected, holder = removal.session_id, removal.expected, removal.holder
         if not self.may_store(session_id, holder):
             raise SessionConflictError(session_id)
-        if expected is not None and not self.matches(session_id, expected):
+        if expected is not ANYTHING and not self.matches(session_id, expected):
             raise SessionConflictError(session_id)
         self.remove(session_id)
         if holder is None:
@@ -313,7 +325,7 @@ class Reference:
         return where
 
     def restore_now(self, restoration):
-        if not self.is_untouched(restoration.session.id, restoration.over):
+        if not self.is_untouched(restoration.session.id, restoration.expected):
             raise SessionConflictError(restoration.session.id)
         self.put(restoration.session)
 

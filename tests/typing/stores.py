@@ -4,14 +4,13 @@ from typing import Protocol
 
 from botsession import (
     SessionStore,
-    SupportsBulk,
     SupportsClose,
+    SupportsCommit,
     SupportsDiagnosis,
     SupportsExpiry,
     SupportsPing,
     SupportsPurge,
     SupportsReplace,
-    SupportsRestore,
     SupportsScan,
     SupportsTouch,
 )
@@ -28,8 +27,7 @@ class EveryStore(
     SupportsReplace,
     SupportsTouch,
     SupportsScan,
-    SupportsBulk,
-    SupportsRestore,
+    SupportsCommit,
     SupportsPing,
     SupportsDiagnosis,
     Protocol,

@@ -14,8 +14,8 @@ class Gated:
     """A store that waits before or after it saves, and may fail then."""
 
     methods = ("init", "read", "write", "destroy", "replace", "touch", "lease_many", "renew_leases", "release_leases",
-               "read_many", "replace_many", "destroy_many")  # fmt: skip
-    saves = ("write", "replace", "replace_many")
+               "read_many", "commit", "commit")  # fmt: skip
+    saves = ("write", "replace", "commit")
 
     def __init__(self, when):
         self.inner = MemorySessionStore()
@@ -341,7 +341,7 @@ def gives_something_to_await():
 
 def test_what_never_waits_is_told_from_what_may():
     store = MemorySessionStore()
-    assert all(map(never_waits, [nothing, store.read, store.replace, store.replace_many]))
-    watched = Watched().replace_many
+    assert all(map(never_waits, [nothing, store.read, store.replace, store.commit]))
+    watched = Watched().commit
     for method in (waits, waits_for_a_manager, waits_for_values, gives_something_to_await, watched, len):
         assert not never_waits(method)

@@ -238,7 +238,7 @@ def test_a_write_that_arrives_after_the_destruction_does_not_bring_it_back(known
         here, there = Sessions(store), Sessions(store)
         if known:
             await count(here)
-        reached, go = store.hold_up("replace_many", "before")
+        reached, go = store.hold_up("commit", "before")
         turn = asyncio.create_task(count(here))
         await reached.wait()
         await there.destroy(ID)
@@ -258,7 +258,7 @@ def test_a_destruction_waits_for_what_is_being_saved(lock, known):
         sessions = Sessions(store, lock=lock)
         if known:
             await count(sessions)
-        name = "replace_many" if lock == "auto" else "replace"
+        name = "commit" if lock == "auto" else "replace"
         reached, go = store.hold_up(name, "before")
         turn = asyncio.create_task(count(sessions))
         await reached.wait()
@@ -332,7 +332,7 @@ def test_a_turn_does_not_begin_while_its_session_is_being_destroyed():
 def test_a_destruction_that_fails_keeps_no_turn_from_saving():
     async def scenario(store):
         sessions = Sessions(store)
-        store.failing = {"destroy": StoreUnavailableError("away"), "destroy_many": StoreUnavailableError("away")}
+        store.failing = {"destroy": StoreUnavailableError("away"), "commit": StoreUnavailableError("away")}
         await count(sessions)
         async with sessions.turn(ID) as session:
             with pytest.raises(StoreUnavailableError):
@@ -346,7 +346,7 @@ def test_a_destruction_that_fails_keeps_no_turn_from_saving():
 
     class Failing(Watched):
         async def destroy_many(self, removals):
-            return await self._call("destroy_many", MemorySessionStore.destroy_many.__get__(self), removals)
+            return await self._call("commit", MemorySessionStore.commit.__get__(self), removals)
 
     with_store(scenario, Failing)
 

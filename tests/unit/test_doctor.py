@@ -262,7 +262,7 @@ def test_a_store_of_four_methods():
         ("ok", "access"),
         ("warning", "turns"),
     ]
-    assert len(store.inner._entries) == 0
+    assert len(store.inner._records) == 0
 
 
 @pytest.mark.parametrize("operation", ["read", "replace", "touch", "destroy"])
@@ -287,7 +287,7 @@ def test_a_probe_that_fails_leaves_nothing_behind(operation, error):
         (finding,) = [finding for finding in examined_store(store) if finding.level == "error"]
         assert (finding.topic, finding.message, finding.remedy) == ("access", "it refuses", "give it the right")
     if operation != "destroy":
-        assert list(store._entries) == []
+        assert list(store._records) == []
 
 
 @pytest.mark.parametrize(
@@ -333,7 +333,7 @@ def test_unreadable_sessions_are_counted():
         for number in range(5):
             await store.write(f"a:{number}", Session(f"a:{number}"))
             if number:
-                store._entries[f"a:{number}"] = b"{"
+                store._records[f"a:{number}"] = b"{", None
         found = []
         await examine_store(store, found.append)
         return found

@@ -207,7 +207,7 @@ class Counting:
     """A store of somebody else, whose calls are counted."""
 
     def __init__(self, store):
-        counted = ("read", "replace", "read_many", "replace_many", "touch", "write", "lease_many", "release_leases")
+        counted = ("read", "replace", "read_many", "commit", "touch", "write", "lease_many", "release_leases")
         self.calls = dict.fromkeys(counted, 0)
         for name in dir(store):
             if not name.startswith("_"):
@@ -233,7 +233,7 @@ class Counting:
 @pytest.mark.parametrize(
     ("lock", "changed", "unchanged"),
     [
-        ("auto", {"lease_many": 1, "replace_many": 1}, {"lease_many": 1, "release_leases": 1}),
+        ("auto", {"lease_many": 1, "commit": 1}, {"lease_many": 1, "release_leases": 1}),
         ("local", {"read": 1, "replace": 1}, {"read": 1}),
         ("none", {"read": 1, "replace": 1}, {"read": 1}),
     ],
@@ -257,8 +257,8 @@ def test_round_trips_of_a_turn(lock, changed, unchanged):
 @pytest.mark.parametrize(
     ("lock", "calls"),
     [
-        ("auto", {"lease_many": 3, "replace_many": 4}),
-        ("local", {"read": 1, "read_many": 2, "replace": 2, "replace_many": 2}),
+        ("auto", {"lease_many": 3, "commit": 4}),
+        ("local", {"read": 1, "read_many": 2, "replace": 2, "commit": 2}),
     ],
 )
 def test_round_trips_of_64_concurrent_turns(lock, calls):

@@ -58,7 +58,7 @@ async def swell(sessions, store, session):
 
 async def lose_the_backend(sessions, store, session):
     session.state["count"] = 2
-    store.failing["replace_many"] = StoreUnavailableError("away")
+    store.failing["commit"] = StoreUnavailableError("away")
 
 
 async def time_out(sessions, store, session):
@@ -108,8 +108,8 @@ PHASES = [
     ("touch", "before"),
     ("touch", "after"),
     ("handler", None),
-    ("replace_many", "before"),
-    ("replace_many", "after"),
+    ("commit", "before"),
+    ("commit", "after"),
 ]
 
 
@@ -128,7 +128,7 @@ def test_the_lease_is_given_up_whenever_a_turn_is_cancelled(name, when):
                 if name == "handler":
                     in_handler.set()
                     await asyncio.Event().wait()
-                if name == "replace_many":
+                if name == "commit":
                     session.state["count"] += 1
 
         reached, go = (in_handler, None) if name == "handler" else store.hold_up(name, when)
@@ -148,7 +148,7 @@ def test_the_lease_is_given_up_whenever_a_turn_is_cancelled(name, when):
     with_store(scenario)
 
 
-@pytest.mark.parametrize("name", ["lease_many", "replace_many"])
+@pytest.mark.parametrize("name", ["lease_many", "commit"])
 def test_the_lease_is_given_up_where_a_turn_is_cancelled_whose_call_waits_for_others(name):
     async def scenario(store):
         sessions = Sessions(store, lease_ttl=LONG)
@@ -316,7 +316,7 @@ def test_a_release_that_fails_does_not_hide_why_nothing_was_stored():
         with pytest.raises(StateError):
             async with sessions.turn(ID) as session:
                 session.state["count"] = object()
-        store.failing["replace_many"] = StoreUnavailableError("lost")
+        store.failing["commit"] = StoreUnavailableError("lost")
         with pytest.raises(StoreUnavailableError, match="lost"):
             await count(sessions, "telegram:1")
         store.failing["lease_many"] = StoreUnavailableError("refused")
@@ -338,7 +338,7 @@ def test_an_unreadable_session_keeps_no_lease():
     with_store(scenario)
 
 
-@pytest.mark.parametrize("call", ["lease_many", "replace_many"])
+@pytest.mark.parametrize("call", ["lease_many", "commit"])
 def test_a_backend_that_is_lost_is_not_waited_for_a_second_time(call):
     async def scenario(store):
         sessions = Sessions(store, lease_ttl=LONG)

@@ -11,9 +11,9 @@ import pytest
 
 from botsession import (
     ConfigError,
-    Restoration,
     Session,
     SessionConflictError,
+    Step,
     StoreUnavailableError,
     UnsupportedError,
     open_store,
@@ -67,7 +67,7 @@ class Jittery:
         return await self.call("touch", session_id, expires_at)
 
     async def restore_many(self, restorations):
-        return await self.call("restore_many", restorations)
+        return await self.call("commit", restorations)
 
 
 class Surroundings:
@@ -176,7 +176,7 @@ def test_no_turn_is_lost_when_the_first_bots_leave_the_mirror(start):
         if start == "in both stores":
             run(around.turns(around.bot("mirror led by old")))
         if start == "copied without a mirror":
-            run(around.new.restore_many([Restoration(run(around.old.read(ID)), None)]))
+            run(around.new.commit([Step.restore(run(around.old.read(ID)), None)]))
         run(together(around.turns(mirror), around.turns(around.bot("mirror led by new")), mirror.hand_over(ID)))
         run(together(*(around.turns(bot) for bot in (mirror, around.new, around.new)), mirror.hand_over(ID)))
         around.check(run(around.new.read(ID)))
@@ -193,7 +193,7 @@ def test_no_turn_is_lost_when_the_mirror_is_turned_round_after_all_was_handed_ov
         if start == "in both stores":
             run(around.bot("mirror led by old").read(ID))
         if start == "copied without a mirror":
-            run(around.new.restore_many([Restoration(run(around.old.read(ID)), None)]))
+            run(around.new.commit([Step.restore(run(around.old.read(ID)), None)]))
         run(together(around.turns(mirror, around.chance.randrange(3)), mirror.hand_over(ID)))
         run(together(around.turns(mirror), around.turns(turned), around.turns(around.bot("turned round"))))
         around.check(run(mirror.read(ID)))
@@ -205,7 +205,7 @@ def test_a_copy_that_came_late_is_nobodys_session():
         run(around.turn(around.old))
         session = run(around.old.read(ID))
         session.version = f"copy:{session.version}"
-        run(around.new.restore_many([Restoration(session, None)]))
+        run(around.new.commit([Step.restore(session, None)]))
         run(around.old.destroy(ID))
         mirror = around.bot("mirror led by new")
         assert run(mirror.read(ID)) is None
@@ -323,7 +323,7 @@ def test_what_was_created_twice_in_the_same_moment_is_a_conflict_for_one(around)
 def test_nothing_of_a_destroyed_session_stays_as_a_copy(around):
     mirror = around.bot("mirror led by new")
     around.run(around.turn(around.new))
-    around.old.meanwhile["restore_many"] = lambda: mirror.destroy(ID)
+    around.old.meanwhile["commit"] = lambda: mirror.destroy(ID)
     around.run(mirror.touch(ID, None))
     assert around.run(around.old.read(ID)) is None
     around.run(around.turn(mirror))

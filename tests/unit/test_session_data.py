@@ -232,7 +232,7 @@ def test_a_copy_of_what_is_being_saved_is_saved_as_it_is_then():
                 msgspec.structs.replace(each, session=dataclasses.replace(each.session, state={"by": "layer"}))
                 for each in replacements
             ]
-            return await super().replace_many(copies)
+            return await super().commit(copies)
 
     async def scenario(store):
         sessions = Sessions(store)

@@ -23,7 +23,7 @@ def test_a_session_that_is_too_large_is_refused_before_the_store_is_asked(lock, 
         with pytest.raises(SessionTooLargeError, match=f"{ID}.* has {size} bytes of JSON, and {size - 1} are allowed"):
             async with smaller.turn(ID) as session:
                 session.expires_in = 5
-        assert "replace_many" not in store.calls
+        assert "commit" not in store.calls
         assert await sessions.read(ID) == before
         assert store._leases == {}
 

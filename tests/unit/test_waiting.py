@@ -235,7 +235,7 @@ def test_close_waits_no_longer_and_closes_the_store():
 def test_a_destruction_waits_no_longer_for_a_turn_that_is_saving():
     async def scenario(store):
         sessions = Sessions(store, lease_wait=SOON)
-        reached, go = store.hold_up("replace_many", "before")
+        reached, go = store.hold_up("commit", "before")
         saving = asyncio.create_task(count(sessions))
         await reached.wait()
         with pytest.raises(TurnTimeoutError, match=f"'{ID}' was not destroyed.*is saving still"):

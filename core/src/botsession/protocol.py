@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from typing import Any, Final, Literal, Protocol, Self, runtime_checkable
 
 import msgspec
@@ -187,69 +188,102 @@ class SupportsScan(Protocol):
         ...
 
 
-class Replacement(msgspec.Struct, frozen=True):
-    """One entry of `replace_many`: the arguments of one `replace`.
+class Anything(Enum):
+    """The type of `ANYTHING`."""
+
+    ANYTHING = "anything"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+ANYTHING: Final = Anything.ANYTHING
+"""What a `Step` expects where it does not matter what is there."""
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One change of one session, for `SupportsCommit.commit`; made by `replace`, `restore` or `remove`.
 
     Attributes:
-        session: What to store, under its own id.
-        expected: The `version` that was read; `None` means that the session must be absent.
-        holder: Who holds the session's lease and gives it up by this; `None` without a lease.
-    """
-
-    session: StoredSession
-    expected: str | None
-    holder: str | None = None
-
-
-class Removal(msgspec.Struct, frozen=True, gc=False):
-    """One entry of `destroy_many`.
-
-    Attributes:
-        session_id: The session to remove.
-        expected: The `version` that must be there; `None` for whatever is there, unreadable too.
-        holder: Who holds the session's lease and gives it up by this; `None` without a lease.
+        session_id: The session to change.
+        expected: What must be there for the step to be carried out: the session with this `version`; this session, as it was
+            read or scanned, with the same version *and* `last_activity` (so nobody has touched it since); `None` for no
+            session; or `ANYTHING`.
+        session: What is there afterwards; `None` for no session.
+        is_stamped: Whether `session` is written now, and so stamped in place as by `SessionStore.write`. Otherwise it is stored
+            with the version and moments that it has, such as one that comes from a backup.
+        holder: Who holds the session's lease and gives it up by this step; `None` without a lease.
     """
 
     session_id: str
-    expected: str | None = None
+    expected: str | StoredSession | SessionInfo | Anything | None
+    session: StoredSession | None
+    is_stamped: bool = True
     holder: str | None = None
+
+    @classmethod
+    def replace(
+        cls, session: StoredSession, expected: str | Anything | None = ANYTHING, holder: str | None = None
+    ) -> Self:
+        """Return the step that writes a session.
+
+        Args:
+            session: What to store, under its own id.
+            expected: The `version` that was read; `None` if the session must be absent.
+            holder: Who holds the session's lease and gives it up.
+        """
+        return cls(session.id, expected, session, holder=holder)
+
+    @classmethod
+    def restore(cls, session: StoredSession, over: StoredSession | SessionInfo | None) -> Self:
+        """Return the step that stores a session as it is; it has been stored before, here or elsewhere.
+
+        Args:
+            session: What to store, under its own id. If its deadline has passed, there is no session afterwards.
+            over: What was read or scanned there before; `None` if the session must be absent.
+        """
+        return cls(session.id, over, session, is_stamped=False)
+
+    @classmethod
+    def remove(cls, session_id: str, expected: str | Anything = ANYTHING, holder: str | None = None) -> Self:
+        """Return the step that removes a session.
+
+        Args:
+            session_id: The session to remove.
+            expected: The `version` that must be there; by default whatever is there, unreadable or not.
+            holder: Who holds the session's lease and gives it up. Without a holder, the step ends the lease, as `destroy` does.
+        """
+        return cls(session_id, expected, None, holder=holder)
 
 
 @runtime_checkable
-class SupportsBulk(Protocol):
-    """Many sessions in one round trip; each entry has its own outcome, in the order of the entries.
-
-    `Sessions` puts concurrent turns together by it.
-
-    An error that concerns one entry is that entry's outcome. What is no session id is raised before anything is stored; a
-    backend that is lost is raised, and entries before that moment may have been stored.
-    """
+class SupportsCommit(Protocol):
+    """Many sessions in one round trip. The core batches concurrent turns into it."""
 
     async def read_many(self, session_ids: Sequence[str]) -> list[StoredSession | StoreError | None]:
-        """Reads many sessions: for each the session, `None` where absent, or a `CorruptSessionError`."""
-        ...
+        """Read many sessions.
 
-    async def replace_many(self, replacements: Sequence[Replacement]) -> list[SessionConflictError | StoreError | None]:
-        """Replaces many sessions: for each `None` where it was stored, or what `replace` would have raised.
-
-        Args:
-            replacements: At most one for each session.
-
-        Raises:
-            StateError: A state holds what JSON cannot hold; nothing was stored.
+        Returns:
+            For each, in order: the session, `None` if it is absent, or a `CorruptSessionError`.
         """
         ...
 
-    async def destroy_many(self, removals: Sequence[Removal]) -> list[SessionConflictError | StoreError | None]:
-        """Removes many sessions, each in one atomic step; an entry without a holder ends the session's lease as `destroy` does.
+    async def commit(self, steps: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
+        """Carry out many steps, each of them atomic and with an outcome of its own.
 
         Args:
-            removals: At most one for each session.
+            steps: At most one for each session.
 
         Returns:
-            For each `None` where the session is gone, also where it was absent and nothing was expected. A
-            `SessionConflictError` where another version than the expected one is there, or none; or where `holder` does
-            not hold the session's lease any more.
+            For each, in order: `None` if it was carried out, also when it removes a session that is absent and expects
+            `ANYTHING`; a `SessionConflictError` if something else is there than it expects, or if its `holder` does not hold
+            the session's lease; or another `StoreError` that concerns this step alone.
+
+        Raises:
+            InvalidSessionIdError: One of the ids is not a session id; nothing was changed.
+            StateError: A session cannot be stored: its state is not JSON, or it is to be restored and has no version or a moment
+                without a time zone; nothing was changed.
+            StoreUnavailableError: The backend was lost; steps before that moment may have been carried out.
         """
         ...
 
@@ -289,9 +323,9 @@ class SupportsLease(Protocol):
 
     A lease is held by one holder until it is given up or its time is over. It is beside the session: it can be held for
     one that is absent, which it does not create. `Sessions` waits for leases, renews them and gives them up; it uses them
-    where the store has `SupportsReplace` and `SupportsBulk` too.
+    where the store has `SupportsReplace` and `SupportsCommit` too.
 
-    Then `replace_many` and `destroy_many` give up the lease of an entry's `holder` in the step that stores or removes the
+    Then `commit` gives up the lease of a step's `holder` in the step that stores or removes the
     session. They refuse the entry by a `SessionConflictError` where that holder does not hold the lease at that moment:
     another one has it, or nobody has, since its time is over or a `destroy` has ended it. Only what is a repeat, sent again
     since its answer was lost, stays stored: the version that is there is its own.
@@ -328,43 +362,6 @@ class SupportsLease(Protocol):
 
         Args:
             holders: Who gives up, by session id; no error for one that has neither lease nor place.
-        """
-        ...
-
-
-class Restoration(msgspec.Struct, frozen=True):
-    """One entry of `restore_many`.
-
-    Attributes:
-        session: What to store, under its own id, as it is; it has been stored before, here or elsewhere.
-        over: The session that was found there, or what a scan told of it; `None` means that it must be absent.
-    """
-
-    session: StoredSession
-    over: StoredSession | SessionInfo | None
-
-
-@runtime_checkable
-class SupportsRestore(Protocol):
-    """Sessions that come from elsewhere, from a backup or from another backend, and stay as they are."""
-
-    async def restore_many(self, restorations: Sequence[Restoration]) -> list[SessionConflictError | StoreError | None]:
-        """Stores sessions with the version and the moments that they have: nothing is stamped.
-
-        Each is one atomic step, with an outcome of its own as by `replace_many`. A touch between finding and restoring is
-        a conflict too, since it would be undone: version and `last_activity` must be those of `over`. A session whose
-        deadline has passed is absent afterwards, as any other.
-
-        Args:
-            restorations: At most one for each session.
-
-        Returns:
-            For each `None` where it was stored, or why not: a `SessionConflictError` where something else is there than
-            `over`, or the error of the backend.
-
-        Raises:
-            StateError: A session holds what JSON cannot hold, has no version, or has a moment without a time zone; nothing
-                was stored.
         """
         ...
 
@@ -451,9 +448,8 @@ CAPABILITIES: dict[str, type] = {
     "replace": SupportsReplace,
     "touch": SupportsTouch,
     "scan": SupportsScan,
-    "bulk": SupportsBulk,
+    "commit": SupportsCommit,
     "lease": SupportsLease,
-    "restore": SupportsRestore,
     "quarantine": SupportsQuarantine,
     "purge": SupportsPurge,
     "ping": SupportsPing,

@@ -13,9 +13,9 @@ from benchmarks.place import prepared
 from benchmarks.plan import Plan
 from benchmarks.workload import SMALL
 from botsession import (
-    Replacement,
     Session,
-    SupportsBulk,
+    Step,
+    SupportsCommit,
     SupportsScan,
 )
 
@@ -33,15 +33,15 @@ async def _measure(figures: Figures, backend: str, sizes: tuple[int, ...]) -> No
         async with opened(ours(place, SMALL)[-1:]) as [contender]:
             assert isinstance(contender, Ours)
             store = contender.sessions.store
-            assert isinstance(store, SupportsBulk)
+            assert isinstance(store, SupportsCommit)
             assert isinstance(store, SupportsScan)
             stored = 0
             base = f"{sizes[0]:,} sessions"
             for size in sizes:
                 while stored < size:
                     ids = [f"bench:{number}" for number in range(stored, stored + _BATCH)]
-                    entries = [Replacement(Session(each, SMALL.initial()), None) for each in ids]
-                    assert not any(await store.replace_many(entries))
+                    entries = [Step.replace(Session(each, SMALL.initial()), None) for each in ids]
+                    assert not any(await store.commit(entries))
                     stored += _BATCH
                 begin = time.perf_counter()
                 found = await _scan(store)

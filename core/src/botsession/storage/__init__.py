@@ -1,1 +1,5 @@
-"""What drivers build on: the text of a record, a table of leases, and the binding to a process and event loop."""
+"""What drivers build on: a base for stores that keep text, the text itself, and a table of leases."""
+
+from botsession.storage.record_store import Change, Entry, Found, LeasingRecordStore, RecordStore
+
+__all__ = ["Change", "Entry", "Found", "LeasingRecordStore", "RecordStore"]

@@ -6,7 +6,13 @@ JSON that `msgspec` makes of it, and lets one caller at a time change it. Moment
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from itertools import islice
+from typing import Final
+
 import msgspec
+
+from botsession.protocol import Claim, Held
 
 
 class Place(msgspec.Struct):
@@ -104,3 +110,60 @@ class Lease(msgspec.Struct):
         if self.holder and self.until > now:
             return False
         return not self.queue or all(place.until <= now for place in self.queue)
+
+
+_SWEPT: Final = 2
+"""How many leases each new one looks at: with more than one, those of dead holders go faster than they come."""
+
+
+class LeaseTable(OrderedDict[str, Lease]):
+    """The leases of a store that one process owns, by session id; those looked at longest ago come first."""
+
+    def claim(self, claim: Claim, now: float) -> Held | None:
+        """Take a lease; return `None` if its holder has it now, and otherwise who has it for how long."""
+        lease = self.get(claim.session_id)
+        if lease is None:
+            if self:
+                self._sweep(now, _SWEPT)
+            lease = self[claim.session_id] = Lease()
+        seconds = lease.claim(claim.holder, now, ttl=claim.ttl, again=claim.again)
+        return None if seconds is None else Held(seconds, lease.ahead(claim.holder))
+
+    def renew(self, session_id: str, holder: str, now: float, *, ttl: float) -> bool:
+        """Hold a lease longer; return whether it had not ended yet."""
+        lease = self.get(session_id)
+        return lease is not None and lease.renew(holder, now, ttl=ttl)
+
+    def is_held_by(self, session_id: str, holder: str, now: float) -> bool:
+        """Return whether this holder has the lease, and its time is not over."""
+        lease = self.get(session_id)
+        return lease is not None and lease.is_held_by(holder, now)
+
+    def release(self, session_id: str, holder: str, now: float) -> None:
+        """Give up a lease, or a place in the queue for it."""
+        lease = self.get(session_id)
+        if lease is not None:
+            lease.release(holder, now)
+            self._drop_if_over(session_id, lease, now)
+
+    def end(self, session_id: str, now: float) -> None:
+        """End a lease, whoever holds it; waiters keep their places."""
+        lease = self.get(session_id)
+        if lease is not None:
+            lease.end()
+            self._drop_if_over(session_id, lease, now)
+
+    def purge(self, now: float) -> None:
+        """Forget all leases that are over."""
+        self._sweep(now, len(self))
+
+    def _sweep(self, now: float, most: int) -> None:
+        for session_id in list(islice(self, most)):
+            if self[session_id].is_over(now):
+                del self[session_id]
+            else:
+                self.move_to_end(session_id)
+
+    def _drop_if_over(self, session_id: str, lease: Lease, now: float) -> None:
+        if lease.is_over(now):
+            del self[session_id]

@@ -11,9 +11,7 @@ from botsession.errors import StoreError, StoreUnavailableError
 from botsession.lifetime import new_version
 from botsession.protocol import (
     Claim,
-    Removal,
-    Replacement,
-    Restoration,
+    Step,
 )
 from botsession.session import Session
 from botsession.testing.bench import ID
@@ -25,8 +23,11 @@ if TYPE_CHECKING:
     from botsession.testing.bench import AnyStore
 
 
-WRITING: Final = ("write", "replace", "replace_many", "restore_many")
-"""Which of the methods store the session that they are given."""
+WRITING: Final = ("write", "replace", "commit", "commit of a restoration")
+"""Which of the calls store the session that they are given."""
+
+REMOVING: Final = ("destroy", "commit of a removal")
+"""Which of them remove it."""
 
 
 def calls(
@@ -50,15 +51,15 @@ def calls(
         "touch": lambda: store.touch(writing.id, None),
         "scan": lambda: store.scan(""),
         "read_many": lambda: store.read_many([writing.id]),
-        "replace_many": lambda: store.replace_many([Replacement(writing, expected)]),
+        "commit": lambda: store.commit([Step.replace(writing, expected)]),
         "lease_many": lambda: store.lease_many([Claim(writing.id, "kit", 1, 1)]),
         "renew_leases": lambda: store.renew_leases({writing.id: "kit"}, 1),
         "release_leases": lambda: store.release_leases({writing.id: "kit"}),
-        "restore_many": lambda: store.restore_many([Restoration(restoring, over)]),
+        "commit of a restoration": lambda: store.commit([Step.restore(restoring, over)]),
         "quarantine": lambda: store.quarantine(writing.id),
-        "destroy_many": lambda: store.destroy_many([Removal(writing.id)]),
+        "commit of a removal": lambda: store.commit([Step.remove(writing.id)]),
     }
-    present = {name: call for name, call in each.items() if hasattr(store, name)}
+    present = {name: call for name, call in each.items() if hasattr(store, name.partition(" ")[0])}
     return present | {name: getattr(store, name) for name in ("purge", "ping", "diagnose") if hasattr(store, name)}
 
 

@@ -18,7 +18,7 @@ from botsession.testing.bench import ID
 
 if TYPE_CHECKING:
     from botsession.errors import StoreError
-    from botsession.protocol import Replacement, StoredSession
+    from botsession.protocol import Step, StoredSession
     from botsession.testing.bench import AnyStore, Bench
 
 A: Final = "a"
@@ -86,11 +86,11 @@ async def is_held(bench: Bench, session_id: str = ID, *, by: str | None = None, 
     return held
 
 
-async def replace(bench: Bench, *replacements: Replacement) -> list[bool]:
+async def replace(bench: Bench, *replacements: Step) -> list[bool]:
     """Replaces sessions; returns for each whether it was stored, and not refused by a conflict."""
-    outcomes = await bench.store.replace_many(replacements)
+    outcomes = await bench.store.commit(replacements)
     for outcome, replacement in zip(outcomes, replacements, strict=True):
         if outcome is not None:
             assert type(outcome).__name__ == "SessionConflictError", f"the outcome is {outcome!r}"
-            assert getattr(outcome, "session_id", None) == replacement.session.id
+            assert getattr(outcome, "session_id", None) == replacement.session_id
     return [outcome is None for outcome in outcomes]

@@ -14,15 +14,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from botsession.errors import SessionConflictError
 from botsession.lifetime import new_version
 from botsession.protocol import (
-    Removal,
-    Replacement,
-    Restoration,
+    ANYTHING,
+    Step,
     StoredSession,
-    SupportsBulk,
+    SupportsCommit,
     SupportsExpiry,
     SupportsPurge,
     SupportsReplace,
-    SupportsRestore,
     SupportsScan,
     SupportsTouch,
 )
@@ -153,20 +151,20 @@ class StoreMachine(RuleBasedStateMachine):
         if known is not None:
             self.model[session_id] = dataclasses.replace(known, expires_at=deadline, last_activity=later(self.bench, 0))
 
-    @has(SupportsBulk)
+    @has(SupportsCommit)
     @rule(chosen=st.lists(names, max_size=6))
     def read_many(self, chosen: list[str]) -> None:
         ids = [self.prefix + name for name in chosen]
         for session_id, found in zip(ids, self.run(self.bench.store.read_many(ids)), strict=True):
             self.compare(session_id, found)
 
-    @has(SupportsBulk)
+    @has(SupportsCommit)
     @rule(chosen=st.lists(entries, max_size=4, unique_by=lambda entry: entry[0]))
-    def replace_many(self, chosen: list[tuple[str, dict[str, Any], str]]) -> None:
+    def commit_replacements(self, chosen: list[tuple[str, dict[str, Any], str]]) -> None:
         sessions = [self.new(name, state) for name, state, _ in chosen]
         expected = [self.expected(session.id, entry[2]) for session, entry in zip(sessions, chosen, strict=True)]
-        batch = [Replacement(session, wanted[0]) for session, wanted in zip(sessions, expected, strict=True)]
-        outcomes: Sequence[Exception | None] = self.run(self.bench.store.replace_many(batch))
+        batch = [Step.replace(session, wanted[0]) for session, wanted in zip(sessions, expected, strict=True)]
+        outcomes: Sequence[Exception | None] = self.run(self.bench.store.commit(batch))
         assert [outcome is None for outcome in outcomes] == [right for _, right in expected]
         for session, outcome in zip(sessions, outcomes, strict=True):
             if outcome is None:
@@ -174,9 +172,9 @@ class StoreMachine(RuleBasedStateMachine):
             else:
                 assert isinstance(outcome, SessionConflictError)
 
-    @has(SupportsRestore)
+    @has(SupportsCommit)
     @rule(name=names, state=json_objects, minutes=st.sampled_from([None, -1, 3, 30]), kind=expectations)
-    def restore_many(self, name: str, state: dict[str, Any], minutes: float | None, kind: str) -> None:
+    def commit_restoration(self, name: str, state: dict[str, Any], minutes: float | None, kind: str) -> None:
         deadline = None if minutes is None else later(self.bench, minutes)
         moments: dict[str, Any] = {
             "created_at": later(self.bench, -9),
@@ -186,22 +184,22 @@ class StoreMachine(RuleBasedStateMachine):
         session = dataclasses.replace(self.new(name, state), version=new_version(), **moments)
         known = self.known(session.id)
         over = known if kind == "current" else None if kind == "absent" else dataclasses.replace(session, version="0")
-        [outcome] = self.run(self.bench.store.restore_many([Restoration(session, over)]))
+        [outcome] = self.run(self.bench.store.commit([Step.restore(session, over)]))
         assert (outcome is None) is (over is known)
         if outcome is None:
             self.versions.append(session.version)
             self.model[session.id] = copy.deepcopy(session)
 
-    @has(SupportsBulk)
+    @has(SupportsCommit)
     @rule(chosen=st.lists(removals, max_size=3, unique_by=lambda removal: removal[0]))
-    def destroy_many(self, chosen: list[tuple[str, str]]) -> None:
+    def commit_removals(self, chosen: list[tuple[str, str]]) -> None:
         wanted = []
         outcomes = []
         for name, kind in chosen:
             expected, right = (None, True) if kind == "anything" else self.expected(self.prefix + name, kind)
-            wanted.append(Removal(self.prefix + name, expected))
+            wanted.append(Step.remove(self.prefix + name, ANYTHING if expected is None else expected))
             outcomes.append(right or expected is None)
-        found = self.run(self.bench.store.destroy_many(wanted))
+        found = self.run(self.bench.store.commit(wanted))
         assert [outcome is None for outcome in found] == outcomes
         for removal, outcome in zip(wanted, found, strict=True):
             if outcome is None:

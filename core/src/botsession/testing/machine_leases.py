@@ -13,8 +13,8 @@ from botsession.errors import SessionConflictError
 from botsession.protocol import (
     Claim,
     Held,
-    Replacement,
-    SupportsBulk,
+    Step,
+    SupportsCommit,
     SupportsLease,
 )
 from botsession.testing.bench import Bench
@@ -75,14 +75,14 @@ class LeasingMachine(StoreMachine):
             self.give_up(session_id, holder)
 
     @has(SupportsLease)
-    @has(SupportsBulk)
+    @has(SupportsCommit)
     @rule(entry=entries, holder=holders)
     def replace_and_release(self, entry: tuple[str, dict[str, Any], str], holder: str) -> None:
         name, state, kind = entry
         session = self.new(name, state)
         expected, right = self.expected(session.id, kind)
         right = right and self.held.get(session.id) == holder
-        [outcome] = self.run(self.bench.store.replace_many([Replacement(session, expected, holder)]))
+        [outcome] = self.run(self.bench.store.commit([Step.replace(session, expected, holder)]))
         assert (outcome is None) is right
         if outcome is None:
             self.remember(session)

@@ -18,7 +18,7 @@ from botsession.protocol import (
     Held,
     SessionStore,
     StoredSession,
-    SupportsBulk,
+    SupportsCommit,
     SupportsLease,
     SupportsReplace,
 )
@@ -44,13 +44,13 @@ _RELEASE_SECONDS: Final = 0.25
 _logger = logging.getLogger("botsession")
 
 
-class LeasingStore(SessionStore, SupportsReplace, SupportsBulk, SupportsLease, Protocol):
+class LeasingStore(SessionStore, SupportsReplace, SupportsCommit, SupportsLease, Protocol):
     """A store whose leases can be used."""
 
 
 def is_leasing(store: SessionStore) -> bool:
     """Tells whether a store has leases, and the capabilities that they need."""
-    return isinstance(store, SupportsLease) and isinstance(store, SupportsBulk) and isinstance(store, SupportsReplace)
+    return isinstance(store, SupportsLease) and isinstance(store, SupportsCommit) and isinstance(store, SupportsReplace)
 
 
 class HeldLease(msgspec.Struct, eq=False):

@@ -13,11 +13,10 @@ import msgspec
 
 from botsession.errors import SessionConflictError, SessionTooLargeError, StateError
 from botsession.protocol import (
-    Removal,
-    Replacement,
     SessionStore,
+    Step,
     StoredSession,
-    SupportsBulk,
+    SupportsCommit,
     SupportsExpiry,
     SupportsReplace,
     SupportsTouch,
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from botsession.turns.leases import HeldLease, LeaseManager
 
 Reading = Callable[[str], Awaitable[StoredSession | None]]
-Replacing = Callable[[Replacement], Awaitable[asyncio.CancelledError | None]]
+Replacing = Callable[[Step], Awaitable[asyncio.CancelledError | None]]
 """Stores a session, also where its caller is cancelled, and returns the cancellation."""
 
 RENEW_AFTER: Final = 0.05
@@ -84,7 +83,7 @@ class TurnStorage(Generic[StateT]):
         self._stamps = isinstance(store, SupportsExpiry)
         self._gatherings: list[Batcher[Any, Any]] = []
         self._reading: Reading = store.read
-        if isinstance(store, SupportsBulk) and not never_waits(store.read):
+        if isinstance(store, SupportsCommit) and not never_waits(store.read):
             self._gatherings.append(reading := Batcher(store.read, store.read_many))
             self._reading = reading
         self._replacing = self._choose_replacing(store, with_leases=leasing is not None)
@@ -98,11 +97,11 @@ class TurnStorage(Generic[StateT]):
         if isinstance(store, SupportsReplace) and not self._stamps and not with_leases:
             over_expired = self._over_expired(store)
             return lambda entry: carry_out(over_expired(entry))
-        if isinstance(store, SupportsBulk) and isinstance(store, SupportsReplace):
-            one, method = (_alone(store), store.replace_many) if with_leases else (_one_by_one(store), store.replace)
+        if isinstance(store, SupportsCommit) and isinstance(store, SupportsReplace):
+            one, method = (_alone(store), store.commit) if with_leases else (_one_by_one(store), store.replace)
             if never_waits(method):
                 return one
-            replacing = Batcher(one, store.replace_many, session_id=attrgetter("session.id"))
+            replacing = Batcher(one, store.commit, session_id=attrgetter("session.id"))
             self._gatherings.append(replacing)
             return replacing.carry_out
         replace = _one_by_one(store) if isinstance(store, SupportsReplace) else self._compare_and_write
@@ -143,9 +142,9 @@ class TurnStorage(Generic[StateT]):
             SessionConflictError: Somebody else wrote the session meanwhile; it was not removed.
         """
         session_id, expected, hold = beginning.session.id, beginning.expected, beginning.hold
-        if expected is not None and isinstance(self._store, SupportsBulk):
-            removal = Removal(session_id, expected, None if hold is None else hold.holder)
-            [error] = await self._store.destroy_many([removal])
+        if expected is not None and isinstance(self._store, SupportsCommit):
+            removal = Step.remove(session_id, expected, None if hold is None else hold.holder)
+            [error] = await self._store.commit([removal])
             if error is None:
                 if hold is not None:
                     hold.end()
@@ -155,7 +154,7 @@ class TurnStorage(Generic[StateT]):
         current = self._live(await self._store.read(session_id))
         if current is None:
             return
-        if expected is None or current.version != expected or isinstance(self._store, SupportsBulk):
+        if expected is None or current.version != expected or isinstance(self._store, SupportsCommit):
             raise SessionConflictError(
                 session_id,
                 f"session {session_id!r} was not destroyed: somebody else wrote it or took it over since this turn began",
@@ -297,17 +296,17 @@ class TurnStorage(Generic[StateT]):
         try:
             if not self._stamps:
                 self._lifetime.stamp(stored)
-            cancelled = await self._replacing(Replacement(stored, expected, holder))
+            cancelled = await self._replacing(Step.replace(stored, expected, holder))
         finally:
             stored._json = None
         if stored is not session:
             _take_stamp(session, stored)
         return cancelled
 
-    def _over_expired(self, store: SupportsReplace) -> Callable[[Replacement], Coroutine[Any, Any, None]]:
+    def _over_expired(self, store: SupportsReplace) -> Callable[[Step], Coroutine[Any, Any, None]]:
         """Returns how a store replaces one session where it does not know that what it keeps has expired."""
 
-        async def replace(entry: Replacement) -> None:
+        async def replace(entry: Step) -> None:
             session_id, expected = entry.session.id, entry.expected
             if expected is None:
                 stored = await self._store.read(session_id)
@@ -317,7 +316,7 @@ class TurnStorage(Generic[StateT]):
 
         return replace
 
-    async def _compare_and_write(self, entry: Replacement) -> None:
+    async def _compare_and_write(self, entry: Step) -> None:
         current = self._live(await self._reading(entry.session.id))
         if (None if current is None else current.version) != entry.expected:
             raise SessionConflictError(entry.session.id)
@@ -346,7 +345,7 @@ class TurnStorage(Generic[StateT]):
         try:
             if not self._stamps:
                 self._lifetime.stamp(session)
-            cancelled = await self._replacing(Replacement(session, expected))
+            cancelled = await self._replacing(Step.replace(session, expected))
         except SessionConflictError:
             return False
         if cancelled is not None:
@@ -372,15 +371,15 @@ def _refuse_change(session: Session[Any], fixed: tuple[object, ...]) -> None:
             )
 
 
-def _one_by_one(store: SupportsReplace) -> Callable[[Replacement], Coroutine[Any, Any, None]]:
+def _one_by_one(store: SupportsReplace) -> Callable[[Step], Coroutine[Any, Any, None]]:
     return lambda entry: store.replace(entry.session.id, entry.session, expected=entry.expected)
 
 
-def _alone(store: SupportsBulk) -> Callable[[Replacement], Coroutine[Any, Any, None]]:
+def _alone(store: SupportsCommit) -> Callable[[Step], Coroutine[Any, Any, None]]:
     """Returns how a store replaces one session whose lease is held."""
 
-    async def replace(entry: Replacement) -> None:
-        [error] = await store.replace_many([entry])
+    async def replace(entry: Step) -> None:
+        [error] = await store.commit([entry])
         if error is not None:
             raise error
 

@@ -14,9 +14,9 @@ from botsession_sqlite import SqliteSessionStore
 
 from botsession import (
     CorruptSessionError,
-    Replacement,
     Session,
     SessionTooLargeError,
+    Step,
     StoreError,
     StoreUnavailableError,
 )
@@ -135,8 +135,8 @@ def test_a_full_disk_leaves_what_is_stored(path: Path) -> None:
             with pytest.raises(StoreUnavailableError, match="no room"):
                 await store.write("a", Session("a", {"n": "x" * 100_000}))
             with pytest.raises(StoreUnavailableError, match="no room"):
-                entries = [Replacement(Session("b"), None), Replacement(Session("c", {"n": "x" * 100_000}), None)]
-                await store.replace_many(entries)
+                entries = [Step.replace(Session("b"), None), Step.replace(Session("c", {"n": "x" * 100_000}), None)]
+                await store.commit(entries)
             found = await store.read_many(["a", "b"])
             assert isinstance(found[0], Session)
             assert found[0].state == {"n": 1}
@@ -161,9 +161,7 @@ def test_a_session_that_sqlite_does_not_take_is_too_large(path: Path, monkeypatc
             large = Session("a", {"n": "x" * 20_000})
             with pytest.raises(SessionTooLargeError):
                 await store.write("a", large)
-            assert [type(each) for each in await store.replace_many([Replacement(large, None)])] == [
-                SessionTooLargeError
-            ]
+            assert [type(each) for each in await store.commit([Step.replace(large, None)])] == [SessionTooLargeError]
             found = await store.read("a")
             assert found is not None
             assert found.state == {"n": 1}
@@ -226,7 +224,7 @@ def test_a_column_takes_no_wrong_type(path: Path, sql: Sql) -> None:
 def test_a_damaged_page_is_unavailable(path: Path) -> None:
     async def fill() -> None:
         async with opened(path) as store:
-            await store.replace_many([Replacement(Session(f"a:{n}", {"x": "y" * 500}), None) for n in range(200)])
+            await store.commit([Step.replace(Session(f"a:{n}", {"x": "y" * 500}), None) for n in range(200)])
 
     async def read() -> None:
         async with opened(path) as store:

@@ -14,9 +14,9 @@ from botsession import (
     Claim,
     CorruptSessionError,
     Held,
-    Replacement,
     Session,
     SessionConflictError,
+    Step,
 )
 
 Sql = Callable[..., list[Any]]
@@ -70,7 +70,7 @@ def test_a_lease_is_gone_with_the_turn(path: Path, sql: Sql) -> None:
         async with opened(path) as store:
             assert await store.lease_many([claim("x"), claim("x", "b")]) == [None, None]
             assert len(sql("SELECT id FROM leases")) == 2
-            assert await store.replace_many([Replacement(Session("a"), None, "x")]) == [None]
+            assert await store.commit([Step.replace(Session("a"), None, "x")]) == [None]
             assert sql("SELECT id FROM leases") == [("b",)]
             await store.release_leases({"b": "x"})
             assert sql("SELECT id FROM leases") == []
@@ -82,8 +82,8 @@ def test_one_of_a_batch_is_refused_where_its_holder_has_not_the_lease(path: Path
     async def main() -> None:
         async with opened(path) as store:
             await store.lease_many([claim("x"), claim("y", "b"), claim("x", "c")])
-            entries = [Replacement(Session(each), None, "x") for each in ("a", "b", "c")]
-            outcomes = await store.replace_many([*entries, Replacement(Session("d"), None)])
+            entries = [Step.replace(Session(each), None, "x") for each in ("a", "b", "c")]
+            outcomes = await store.commit([*entries, Step.replace(Session("d"), None)])
             assert [isinstance(outcome, SessionConflictError) for outcome in outcomes] == [False, True, False, False]
             assert sql("SELECT id FROM leases") == [("b",)]
             assert sql("SELECT id FROM sessions ORDER BY id") == [("a",), ("c",), ("d",)]
@@ -95,7 +95,7 @@ def test_a_lease_that_could_not_be_given_up_stays(path: Path) -> None:
     async def main() -> None:
         async with opened(path) as store:
             await store.lease_many([claim("x")])
-            [outcome] = await store.replace_many([Replacement(Session("a"), "another version", "x")])
+            [outcome] = await store.commit([Step.replace(Session("a"), "another version", "x")])
             assert isinstance(outcome, SessionConflictError)
             assert await store.renew_leases({"a": "x"}, LONG) == [True]
 

@@ -14,10 +14,10 @@ from botsession_sqlite import SqliteSessionStore, statements
 
 from botsession import (
     ConfigError,
-    Replacement,
     Session,
     SessionConflictError,
     Sessions,
+    Step,
     open_store,
 )
 from botsession.testing import ManualClock
@@ -129,7 +129,7 @@ def test_texts_that_are_no_unicode_find_nothing(path: Path) -> None:
         assert (await store.scan("\ud800")).sessions == []
         with pytest.raises(SessionConflictError):
             await store.replace("a", Session("a"), expected="\ud800")
-        outcomes = await store.replace_many([Replacement(Session("a"), "\ud800"), Replacement(Session("b"), None)])
+        outcomes = await store.commit([Step.replace(Session("a"), "\ud800"), Step.replace(Session("b"), None)])
         assert [type(outcome) for outcome in outcomes] == [SessionConflictError, type(None)]
         await store.close()
 

@@ -10,13 +10,11 @@ from typing import Any
 from botsession.errors import SessionConflictError
 from botsession.lifetime import new_version
 from botsession.protocol import (
-    Replacement,
-    Restoration,
-    SupportsBulk,
+    Step,
+    SupportsCommit,
     SupportsExpiry,
     SupportsPurge,
     SupportsReplace,
-    SupportsRestore,
     SupportsTouch,
 )
 from botsession.sessions import Sessions
@@ -26,7 +24,7 @@ from botsession.testing.bench import (
     opened,
     scenario,
 )
-from botsession.testing.calls import WRITING, calls, cancel_after
+from botsession.testing.calls import REMOVING, WRITING, calls, cancel_after
 from botsession.testing.hooks import Hooks
 from botsession.testing.processes import (
     copy,
@@ -122,7 +120,7 @@ class Concurrency(Hooks):
             await asyncio.gather(*(both if number % 2 else reversed(both)))
             assert (await bench.stored()).state == {"new": number}
 
-    @scenario(SupportsBulk)
+    @scenario(SupportsCommit)
     async def test_batches_beside_one_another_lose_no_increment(self, bench: Bench) -> None:
         ids = ["kit:1", "kit:2"]
         for session_id in ids:
@@ -134,22 +132,22 @@ class Concurrency(Hooks):
                 sessions = [await bench.stored(session_id) for session_id in ids]
                 for session in sessions:
                     session.state["count"] += 1
-                entries = [Replacement(session, session.version) for session in sessions]
-                for session_id, outcome in zip(ids, await bench.store.replace_many(entries), strict=True):
+                entries = [Step.replace(session, session.version) for session in sessions]
+                for session_id, outcome in zip(ids, await bench.store.commit(entries), strict=True):
                     assert outcome is None or isinstance(outcome, SessionConflictError), f"the outcome is {outcome!r}"
                     stored[session_id] += outcome is None
 
         await asyncio.gather(*(increment_often() for _ in range(4)))
         assert {session_id: (await bench.stored(session_id)).state["count"] for session_id in ids} == stored
 
-    @scenario(SupportsRestore)
+    @scenario(SupportsCommit)
     async def test_restore_beside_write_undoes_nothing(self, bench: Bench) -> None:
         for number in range(ROUNDS):
             found = await bench.write(state={"old": number})
             restored = dataclasses.replace(bench.session(state={"restored": number}), version=new_version())
             restored.last_activity = restored.created_at = found.last_activity
             both: list[Coroutine[Any, Any, Any]] = [
-                bench.store.restore_many([Restoration(restored, dataclasses.replace(found))]),
+                bench.store.commit([Step.restore(restored, dataclasses.replace(found))]),
                 bench.store.write(ID, bench.session(state={"new": number})),
             ]
             await asyncio.gather(*(both if number % 2 else reversed(both)))
@@ -181,9 +179,9 @@ class Concurrency(Hooks):
                     assert (found and found.state) in (
                         {"by": "before"},
                         {"by": "call"} if name in WRITING else {"by": "before"},
-                        None if name.startswith("destroy") else {"by": "before"},
+                        None if name in REMOVING else {"by": "before"},
                     ), where
-                    if found and found.state == {"by": "call"} and name != "restore_many":
+                    if found and found.state == {"by": "call"} and name != "commit of a restoration":
                         assert session.version == found.version, f"its version is not told, {where}"
                     await bench.write(state={"by": "after"})
                     assert (await bench.stored()).state == {"by": "after"}, where

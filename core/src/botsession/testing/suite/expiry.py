@@ -12,12 +12,11 @@ import pytest
 from botsession.errors import ConfigError
 from botsession.lifetime import utc_now
 from botsession.protocol import (
-    Restoration,
-    SupportsBulk,
+    Step,
+    SupportsCommit,
     SupportsExpiry,
     SupportsPurge,
     SupportsReplace,
-    SupportsRestore,
     SupportsScan,
     SupportsTouch,
 )
@@ -55,9 +54,9 @@ class Expiry(Hooks):
             await bench.write("kit:touch", expires_in=1)
             await bench.store.touch("kit:touch", later(bench, 10))
             ids.append("kit:touch")
-        if isinstance(bench.store, SupportsRestore):
+        if isinstance(bench.store, SupportsCommit):
             restored = dataclasses.replace(session, id="kit:restore")
-            assert await bench.store.restore_many([Restoration(restored, None)]) == [None]
+            assert await bench.store.commit([Step.restore(restored, None)]) == [None]
             ids.append("kit:restore")
         await bench.age(10 - 1 / 60_000)
         assert await self._present(bench, ids) == ids
@@ -67,7 +66,7 @@ class Expiry(Hooks):
     async def _present(self, bench: Bench, ids: list[str]) -> list[str]:
         """Returns what is there of these sessions, for every method that looks."""
         read = [session_id for session_id in ids if await bench.store.read(session_id) is not None]
-        if isinstance(bench.store, SupportsBulk):
+        if isinstance(bench.store, SupportsCommit):
             assert [found.id for found in await bench.store.read_many(ids) if isinstance(found, Session)] == read
         if isinstance(bench.store, SupportsScan):
             assert sorted(await bench.scan()) == sorted(read)
@@ -232,7 +231,7 @@ class Expiry(Hooks):
         for limit in (1, 2, 4, None):
             assert sorted(await bench.scan(limit=limit)) == ["kit:05", "kit:11"], f"with limit={limit}"
 
-    @scenario(SupportsExpiry, SupportsBulk, expires_in=10)
+    @scenario(SupportsExpiry, SupportsCommit, expires_in=10)
     async def test_an_expired_session_is_absent_for_read_many(self, bench: Bench) -> None:
         await bench.write("kit:old")
         await bench.age(5)

@@ -16,10 +16,9 @@ from botsession.errors import (
     StoreUnavailableError,
 )
 from botsession.protocol import (
-    Removal,
-    Replacement,
-    SupportsBulk,
+    Step,
     SupportsClose,
+    SupportsCommit,
     SupportsExpiry,
     SupportsPurge,
     SupportsReplace,
@@ -135,19 +134,19 @@ class Faults(Hooks):
         assert unreadable or ID in found, "the corrupt session is missing without a word"
         assert {error.session_id for error in unreadable} <= {ID}
 
-    @scenario(SupportsBulk)
+    @scenario(SupportsCommit)
     async def test_a_corrupt_session_is_its_own_outcome_in_a_batch(self, bench: Bench) -> None:
         _, raw = await self._damage(bench)
         outcomes = await bench.store.read_many(["kit:2", ID, "kit:absent"])
         assert isinstance(outcomes[1], CorruptSessionError)
         assert outcomes[1].session_id == ID
         assert [outcomes[0], outcomes[2]] == [await bench.stored("kit:2"), None]
-        entries = [Replacement(bench.session("kit:3"), None), Replacement(bench.session(), None)]
-        stored, refused = await bench.store.replace_many(entries)
+        entries = [Step.replace(bench.session("kit:3"), None), Step.replace(bench.session(), None)]
+        stored, refused = await bench.store.commit(entries)
         assert stored is None
         assert isinstance(refused, SessionConflictError | CorruptSessionError)
         assert await self._raw(bench) == raw
-        assert await bench.store.destroy_many([Removal(ID)]) == [None]
+        assert await bench.store.commit([Step.remove(ID)]) == [None]
         assert await bench.store.read(ID) is None
 
     @scenario(SupportsPurge)

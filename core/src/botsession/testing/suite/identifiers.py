@@ -6,9 +6,8 @@ import pytest
 
 from botsession.errors import InvalidSessionIdError
 from botsession.protocol import (
-    Removal,
-    Replacement,
-    SupportsBulk,
+    Step,
+    SupportsCommit,
     SupportsExpiry,
     SupportsReplace,
     SupportsTouch,
@@ -46,17 +45,17 @@ class Identifiers(Hooks):
             with pytest.raises(InvalidSessionIdError):
                 await bench.store.touch(wrong, None)
 
-    @scenario(SupportsBulk)
+    @scenario(SupportsCommit)
     async def test_a_hostile_id_is_refused_in_a_batch(self, bench: Bench) -> None:
         await bench.write("kit:1")
         for wrong in HOSTILE_IDS:
             with pytest.raises(InvalidSessionIdError):
                 await bench.store.read_many(["kit:1", wrong])
             with pytest.raises(InvalidSessionIdError):
-                await bench.store.destroy_many([Removal("kit:1"), Removal(wrong)])
-            entries = [Replacement(bench.session("kit:new"), None), Replacement(Session(wrong), None)]
+                await bench.store.commit([Step.remove("kit:1"), Step.remove(wrong)])
+            entries = [Step.replace(bench.session("kit:new"), None), Step.replace(Session(wrong), None)]
             with pytest.raises(InvalidSessionIdError):
-                await bench.store.replace_many(entries)
+                await bench.store.commit(entries)
         assert await bench.store.read("kit:1") is not None
         assert await bench.store.read("kit:new") is None
 
@@ -94,17 +93,17 @@ class Identifiers(Hooks):
         ends = [(await bench.stored(session_id)).expires_at for session_id in SAFE_IDS]
         assert [end is None for end in ends] == [True, False] * (len(SAFE_IDS) // 2)
 
-    @scenario(SupportsBulk)
+    @scenario(SupportsCommit)
     async def test_ids_that_look_alike_keep_apart_in_a_batch(self, bench: Bench) -> None:
         ids = SAFE_IDS[::2]
-        entries = [Replacement(bench.session(session_id, {"of": session_id}), None) for session_id in ids]
-        assert await bench.store.replace_many(entries) == [None] * len(ids)
+        entries = [Step.replace(bench.session(session_id, {"of": session_id}), None) for session_id in ids]
+        assert await bench.store.commit(entries) == [None] * len(ids)
         found = await bench.store.read_many(SAFE_IDS)
         assert found[::2] == [entry.session for entry in entries]
         assert found[1::2] == [None] * len(SAFE_IDS[1::2])
-        await bench.store.destroy_many([Removal(session_id) for session_id in SAFE_IDS[1::2]])
+        await bench.store.commit([Step.remove(session_id) for session_id in SAFE_IDS[1::2]])
         assert await bench.store.read_many(ids) == [entry.session for entry in entries]
-        await bench.store.destroy_many([Removal(session_id) for session_id in ids[::2]])
+        await bench.store.commit([Step.remove(session_id) for session_id in ids[::2]])
         left = [session_id for session_id in SAFE_IDS if await bench.store.read(session_id) is not None]
         assert left == ids[1::2]
 

@@ -68,7 +68,7 @@ class Interruptions(Hooks):
 
     @scenario(SupportsClose, shared=True)
     async def test_close_leaves_nothing_half_done(self, bench: Bench) -> None:
-        for name in {*WRITING, "touch", "destroy", "destroy_many"} & calls(bench.store).keys():
+        for name in {*WRITING, "touch", "destroy", "commit of a removal"} & calls(bench.store).keys():
             for number in (0, 1, 3, 8):
                 before = await bench.write(state={"by": "before"})
                 other = await bench.open()

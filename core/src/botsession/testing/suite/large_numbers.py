@@ -12,11 +12,9 @@ from botsession.lifetime import new_version
 from botsession.protocol import (
     Claim,
     Held,
-    Removal,
-    Replacement,
-    Restoration,
+    Step,
     StoredSession,
-    SupportsBulk,
+    SupportsCommit,
     SupportsExpiry,
     SupportsLease,
     SupportsPurge,
@@ -42,20 +40,20 @@ def batches(
     holder = A if hasattr(store, "lease_many") else None
     each: dict[str, Callable[[], Coroutine[Any, Any, Sequence[object] | None]]] = {
         "read_many": lambda: store.read_many(ids),
-        "replace_many": lambda: store.replace_many(
-            [Replacement(bench.session(session.id), session.version, holder) for session in sessions]
+        "commit": lambda: store.commit(
+            [Step.replace(bench.session(session.id), session.version, holder) for session in sessions]
         ),
-        "destroy_many": lambda: store.destroy_many(
-            [Removal(session.id, session.version, holder) for session in sessions]
+        "commit of removals": lambda: store.commit(
+            [Step.remove(session.id, session.version, holder) for session in sessions]
         ),
-        "restore_many": lambda: store.restore_many(
-            [Restoration(dataclasses.replace(session, version=new_version()), session) for session in sessions]
+        "commit of restorations": lambda: store.commit(
+            [Step.restore(dataclasses.replace(session, version=new_version()), session) for session in sessions]
         ),
         "lease_many": lambda: store.lease_many([Claim(session_id, B, LONG, LONG) for session_id in ids]),
         "renew_leases": lambda: store.renew_leases(dict.fromkeys(ids, A), LONG),
         "release_leases": lambda: store.release_leases(dict.fromkeys(ids, A)),
     }
-    return {name: send for name, send in each.items() if hasattr(store, name)}
+    return {name: send for name, send in each.items() if hasattr(store, name.partition(" ")[0])}
 
 
 def differing(found: Sequence[object], wanted: Sequence[object]) -> list[int]:
@@ -67,26 +65,26 @@ def differing(found: Sequence[object], wanted: Sequence[object]) -> list[int]:
 class LargeNumbers(Hooks):
     """Large batches, and batches that meet."""
 
-    @scenario(SupportsBulk)
+    @scenario(SupportsCommit)
     async def test_a_thousand_sessions_are_handled_at_once(self, bench: Bench) -> None:
         ids = [f"kit:{number}" for number in range(self.large)]
         sessions = [bench.session(session_id, {"of": session_id}) for session_id in ids]
         nothing = [None] * self.large
-        replaced = await bench.store.replace_many([Replacement(session, None) for session in sessions])
+        replaced = await bench.store.commit([Step.replace(session, None) for session in sessions])
         assert not differing(replaced, nothing)
         assert not differing(await bench.store.read_many(ids), sessions)
         if isinstance(bench.store, SupportsScan):
             for limit in (None, self.large):
                 assert len(await bench.scan(limit=limit)) == self.large
-        destroyed = await bench.store.destroy_many([Removal(session_id) for session_id in ids])
+        destroyed = await bench.store.commit([Step.remove(session_id) for session_id in ids])
         assert not differing(destroyed, nothing)
         assert not differing(await bench.store.read_many(ids), nothing)
 
     @scenario(SupportsPurge, SupportsExpiry, expires_in=10)
     async def test_purge_removes_more_than_five_hundred(self, bench: Bench) -> None:
         sessions = [bench.session(f"kit:{number}") for number in range(self.large // 2)]
-        if isinstance(bench.store, SupportsBulk):
-            await bench.store.replace_many([Replacement(session, None) for session in sessions])
+        if isinstance(bench.store, SupportsCommit):
+            await bench.store.commit([Step.replace(session, None) for session in sessions])
         else:
             await asyncio.gather(*(bench.store.write(session.id, session) for session in sessions))
         await bench.write("kit:never", expires_in=None)
@@ -106,12 +104,12 @@ class LargeNumbers(Hooks):
         assert not differing(await bench.store.renew_leases(holders, LONG), [False] * self.large)
         assert not differing(await bench.store.lease_many(others), [None] * self.large)
 
-    @scenario(SupportsBulk)
+    @scenario(SupportsCommit)
     async def test_batches_in_opposite_orders_do_not_block_one_another(self, bench: Bench) -> None:
         for name in batches(bench, bench.store, []):
             await self._meet(bench, name)
 
-    @scenario(SupportsBulk)
+    @scenario(SupportsCommit)
     async def test_batches_of_all_kinds_do_not_block_one_another(self, bench: Bench) -> None:
         await self._meet(bench, *batches(bench, bench.store, []))
 

@@ -8,16 +8,13 @@ from botsession.errors import CorruptSessionError
 from botsession.protocol import (
     Claim,
     Held,
-    Removal,
-    Replacement,
-    Restoration,
-    SupportsBulk,
+    Step,
+    SupportsCommit,
     SupportsDiagnosis,
     SupportsExpiry,
     SupportsLease,
     SupportsPurge,
     SupportsReplace,
-    SupportsRestore,
     SupportsScan,
     SupportsTouch,
 )
@@ -95,9 +92,9 @@ class LeasesBesideSessions(Hooks):
         ids = [ID, "kit:3"]
         assert [await bench.store.read(session_id) for session_id in ids] == [None, None]
         assert await bench.store.read(present) is not None
-        if isinstance(bench.store, SupportsBulk):
+        if isinstance(bench.store, SupportsCommit):
             assert await bench.store.read_many(ids) == [None, None]
-            refused = [Replacement(bench.session(session_id), "0" * 16) for session_id in ids]
+            refused = [Step.replace(bench.session(session_id), "0" * 16) for session_id in ids]
             assert await replace(bench, *refused) == [False, False]
         if isinstance(bench.store, SupportsScan):
             assert list(await bench.scan()) == [present]
@@ -118,8 +115,8 @@ class LeasesBesideSessions(Hooks):
         await bench.store.replace("kit:replace", bench.session("kit:replace", {"by": "replace"}), expected=None)
         restored = bench.session("kit:restore", {"by": "restore"}, version="0" * 16)
         restored.created_at = restored.last_activity = later(bench, -1)
-        if isinstance(bench.store, SupportsRestore):
-            assert await bench.store.restore_many([Restoration(restored, None)]) == [None]
+        if isinstance(bench.store, SupportsCommit):
+            assert await bench.store.commit([Step.restore(restored, None)]) == [None]
         else:
             await bench.store.write("kit:restore", restored)
         for session_id in ids:
@@ -162,30 +159,30 @@ class LeasesBesideSessions(Hooks):
         await bench.write(state={"repaired": True})
         assert await take(bench, B) == await bench.stored()
 
-    @scenario(SupportsLease, SupportsBulk)
+    @scenario(SupportsLease, SupportsCommit)
     async def test_storing_gives_the_lease_up(self, bench: Bench) -> None:
         await bench.write("kit:present")
         for session_id in ("kit:present", "kit:absent"):
             read = await take(bench, A, session_id)
             expected = None if read is None else read.version
             session = bench.session(session_id, {"by": A})
-            assert await replace(bench, Replacement(session, expected, A)) == [True]
+            assert await replace(bench, Step.replace(session, expected, A)) == [True]
             assert not await renew(bench, A, session_id)
             assert await take(bench, B, session_id) == session == await bench.stored(session_id)
 
-    @scenario(SupportsLease, SupportsBulk)
+    @scenario(SupportsLease, SupportsCommit)
     async def test_storing_keeps_those_who_wait(self, bench: Bench) -> None:
         for expected in (None, (await bench.write("kit:present")).version):
             session = bench.session("kit:absent" if expected is None else "kit:present", {"by": A})
             await take(bench, A, session.id)
             for waiting in (B, C):
                 assert isinstance(await claim(bench, waiting, session.id), Held)
-            assert await replace(bench, Replacement(session, expected, A)) == [True]
+            assert await replace(bench, Step.replace(session, expected, A)) == [True]
             if self.lease_order:
                 assert isinstance(await claim(bench, C, session.id), Held), "who waited longer was forgotten"
             assert await take(bench, B, session.id) == session
 
-    @scenario(SupportsLease, SupportsBulk)
+    @scenario(SupportsLease, SupportsCommit)
     async def test_who_lost_the_lease_stores_nothing(self, bench: Bench) -> None:
         await bench.write("kit:present", {"by": "write"})
         for session_id in ("kit:present", "kit:absent"):
@@ -193,13 +190,13 @@ class LeasesBesideSessions(Hooks):
             assert await wait_for(bench, B, session_id) == read
             expected = None if read is None else read.version
             late = bench.session(session_id, {"by": A})
-            assert await replace(bench, Replacement(late, expected, A)) == [False]
+            assert await replace(bench, Step.replace(late, expected, A)) == [False]
             assert await bench.store.read(session_id) == read
             assert await is_held(bench, session_id, by=B)
-            assert await replace(bench, Replacement(bench.session(session_id, {"by": B}), expected, B)) == [True]
+            assert await replace(bench, Step.replace(bench.session(session_id, {"by": B}), expected, B)) == [True]
             assert (await bench.stored(session_id)).state == {"by": B}
 
-    @scenario(SupportsLease, SupportsBulk)
+    @scenario(SupportsLease, SupportsCommit)
     async def test_who_lost_the_lease_to_nobody_stores_nothing(self, bench: Bench) -> None:
         before = await bench.write()
         ids = [ID, "kit:absent", "kit:never"]
@@ -208,59 +205,59 @@ class LeasesBesideSessions(Hooks):
         await asyncio.sleep(PAST)
         for session_id in ids:
             expected = before.version if session_id == ID else None
-            assert await replace(bench, Replacement(bench.session(session_id, {"by": A}), expected, A)) == [False]
+            assert await replace(bench, Step.replace(bench.session(session_id, {"by": A}), expected, A)) == [False]
         assert await bench.stored() == before
         assert await take(bench, B) == before
         assert [await bench.store.read(session_id) for session_id in ids[1:]] == [None, None]
 
-    @scenario(SupportsLease, SupportsBulk)
+    @scenario(SupportsLease, SupportsCommit)
     async def test_destroying_ends_the_lease(self, bench: Bench) -> None:
         for session_id in ("kit:present", "kit:absent"):
             for many in (False, True):
                 before = await bench.write(session_id) if session_id == "kit:present" else None
                 await take(bench, A, session_id)
                 if many:
-                    assert await bench.store.destroy_many([Removal(session_id)]) == [None]
+                    assert await bench.store.commit([Step.remove(session_id)]) == [None]
                 else:
                     await bench.store.destroy(session_id)
                 assert not await renew(bench, A, session_id)
                 expected = None if before is None else before.version
-                late = [Replacement(bench.session(session_id), each, A) for each in {None, expected}]
+                late = [Step.replace(bench.session(session_id), each, A) for each in {None, expected}]
                 for each in late:
                     assert await replace(bench, each) == [False], "what was destroyed has come back"
                 assert await take(bench, B, session_id) is None
                 await bench.store.release_leases({session_id: B})
 
-    @scenario(SupportsLease, SupportsBulk)
+    @scenario(SupportsLease, SupportsCommit)
     async def test_a_conflict_keeps_the_lease(self, bench: Bench) -> None:
         old = (await bench.write()).version
         await take(bench, A)
         current = await bench.write(state={"by": "write"})
         for expected in (None, old):
-            assert await replace(bench, Replacement(bench.session(), expected, A)) == [False]
+            assert await replace(bench, Step.replace(bench.session(), expected, A)) == [False]
             assert await is_held(bench, by=A)
         assert await bench.stored() == current
-        assert await replace(bench, Replacement(bench.session(state={"by": A}), current.version, A)) == [True]
+        assert await replace(bench, Step.replace(bench.session(state={"by": A}), current.version, A)) == [True]
         await take(bench, B)
 
-    @scenario(SupportsLease, SupportsBulk)
+    @scenario(SupportsLease, SupportsCommit)
     async def test_storing_without_a_holder_goes_by_the_version_alone(self, bench: Bench) -> None:
         session = await bench.write()
         await take(bench, A)
         await bench.store.replace(ID, bench.session(state={"by": "replace"}), expected=session.version)
         session = await bench.stored()
-        assert await replace(bench, Replacement(bench.session(state={"by": "bulk"}), session.version)) == [True]
+        assert await replace(bench, Step.replace(bench.session(state={"by": "bulk"}), session.version)) == [True]
         assert (await bench.stored()).state == {"by": "bulk"}
         assert await is_held(bench, by=A)
 
-    @scenario(SupportsLease, SupportsBulk)
+    @scenario(SupportsLease, SupportsCommit)
     async def test_many_are_stored_each_by_its_own_lease(self, bench: Bench) -> None:
         holders = {"kit:0": A, "kit:1": B, "kit:2": A, "kit:3": None, "kit:4": A}
         for session_id, holder in holders.items():
             if holder is not None:
                 await take(bench, holder, session_id)
         entries = [
-            Replacement(bench.session(session_id, {"by": A}), None, None if session_id in ("kit:2", "kit:3") else A)
+            Step.replace(bench.session(session_id, {"by": A}), None, None if session_id in ("kit:2", "kit:3") else A)
             for session_id in holders
         ]
         assert await replace(bench, *entries) == [True, False, True, True, True]
@@ -285,7 +282,7 @@ class LeasesBesideSessions(Hooks):
         assert (await bench.stored()).state == {"by": "write"}
         assert await is_held(bench, by=A)
 
-    @scenario(SupportsLease, SupportsBulk)
+    @scenario(SupportsLease, SupportsCommit)
     async def test_holders_never_meet(self, bench: Bench) -> None:
         await bench.write(state={"count": 0})
         inside = 0
@@ -299,7 +296,7 @@ class LeasesBesideSessions(Hooks):
             session.state["count"] += 1
             await asyncio.sleep(0)
             inside -= 1
-            assert await replace(bench, Replacement(session, session.version, holder)) == [True]
+            assert await replace(bench, Step.replace(session, session.version, holder)) == [True]
 
         async def turns(task: int) -> None:
             for number in range(ROUNDS):

@@ -11,8 +11,8 @@ from botsession.errors import InvalidSessionIdError
 from botsession.protocol import (
     Claim,
     Held,
-    SupportsBulk,
     SupportsClose,
+    SupportsCommit,
     SupportsLease,
     SupportsReplace,
 )
@@ -292,7 +292,7 @@ class LeaseManager(Hooks):
             await bench.store.release_leases({ID: A})
 
     def test_turns_of_several_processes_do_not_meet(self) -> None:
-        with opened(self, SupportsLease, SupportsBulk, SupportsReplace, shared=True) as (bench, run):
+        with opened(self, SupportsLease, SupportsCommit, SupportsReplace, shared=True) as (bench, run):
             run(bench.write(ID, {"count": 0}))
             in_processes(take_turns, self.elsewhere(bench.namespace), ID, 20, processes=3)
             assert run(bench.stored()).state == {"count": 60}

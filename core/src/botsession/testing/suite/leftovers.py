@@ -6,9 +6,8 @@ import asyncio
 
 from botsession.protocol import (
     Claim,
-    Removal,
-    Replacement,
-    SupportsBulk,
+    Step,
+    SupportsCommit,
     SupportsLease,
     SupportsPurge,
 )
@@ -45,16 +44,16 @@ class Leftovers(Hooks):
         left = await self._size(bench) - before
         assert left <= FEW, f"of {MANY} holders that died, each with one who waited, the backend keeps {left} entries"
 
-    @scenario(SupportsLease, SupportsBulk)
+    @scenario(SupportsLease, SupportsCommit)
     async def test_what_is_given_up_or_destroyed_leaves_nothing(self, bench: Bench) -> None:
         before = await self._used(bench)
         ids = [f"kit:{number}" for number in range(MANY)]
         for holder in (A, B):
             await bench.store.lease_many([Claim(session_id, holder, LONG, LONG) for session_id in ids])
         sessions = [bench.session(session_id) for session_id in ids]
-        await bench.store.replace_many([Replacement(session, None, A) for session in sessions])
+        await bench.store.commit([Step.replace(session, None, A) for session in sessions])
         await bench.store.lease_many([Claim(session_id, B, LONG, LONG) for session_id in ids])
-        await bench.store.destroy_many([Removal(session_id, None, B) for session_id in ids[::2]])
+        await bench.store.commit([Step.remove(session_id, holder=B) for session_id in ids[::2]])
         for session_id in ids[1::2]:
             await bench.store.destroy(session_id)
         await bench.store.release_leases(dict.fromkeys(ids, B))

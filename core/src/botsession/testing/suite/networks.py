@@ -12,16 +12,15 @@ import pytest
 from botsession.errors import StoreError, StoreUnavailableError
 from botsession.lifetime import new_version
 from botsession.protocol import (
+    ANYTHING,
+    Anything,
     Claim,
-    Removal,
-    Replacement,
-    Restoration,
+    Step,
     StoredSession,
-    SupportsBulk,
     SupportsClose,
+    SupportsCommit,
     SupportsLease,
     SupportsReplace,
-    SupportsRestore,
     SupportsTouch,
 )
 from botsession.testing.bench import (
@@ -109,23 +108,22 @@ class Networks(Hooks):
                     present,
                     lambda store, session, before: store.replace(ID, session, expected=_version(before)),
                 )
-        if isinstance(store, SupportsBulk):
-            each["destroy_many"] = (True, lambda store, *_: store.destroy_many([Removal(ID)]))
-            each["destroy_many of a version"] = (
+        if isinstance(store, SupportsCommit):
+            each["commit of a removal"] = (True, lambda store, *_: store.commit([Step.remove(ID)]))
+            each["commit of a version's removal"] = (
                 True,
-                lambda store, _, before: store.destroy_many([Removal(ID, _version(before))]),
+                lambda store, _, before: store.commit([Step.remove(ID, _removed(before))]),
             )
             for present in (True, False):
-                each[f"replace_many of what is {_state(present)}"] = (
+                each[f"commit of what is {_state(present)}"] = (
                     present,
-                    lambda store, session, before: store.replace_many([Replacement(session, _version(before))]),
+                    lambda store, session, before: store.commit([Step.replace(session, _version(before))]),
                 )
-        if isinstance(store, SupportsRestore):
             for present in (True, False):
-                each[f"restore_many of what is {_state(present)}"] = (present, self._restore)
+                each[f"restoration of what is {_state(present)}"] = (present, self._restore)
         return each
 
-    @scenario(SupportsLease, SupportsBulk)
+    @scenario(SupportsLease, SupportsCommit)
     async def test_a_lost_answer_leaves_leases_right(self, bench: Bench) -> None:
         claim = [Claim(ID, A, LONG, LONG)]
         each: dict[str, tuple[bool, Call]] = {
@@ -133,9 +131,9 @@ class Networks(Hooks):
             "lease_many of what is absent": (False, lambda store, *_: store.lease_many(claim)),
             "renew_leases": (True, lambda store, *_: store.renew_leases({ID: A}, LONG)),
             "release_leases": (True, lambda store, *_: store.release_leases({ID: A})),
-            "replace_many": (True, _replace_and_give_up),
-            "replace_many of what is absent": (False, _replace_and_give_up),
-            "destroy_many": (True, _destroy_and_give_up),
+            "commit": (True, _replace_and_give_up),
+            "commit of what is absent": (False, _replace_and_give_up),
+            "removal": (True, _destroy_and_give_up),
         }
         async with bench.proxied() as (proxy, store):
             for name, (present, call) in each.items():
@@ -156,7 +154,7 @@ class Networks(Hooks):
                     unknown = isinstance(outcome, StoreUnavailableError)
                     right = (before,) if name.startswith("lease_many") else (None, True)
                     assert unknown or outcome in right, f"{where}, gives {outcome!r}"
-                    after = {"replace_many": session, "destroy_many": None}.get(name.partition(" ")[0], before)
+                    after = {"commit": session, "removal": None}.get(name.partition(" ")[0], before)
                     found = await bench.store.read(ID)
                     assert found == after or (unknown and found == before), f"{where}: there is {found}"
                     held = await is_held(bench, by=A)
@@ -254,19 +252,19 @@ class Networks(Hooks):
     async def _restore(self, store: AnyStore, session: StoredSession, before: StoredSession | None) -> object:
         session.version, session.expires_at = new_version(), None
         session.created_at = session.last_activity = MOMENT
-        return await store.restore_many([Restoration(session, before)])
+        return await store.commit([Step.restore(session, before)])
 
 
 def _replace_and_give_up(
     store: AnyStore, session: StoredSession, before: StoredSession | None
 ) -> Coroutine[Any, Any, object]:
-    return store.replace_many([Replacement(session, _version(before), A)])
+    return store.commit([Step.replace(session, _version(before), A)])
 
 
 def _destroy_and_give_up(
     store: AnyStore, _: StoredSession, before: StoredSession | None
 ) -> Coroutine[Any, Any, object]:
-    return store.destroy_many([Removal(ID, _version(before), A)])
+    return store.commit([Step.remove(ID, _removed(before), A)])
 
 
 def _version(session: StoredSession | None) -> str | None:
@@ -275,3 +273,7 @@ def _version(session: StoredSession | None) -> str | None:
 
 def _state(present: bool) -> str:
     return "there" if present else "absent"
+
+
+def _removed(session: StoredSession | None) -> str | Anything:
+    return ANYTHING if session is None else session.version

@@ -8,7 +8,7 @@ import pytest
 
 from botsession.errors import CorruptSessionError, InvalidSessionIdError
 from botsession.protocol import (
-    SupportsBulk,
+    SupportsCommit,
     SupportsExpiry,
     SupportsLease,
     SupportsQuarantine,
@@ -49,7 +49,7 @@ class Quarantining(Hooks):
         other = await bench.write("kit:2")
         where = await put_aside(bench)
         assert await bench.store.read(ID) is None
-        if isinstance(bench.store, SupportsBulk):
+        if isinstance(bench.store, SupportsCommit):
             assert await bench.store.read_many([ID, "kit:2"]) == [None, other]
         if isinstance(bench.store, SupportsScan):
             assert list(await bench.scan()) == ["kit:2"]

@@ -12,12 +12,10 @@ from hypothesis import given
 
 from botsession.errors import SessionTooLargeError, StateError
 from botsession.protocol import (
-    Replacement,
-    Restoration,
-    SupportsBulk,
+    Step,
+    SupportsCommit,
     SupportsExpiry,
     SupportsReplace,
-    SupportsRestore,
 )
 from botsession.testing.bench import (
     ID,
@@ -185,13 +183,13 @@ class ReadingAndWriting(Hooks):
         if isinstance(bench.store, SupportsReplace):
             await bench.store.replace(ID, session, expected=session.version)
             assert await bench.stored() == session
-        if isinstance(bench.store, SupportsBulk):
+        if isinstance(bench.store, SupportsCommit):
             sessions = [bench.session(f"kit:{number}", state, user=user) for number in range(2, 5)]
-            assert await bench.store.replace_many([Replacement(each, None) for each in sessions]) == [None] * 3
+            assert await bench.store.commit([Step.replace(each, None) for each in sessions]) == [None] * 3
             assert await bench.store.read_many([each.id for each in sessions]) == sessions
-        if isinstance(bench.store, SupportsRestore):
+        if isinstance(bench.store, SupportsCommit):
             restored = dataclasses.replace(session, id="kit:restored")
-            assert await bench.store.restore_many([Restoration(restored, None)]) == [None]
+            assert await bench.store.commit([Step.restore(restored, None)]) == [None]
             assert await bench.stored("kit:restored") == restored
 
     @scenario()

@@ -8,7 +8,7 @@ import pytest
 
 from botsession.protocol import (
     StoredSession,
-    SupportsBulk,
+    SupportsCommit,
     SupportsExpiry,
     SupportsReplace,
     SupportsScan,
@@ -101,7 +101,7 @@ class Stamps(Hooks):
         if isinstance(bench.store, SupportsTouch):
             await bench.store.touch(ID, later(bench, 10))
             told.append(await bench.stored())
-        if isinstance(bench.store, SupportsBulk):
+        if isinstance(bench.store, SupportsCommit):
             told += [found for found in await bench.store.read_many([ID]) if isinstance(found, Session)]
         if isinstance(bench.store, SupportsScan):
             told += (await bench.scan()).values()

@@ -19,12 +19,10 @@ from botsession import (
     InvalidSessionIdError,
     Lifetime,
     Minutes,
-    Removal,
-    Replacement,
-    Restoration,
     ScanPage,
     SessionConflictError,
     SessionTooLargeError,
+    Step,
     StoredSession,
     StoreError,
     utc_now,
@@ -109,7 +107,7 @@ class SqliteSessionStore:
             raise SessionConflictError(session_id)
 
     async def destroy(self, session_id: str) -> None:
-        await self.destroy_many([Removal(session_id)])
+        await self._destroy_many([Step.remove(session_id)])
 
     async def touch(self, session_id: str, expires_at: datetime | None) -> bool:
         check_session_id(session_id)
@@ -138,7 +136,18 @@ class SqliteSessionStore:
         by_id = {row[0]: row for row in found}
         return [rows.outcome(by_id.get(session_id), repr(self)) for session_id in session_ids]
 
-    async def replace_many(self, replacements: Sequence[Replacement]) -> list[SessionConflictError | StoreError | None]:
+    async def commit(self, steps: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
+        outcomes: dict[str, SessionConflictError | StoreError | None] = {}
+        for carry_out, some in (
+            (self._destroy_many, [step for step in steps if step.session is None]),
+            (self._replace_many, [step for step in steps if step.session is not None and step.is_stamped]),
+            (self._restore_many, [step for step in steps if step.session is not None and not step.is_stamped]),
+        ):
+            if some or not steps:
+                outcomes |= dict(zip([step.session_id for step in some], await carry_out(some), strict=True))
+        return [outcomes[step.session_id] for step in steps]
+
+    async def _replace_many(self, replacements: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
         """Replaces many sessions in one transaction, or one for each 32 million characters or id that comes again."""
         entries = [
             {**self._stamped(entry.session.id, entry.session), "expected": entry.expected} for entry in replacements
@@ -164,15 +173,15 @@ class SqliteSessionStore:
             check_session_id(session_id)
         await self._link.transact(partial(transactions.release, holders=holders), durable=False)
 
-    async def restore_many(self, restorations: Sequence[Restoration]) -> list[SessionConflictError | StoreError | None]:
+    async def _restore_many(self, restorations: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
         self._link.opened()
         for restoration in restorations:
             records.check_restored(restoration.session)
         return await self._replace_rows(
-            [{**rows.from_session(entry.session), **rows.condition(entry.over)} for entry in restorations], {}
+            [{**rows.from_session(entry.session), **rows.condition(entry.expected)} for entry in restorations], {}
         )
 
-    async def destroy_many(self, removals: Sequence[Removal]) -> list[SessionConflictError | StoreError | None]:
+    async def _destroy_many(self, removals: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
         for removal in removals:
             check_session_id(removal.session_id)
         destroying = partial(transactions.destroy, removals=removals, now=self._now())

@@ -10,10 +10,11 @@ from typing import Any
 import aiosqlite
 
 from botsession import (
+    ANYTHING,
     Claim,
     CorruptSessionError,
     Held,
-    Removal,
+    Step,
 )
 from botsession_sqlite import rows, statements
 from botsession_sqlite.batches import as_parameter
@@ -54,15 +55,19 @@ async def replace_and_release(
     return stored
 
 
-async def destroy(db: aiosqlite.Connection, removals: Sequence[Removal], now: int) -> list[bool]:
+async def destroy(db: aiosqlite.Connection, removals: Sequence[Step], now: int) -> list[bool]:
     """Removes sessions, and ends or gives up their leases; returns for each whether it was as expected."""
     leases = Leases(db)
     lost = set(await leases.lost({each.session_id: each.holder for each in removals if each.holder is not None}))
-    entries = [(each.session_id, each.expected) for each in removals if each.session_id not in lost]
+    entries = [
+        (each.session_id, None if each.expected is ANYTHING else each.expected)
+        for each in removals
+        if each.session_id not in lost
+    ]
     found = await fetch(db, statements.DESTROY_MANY, {"entries": as_parameter(entries), "now": now})
     removed = {session_id for (session_id,) in found}
     outcomes = [
-        each.session_id not in lost and (each.expected is None or each.session_id in removed) for each in removals
+        each.session_id not in lost and (each.expected is ANYTHING or each.session_id in removed) for each in removals
     ]
     done = list(itertools.compress(removals, outcomes))
     await leases.end([each.session_id for each in done if each.holder is None])

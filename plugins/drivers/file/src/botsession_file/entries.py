@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import NamedTuple
 
 from botsession import (
+    ANYTHING,
     Claim,
     CorruptSessionError,
     Held,
     Lifetime,
-    Removal,
     SessionConflictError,
     SessionInfo,
+    Step,
     StoredSession,
     StoreError,
 )
@@ -152,7 +153,7 @@ class Entries:
             return True
 
     def destroy_many(
-        self, shard_name: str, removals: Sequence[Removal], call: Call
+        self, shard_name: str, removals: Sequence[Step], call: Call
     ) -> list[SessionConflictError | StoreError | None]:
         """Removes those sessions of one subdirectory that are as expected; returns each one's error."""
         try:
@@ -229,15 +230,13 @@ class Entries:
             return reported(error, self._folder.path)
         return None
 
-    def _removed(
-        self, shard: ChangingShard, removal: Removal, leases: Leases
-    ) -> SessionConflictError | StoreError | None:
+    def _removed(self, shard: ChangingShard, removal: Step, leases: Leases) -> SessionConflictError | StoreError | None:
         session_id, holder = removal.session_id, removal.holder
         name = names.place(session_id).name
         try:
             if holder is not None and not leases.is_held_by(session_id, holder):
                 return SessionConflictError(session_id)
-            if removal.expected is not None:
+            if removal.expected is not ANYTHING:
                 found = self._load(shard, name, session_id)
                 if found is None or found[1].version != removal.expected:
                     return SessionConflictError(session_id)

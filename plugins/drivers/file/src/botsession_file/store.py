@@ -17,9 +17,9 @@ from botsession import (
     Finding,
     Lifetime,
     Minutes,
-    Removal,
     ScanPage,
     SessionConflictError,
+    Step,
     StoreError,
     StoreUnavailableError,
     utc_now,
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from botsession import (
         Claim,
         Held,
-        Replacement,
-        Restoration,
         SessionInfo,
         StoredSession,
     )
@@ -119,7 +117,7 @@ class FileSessionStore:
         await self._threads.changing(lambda call: self._entries.write(session_id, change.raw, call))
 
     async def destroy(self, session_id: str) -> None:
-        [error] = await self.destroy_many([Removal(session_id)])
+        [error] = await self._destroy_many([Step.remove(session_id)])
         if error is not None:
             raise error
 
@@ -167,7 +165,18 @@ class FileSessionStore:
             check_session_id(session_id)
         return await self._threads.reading(lambda: self._entries.read_many(session_ids))
 
-    async def replace_many(self, replacements: Sequence[Replacement]) -> list[SessionConflictError | StoreError | None]:
+    async def commit(self, steps: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
+        outcomes: dict[str, SessionConflictError | StoreError | None] = {}
+        for carry_out, some in (
+            (self._destroy_many, [step for step in steps if step.session is None]),
+            (self._replace_many, [step for step in steps if step.session is not None and step.is_stamped]),
+            (self._restore_many, [step for step in steps if step.session is not None and not step.is_stamped]),
+        ):
+            if some or not steps:
+                outcomes |= dict(zip([step.session_id for step in some], await carry_out(some), strict=True))
+        return [outcomes[step.session_id] for step in steps]
+
+    async def _replace_many(self, replacements: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
         """Replaces many sessions, in as many threads as help; one that the disk refused has that as its outcome."""
         self._threads.check_started()
         for replacement in replacements:
@@ -177,14 +186,14 @@ class FileSessionStore:
             [_change(replacement.session, replacement.expected, replacement.holder) for replacement in replacements]
         )
 
-    async def restore_many(self, restorations: Sequence[Restoration]) -> list[SessionConflictError | StoreError | None]:
+    async def _restore_many(self, restorations: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
         """Restores many sessions, in as many threads as help; one that the disk refused has that as its outcome."""
         self._threads.check_started()
         for restoration in restorations:
             records.check_restored(restoration.session)
-        return await self._carry_out([_change(entry.session, entry.over) for entry in restorations])
+        return await self._carry_out([_change(entry.session, entry.expected) for entry in restorations])
 
-    async def destroy_many(self, removals: Sequence[Removal]) -> list[SessionConflictError | StoreError | None]:
+    async def _destroy_many(self, removals: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
         """Removes many sessions, in as many threads as help; one that the disk refused has that as its outcome."""
         for removal in removals:
             check_session_id(removal.session_id)

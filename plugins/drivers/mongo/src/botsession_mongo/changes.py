@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bson.datetime_ms import DatetimeMS
 
+from botsession import ANYTHING
 from botsession_mongo import conditions, documents
 
 if TYPE_CHECKING:
@@ -15,9 +16,7 @@ if TYPE_CHECKING:
 
     from botsession import (
         Lifetime,
-        Removal,
-        Replacement,
-        Restoration,
+        Step,
         StoredSession,
     )
     from botsession_mongo.leases import Found
@@ -54,7 +53,7 @@ class Change(NamedTuple):
         return cls(session.id, session, condition, {}, upsert=True)
 
     @classmethod
-    def replacement(cls, entry: Replacement, now: datetime, moment: int) -> Change:
+    def replacement(cls, entry: Step, now: datetime, moment: int) -> Change:
         """Store it if nobody else wrote it.
 
         Args:
@@ -72,9 +71,9 @@ class Change(NamedTuple):
         return cls(session.id, session, conditions.nothing(session.id), None, upsert=True)
 
     @classmethod
-    def restoration(cls, entry: Restoration, now: datetime) -> Change:
+    def restoration(cls, entry: Step, now: datetime) -> Change:
         """Store it if nobody else wrote or touched it."""
-        session, there = entry.session, entry.over
+        session, there = entry.session, entry.expected
         if there is None:
             return cls(session.id, session, conditions.nothing(session.id), None, upsert=True, stamped=False)
         fields = {"version": there.version, "last_activity": there.last_activity, "lease": None}
@@ -82,11 +81,11 @@ class Change(NamedTuple):
         return cls(session.id, session, conditions.live(session.id, now, **fields), over, stamped=False)
 
     @classmethod
-    def removal(cls, entry: Removal, now: datetime, moment: int) -> Change:
+    def removal(cls, entry: Step, now: datetime, moment: int) -> Change:
         """Remove it if nobody else wrote it; without a holder, its lease goes with it."""
         lease = {} if entry.holder is None else conditions.lease_of(entry.holder, moment)
-        over = {} if entry.expected is None else {"version": entry.expected}
-        if entry.expected is None:
+        over = {} if entry.expected is ANYTHING else {"version": entry.expected}
+        if entry.expected is ANYTHING:
             condition = {**conditions.ours(entry.session_id), **lease}
         else:
             condition = conditions.live(entry.session_id, now, **{**over, **lease})

@@ -11,9 +11,9 @@ from botsession import (
     Finding,
     Lifetime,
     Minutes,
-    Replacement,
     ScanPage,
     SessionConflictError,
+    Step,
     StoreError,
     utc_now,
 )
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from botsession import (
         Claim,
         Held,
-        Removal,
-        Restoration,
         SessionInfo,
         StoredSession,
     )
@@ -139,7 +137,7 @@ class MongoSessionStore:
         collection = self._opened()
         records.check_pair(session_id, session)
         self.lifetime.stamp(session)
-        change = Change.replacement(Replacement(session, expected), self.lifetime.now(), 0)
+        change = Change.replacement(Step.replace(session, expected), self.lifetime.now(), 0)
         await self._storing.carry_out(collection, change)
 
     async def lease_many(self, claims: Sequence[Claim]) -> list[StoredSession | Held | StoreError | None]:
@@ -183,7 +181,18 @@ class MongoSessionStore:
                 outcomes.append(error)
         return outcomes
 
-    async def replace_many(self, replacements: Sequence[Replacement]) -> list[SessionConflictError | StoreError | None]:
+    async def commit(self, steps: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
+        outcomes: dict[str, SessionConflictError | StoreError | None] = {}
+        for carry_out, some in (
+            (self._destroy_many, [step for step in steps if step.session is None]),
+            (self._replace_many, [step for step in steps if step.session is not None and step.is_stamped]),
+            (self._restore_many, [step for step in steps if step.session is not None and not step.is_stamped]),
+        ):
+            if some or not steps:
+                outcomes |= dict(zip([step.session_id for step in some], await carry_out(some), strict=True))
+        return [outcomes[step.session_id] for step in steps]
+
+    async def _replace_many(self, replacements: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
         collection = self._opened()
         for replacement in replacements:
             check_session_id(replacement.session.id)
@@ -192,7 +201,7 @@ class MongoSessionStore:
         changes = [Change.replacement(entry, now, moment) for entry in replacements]
         return await self._storing.carry_out_many(collection, changes)
 
-    async def restore_many(self, restorations: Sequence[Restoration]) -> list[SessionConflictError | StoreError | None]:
+    async def _restore_many(self, restorations: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
         collection = self._opened()
         for restoration in restorations:
             records.check_restored(restoration.session)
@@ -200,7 +209,7 @@ class MongoSessionStore:
         changes = [Change.restoration(entry, now) for entry in restorations]
         return await self._storing.carry_out_many(collection, changes)
 
-    async def destroy_many(self, removals: Sequence[Removal]) -> list[SessionConflictError | StoreError | None]:
+    async def _destroy_many(self, removals: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
         collection = self._opened(*(removal.session_id for removal in removals))
         certain = [each.session_id for each in removals if each.expected is None and each.holder is None]
         outcomes: dict[str, StoreError | None] = {**await self._storing.destroy(collection, certain)}
@@ -219,7 +228,7 @@ class MongoSessionStore:
 
         return await diagnose(self._connection, self._opened(), self.lifetime)
 
-    async def _moment(self, entries: Sequence[Replacement | Removal]) -> int:
+    async def _moment(self, entries: Sequence[Step]) -> int:
         """Return the present moment by the server's clock, where an entry needs it since it names a holder."""
         return await self._connection.clock.now() if any(entry.holder is not None for entry in entries) else 0
 

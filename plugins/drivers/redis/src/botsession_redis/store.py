@@ -10,6 +10,7 @@ from redis import exceptions
 from redis.asyncio import Redis, RedisCluster
 
 from botsession import (
+    ANYTHING,
     ONE_YEAR,
     Claim,
     Clock,
@@ -19,11 +20,9 @@ from botsession import (
     Held,
     Lifetime,
     Minutes,
-    Removal,
-    Replacement,
-    Restoration,
     ScanPage,
     SessionConflictError,
+    Step,
     StoredSession,
     StoreError,
     StoreUnavailableError,
@@ -160,14 +159,14 @@ class RedisSessionStore:
             raise self._link.explain(answer, session_id)
 
     async def destroy(self, session_id: str) -> None:
-        [outcome] = await self.destroy_many([Removal(session_id)])
+        [outcome] = await self._destroy_many([Step.remove(session_id)])
         if outcome is not None:
             raise outcome
 
     async def replace(self, session_id: str, session: StoredSession, *, expected: str | None) -> None:
         self._link.check_open()
         records.check_pair(session_id, session)
-        [outcome] = await self.replace_many([Replacement(session, expected)])
+        [outcome] = await self._replace_many([Step.replace(session, expected)])
         if outcome is not None:
             raise outcome
 
@@ -220,14 +219,25 @@ class RedisSessionStore:
         _check_any(outcomes)
         return outcomes
 
-    async def replace_many(self, replacements: Sequence[Replacement]) -> list[SessionConflictError | StoreError | None]:
+    async def commit(self, steps: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
+        outcomes: dict[str, SessionConflictError | StoreError | None] = {}
+        for carry_out, some in (
+            (self._destroy_many, [step for step in steps if step.session is None]),
+            (self._replace_many, [step for step in steps if step.session is not None and step.is_stamped]),
+            (self._restore_many, [step for step in steps if step.session is not None and not step.is_stamped]),
+        ):
+            if some or not steps:
+                outcomes |= dict(zip([step.session_id for step in some], await carry_out(some), strict=True))
+        return [outcomes[step.session_id] for step in steps]
+
+    async def _replace_many(self, replacements: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
         self._link.check_open()
         keys = [self._keys.both(replacement.session.id) for replacement in replacements]
         now = records.moment(self.lifetime.stamp_all([replacement.session for replacement in replacements]))
         calls = [(each, _replacement(replacement, now)) for each, replacement in zip(keys, replacements, strict=True)]
         return await self._store_all([replacement.session.id for replacement in replacements], calls)
 
-    async def restore_many(self, restorations: Sequence[Restoration]) -> list[SessionConflictError | StoreError | None]:
+    async def _restore_many(self, restorations: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
         self._link.check_open()
         for restoration in restorations:
             records.check_restored(restoration.session)
@@ -237,7 +247,7 @@ class RedisSessionStore:
         ]
         return await self._store_all([restoration.session.id for restoration in restorations], calls)
 
-    async def destroy_many(self, removals: Sequence[Removal]) -> list[SessionConflictError | StoreError | None]:
+    async def _destroy_many(self, removals: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
         now = records.moment(self.lifetime.now())
         calls: list[scripts.Call] = [
             (self._keys.both(removal.session_id), (_over(removal.expected), now, removal.holder or ""))
@@ -322,15 +332,15 @@ def _check_any(outcomes: Sequence[object]) -> None:
         raise first
 
 
-def _replacement(replacement: Replacement, now: str) -> tuple[scripts.Argument, ...]:
+def _replacement(replacement: Step, now: str) -> tuple[scripts.Argument, ...]:
     """Returns the arguments of `scripts.REPLACE` for a session that is written now."""
     session, expected, holder = replacement.session, replacement.expected, replacement.holder
     return _over(expected), session.version, "", now, _deadline(session), holder or "", records.encode(session)
 
 
-def _restoration(restoration: Restoration, now: str) -> tuple[scripts.Argument, ...]:
+def _restoration(restoration: Step, now: str) -> tuple[scripts.Argument, ...]:
     """Returns the arguments of `scripts.REPLACE` for a session that is stored as it is."""
-    session, over = restoration.session, restoration.over
+    session, over = restoration.session, restoration.expected
     expected, active = (None, "") if over is None else (over.version, records.moment(over.last_activity))
     return _over(expected), "", active, now, _deadline(session), "", records.encode(session)
 
@@ -345,8 +355,8 @@ def _repeated(call: scripts.Call) -> scripts.Call:
     return keys, (scripts.NEVER if not expected and not holder else expected, *rest)
 
 
-def _over(expected: str | None) -> str:
-    return "" if expected is None else f"={expected}"
+def _over(expected: object) -> str:
+    return "" if expected in (None, ANYTHING) else f"={expected}"
 
 
 def _deadline(session: StoredSession) -> int | str:

@@ -1,4 +1,4 @@
-"""Removal of sessions: those named, or all whose ids begin in the same way."""
+"""Step of sessions: those named, or all whose ids begin in the same way."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Final
 from botsession.errors import CorruptSessionError, InvalidSessionIdError
 from botsession.ids import check_session_id
 from botsession.protocol import (
-    Removal,
     SessionStore,
-    SupportsBulk,
+    Step,
+    SupportsCommit,
     SupportsPurge,
     unsupported,
 )
@@ -49,8 +49,8 @@ async def delete(store: SessionStore, session_ids: Iterable[str]) -> AsyncGenera
     refusals: list[CorruptSessionError] = []
     for batch in _batches(session_ids, _AT_ONCE):
         before = len(refusals)
-        if isinstance(store, SupportsBulk):
-            for outcome in await store.destroy_many([Removal(session_id) for session_id in dict.fromkeys(batch)]):
+        if isinstance(store, SupportsCommit):
+            for outcome in await store.commit([Step.remove(session_id) for session_id in dict.fromkeys(batch)]):
                 if isinstance(outcome, CorruptSessionError):
                     refusals.append(outcome)
                 elif outcome is not None:

@@ -8,12 +8,12 @@ from typing import Final
 from botsession.errors import SessionConflictError
 from botsession.lifetime import Lifetime, new_version
 from botsession.protocol import (
-    Restoration,
     SessionStore,
+    Step,
     StoredSession,
+    SupportsCommit,
     SupportsExpiry,
     SupportsReplace,
-    SupportsRestore,
     unsupported,
 )
 from botsession.session import SessionInfo
@@ -39,7 +39,7 @@ async def save_edited(store: SessionStore, session: StoredSession) -> None:
         UnsupportedError: The store cannot tell whether somebody else was faster.
         StoreError: The backend failed.
     """
-    if isinstance(store, SupportsRestore):
+    if isinstance(store, SupportsCommit):
         await _restore(store, store, session)
         return
     if not isinstance(store, SupportsReplace):
@@ -54,7 +54,7 @@ async def save_edited(store: SessionStore, session: StoredSession) -> None:
     await store.replace(session.id, session, expected=expected)
 
 
-async def _restore(store: SessionStore, restoring: SupportsRestore, session: StoredSession) -> None:
+async def _restore(store: SessionStore, restoring: SupportsCommit, session: StoredSession) -> None:
     found: StoredSession | SessionInfo | None = SessionInfo(
         session.id, session.created_at, session.last_activity, session.expires_at, session.version
     )
@@ -62,7 +62,7 @@ async def _restore(store: SessionStore, restoring: SupportsRestore, session: Sto
     session.version = new_version()
     session.last_activity += _A_LITTLE
     while True:
-        (outcome,) = await restoring.restore_many([Restoration(session, found)])
+        (outcome,) = await restoring.commit([Step.restore(session, found)])
         if outcome is None:
             return
         if not isinstance(outcome, SessionConflictError):

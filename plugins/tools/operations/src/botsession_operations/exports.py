@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from botsession.errors import CorruptSessionError
-from botsession.protocol import SessionStore, StoredSession, SupportsBulk
+from botsession.protocol import SessionStore, StoredSession, SupportsCommit
 from botsession_operations import archive
 from botsession_operations.clock import live
 from botsession_operations.listing import pages
@@ -61,7 +61,7 @@ async def read_all(store: SessionStore, session_ids: Sequence[str]) -> list[Stor
         StoreError: The backend failed.
     """
     outcomes: list[StoredSession | CorruptSessionError | None] = []
-    if isinstance(store, SupportsBulk):
+    if isinstance(store, SupportsCommit):
         for outcome in await store.read_many(session_ids):
             if isinstance(outcome, Exception) and not isinstance(outcome, CorruptSessionError):
                 raise outcome

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 
 from botsession.errors import StoreError, StoreUnavailableError
-from botsession.protocol import Restoration, SessionStore
+from botsession.protocol import SessionStore, Step
 from botsession.session import Session
 from botsession_operations.exports import read_all
 from botsession_operations.listing import pages
@@ -71,10 +71,10 @@ async def _hand_over_what_is_copied(
         if isinstance(session, Session) and isinstance(copy, Session)
         if not is_copy(session) and are_same(copy, session)
     ]
-    outcomes = await _restored(old, [Restoration(kept(session), session) for session, _ in same])
+    outcomes = await _restored(old, [Step.restore(kept(session), session) for session, _ in same])
     handed = [copy for (_, copy), outcome in zip(same, outcomes, strict=True) if outcome is None]
     ending = [copy for copy in handed if is_copy(copy)]
-    outcomes = await _restored(new, [Restoration(original(copy), copy) for copy in ending])
+    outcomes = await _restored(new, [Step.restore(original(copy), copy) for copy in ending])
     unsettled = {copy.id for copy, outcome in zip(ending, outcomes, strict=True) if outcome is not None}
     settled = {copy.id for copy in handed} - unsettled
     done.copied += len(handed)
@@ -82,8 +82,8 @@ async def _hand_over_what_is_copied(
     return [session_id for session_id in session_ids if session_id not in settled]
 
 
-async def _restored(store: SessionStore, restorations: Sequence[Restoration]) -> Sequence[Exception | None]:
-    return await check_restores(store).restore_many(restorations) if restorations else []
+async def _restored(store: SessionStore, restorations: Sequence[Step]) -> Sequence[Exception | None]:
+    return await check_restores(store).commit(restorations) if restorations else []
 
 
 async def _hand_over_all(mirror: MirrorSessionStore, session_ids: Iterable[str], done: Migrated) -> None:

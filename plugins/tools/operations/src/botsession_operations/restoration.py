@@ -13,10 +13,10 @@ from botsession.errors import (
     StoreUnavailableError,
 )
 from botsession.protocol import (
-    Restoration,
     SessionStore,
+    Step,
     StoredSession,
-    SupportsRestore,
+    SupportsCommit,
     unsupported,
 )
 from botsession_operations.exports import read_all
@@ -30,7 +30,7 @@ Outcome = Literal["stored", "kept"] | BotSessionError
 _ATTEMPTS: Final = 3
 
 
-class Restoring(SessionStore, SupportsRestore, Protocol):
+class Restoring(SessionStore, SupportsCommit, Protocol):
     """A store that keeps sessions from elsewhere as they are."""
 
 
@@ -40,7 +40,7 @@ def check_restores(store: SessionStore) -> Restoring:
     Raises:
         UnsupportedError: It lacks the capability.
     """
-    if not isinstance(store, SupportsRestore):
+    if not isinstance(store, SupportsCommit):
         raise unsupported(store, "restore", "keep sessions from elsewhere as they are")
     return cast("Restoring", store)
 
@@ -62,31 +62,32 @@ async def restore_all(store: Restoring, sessions: Sequence[StoredSession], prese
     outcomes: dict[str, Outcome] = {}
     waiting = list(sessions)
     for _ in range(_ATTEMPTS):
-        chosen: list[Restoration] = []
+        chosen: list[Step] = []
         found = await read_all(store, [session.id for session in waiting])
         for session, there in zip(waiting, found, strict=True):
             if isinstance(there, StoreError):
                 outcomes[session.id] = there
             elif _is_wanted(session, there, present):
-                chosen.append(Restoration(session, there))
+                chosen.append(Step.restore(session, there))
             else:
                 outcomes[session.id] = "kept"
-        waiting = []
-        for restoration, outcome in zip(chosen, await _restore_many(store, chosen), strict=True):
+        conflicts: set[str] = set()
+        for step, outcome in zip(chosen, await _restore_many(store, chosen), strict=True):
             if isinstance(outcome, StoreUnavailableError):
                 raise outcome
-            outcomes[restoration.session.id] = outcome or "stored"
+            outcomes[step.session_id] = outcome or "stored"
             if isinstance(outcome, SessionConflictError):
-                waiting.append(restoration.session)
+                conflicts.add(step.session_id)
+        waiting = [session for session in waiting if session.id in conflicts]
         if not waiting:
             break
     return [outcomes[session.id] for session in sessions]
 
 
-async def _restore_many(store: Restoring, chosen: Sequence[Restoration]) -> list[BotSessionError | None]:
+async def _restore_many(store: Restoring, chosen: Sequence[Step]) -> list[BotSessionError | None]:
     """Restores sessions; one that holds what JSON cannot hold does not hinder the others."""
     try:
-        return [*await store.restore_many(chosen)] if chosen else []
+        return [*await store.commit(chosen)] if chosen else []
     except StateError as error:
         if len(chosen) == 1:
             return [error]

@@ -15,12 +15,12 @@ from typing import Final, Protocol
 
 from botsession.errors import SessionConflictError, StoreError, StoreUnavailableError
 from botsession.protocol import (
-    Restoration,
     SessionStore,
+    Step,
     StoredSession,
+    SupportsCommit,
     SupportsExpiry,
     SupportsReplace,
-    SupportsRestore,
     SupportsTouch,
 )
 from botsession.session import Session, SessionInfo
@@ -47,7 +47,7 @@ _LONG_AGO: Final = datetime(1970, 1, 2, tzinfo=UTC)
 _logger: Final = logging.getLogger("botsession_operations.mirror")
 
 
-class Whole(SessionStore, SupportsExpiry, SupportsReplace, SupportsRestore, SupportsTouch, Protocol):
+class Whole(SessionStore, SupportsExpiry, SupportsReplace, SupportsCommit, SupportsTouch, Protocol):
     """What a mirror needs of a store."""
 
 
@@ -99,7 +99,7 @@ class Copying:
                 return
             if are_same(copy, session):
                 return
-            [outcome] = await self._new.restore_many([Restoration(copied(session), copy)])
+            [outcome] = await self._new.commit([Step.restore(copied(session), copy)])
             if outcome is None:
                 if copy is not None:
                     return
@@ -131,7 +131,7 @@ class Copying:
                 return True
             if are_same(copy, kept(session)):
                 return True
-            [outcome] = await self._old.restore_many([Restoration(kept(session), copy)])
+            [outcome] = await self._old.commit([Step.restore(kept(session), copy)])
             if outcome is None:
                 if copy is not None:
                     return True
@@ -160,7 +160,7 @@ class Copying:
             return False
         if not are_same_write(copy, found):
             return await remove(self._new, copy) is None
-        [outcome] = await self._new.restore_many([Restoration(original(copy), copy)])
+        [outcome] = await self._new.commit([Step.restore(original(copy), copy)])
         return outcome is None
 
     @staticmethod
@@ -176,12 +176,12 @@ class Copying:
         return original(found)
 
 
-async def remove(store: SupportsRestore, found: StoredSession | SessionInfo) -> StoreError | None:
+async def remove(store: SupportsCommit, found: StoredSession | SessionInfo) -> StoreError | None:
     """Removes a session if it is untouched since it was found: one that ended long ago is restored over it.
 
     Returns:
         Why it is still there, or `None`.
     """
     ended: StoredSession = Session(found.id, {}, None, _LONG_AGO, _LONG_AGO, _LONG_AGO, version=found.version)
-    [outcome] = await store.restore_many([Restoration(ended, found)])
+    [outcome] = await store.commit([Step.restore(ended, found)])
     return outcome

@@ -12,9 +12,9 @@ from botsession.errors import (
 )
 from botsession.protocol import (
     CAPABILITIES,
-    Restoration,
     ScanPage,
     SessionStore,
+    Step,
     StoredSession,
     SupportsClose,
     SupportsPing,
@@ -235,7 +235,7 @@ class MirrorSessionStore:
             else:
                 await self._copies.to_new(session_id)
                 copy = kept(found)
-            [outcome] = await self._old.restore_many([Restoration(copy, found)])
+            [outcome] = await self._old.commit([Step.restore(copy, found)])
             if outcome is None:
                 return
             if not isinstance(outcome, SessionConflictError):

@@ -1,0 +1,294 @@
+"""A base for drivers whose backend keeps the text of each session.
+
+It is a help and never a duty: any class with the methods of `SessionStore` is a store. A driver that derives from
+`RecordStore` provides five primitives on ids and texts, and gets the store protocol with `replace`, `touch`, `commit`, `scan`
+and `quarantine`; `LeasingRecordStore` adds leases for three more.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Self, TypeVar
+
+import msgspec
+
+from botsession.configuration.limits import check_page_size
+from botsession.errors import CorruptSessionError, SessionConflictError, StoreError, StoreUnavailableError
+from botsession.ids import check_session_id
+from botsession.lifetime import Lifetime, new_version
+from botsession.protocol import ANYTHING, Anything, Claim, Held, ScanPage, Step, StoredSession
+from botsession.session import SessionInfo
+from botsession.storage import records
+
+OutcomeT = TypeVar("OutcomeT")
+
+Found = bytes | StoreError | None
+"""The text of a session, `None` if there is none, or why it cannot be read."""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A `Step` for a backend that keeps text.
+
+    Attributes:
+        session_id: The session to change.
+        expected: What must be there; see `Step`.
+        record: The text to store; `None` to remove what is there.
+        expires_at: The deadline of the session in `record`; `None` for never.
+        version: The version of the session in `record`, if it was made for this change; a backend that finds it stored has
+            carried out the change before. Otherwise empty.
+        holder: Who holds the session's lease and gives it up; `None` without a lease.
+    """
+
+    session_id: str
+    expected: str | StoredSession | SessionInfo | Anything | None
+    record: bytes | None
+    expires_at: datetime | None = None
+    version: str = ""
+    holder: str | None = None
+
+    def allows(self, stored: bytes | None) -> bool:
+        """Return whether what is stored is what the change expects.
+
+        Args:
+            stored: The text of the session; `None` if it is absent or expired.
+        """
+        expected = self.expected
+        if expected is ANYTHING:
+            return True
+        if expected is None or stored is None:
+            return expected is None and stored is None
+        if isinstance(expected, str):
+            return records.has_version(stored, expected)
+        return records.is_untouched(stored, expected)
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What a scan finds under one id.
+
+    Attributes:
+        session_id: The id.
+        head: The text of the session, or its beginning up to and including the key `user`.
+        size: How many bytes the backend keeps for the session.
+    """
+
+    session_id: str
+    head: bytes
+    size: int | None = None
+
+
+class RecordStore(ABC):
+    """A store that keeps each session as one line of JSON; see `botsession.storage.records`.
+
+    Args:
+        name: What the store is, without secrets, for `repr` and errors.
+        lifetime: How long it keeps its sessions.
+
+    Attributes:
+        lifetime: How long it keeps its sessions.
+    """
+
+    def __init__(self, name: str, lifetime: Lifetime) -> None:
+        self.lifetime = lifetime
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+    @abstractmethod
+    async def init(self) -> Self: ...
+
+    @abstractmethod
+    def _check_open(self) -> None:
+        """Raise a `StoreError` that says what to do, unless the store is open in this event loop."""
+
+    @abstractmethod
+    async def _load(self, session_ids: Sequence[str]) -> Sequence[Found]:
+        """Return the text of each session. The texts of expired sessions may be among them."""
+
+    @abstractmethod
+    async def _apply(self, changes: Sequence[Change]) -> list[SessionConflictError | StoreError | None]:
+        """Carry out each change in one atomic step, and return its outcome as `SupportsCommit.commit` does.
+
+        A change that removes a session and names no holder ends the session's lease.
+        """
+
+    @abstractmethod
+    async def _page(self, prefix: str, after: str | None, limit: int | None) -> tuple[Sequence[Entry], str | None]:
+        """Return the sessions of one page of a scan, and the `after` of the next page.
+
+        Entries of expired sessions, and of sessions whose ids do not begin with `prefix`, may be among them.
+        """
+
+    @abstractmethod
+    async def _set_aside(self, session_id: str, record: bytes, suffix: str) -> str | None:
+        """Move a text out of the way of its session, unless another one is stored by now.
+
+        Args:
+            session_id: Where it is stored.
+            record: The text.
+            suffix: A part of its new name that nobody has used.
+
+        Returns:
+            Where it is now, for a person to find it; `None` if it was not there any more.
+        """
+
+    async def read(self, session_id: str) -> StoredSession | None:
+        self._check(session_id)
+        [found] = await self._load([session_id])
+        return self._session(session_id, found, None)
+
+    async def write(self, session_id: str, session: StoredSession) -> None:
+        await self._commit_session(session_id, session, ANYTHING)
+
+    async def replace(self, session_id: str, session: StoredSession, *, expected: str | None) -> None:
+        await self._commit_session(session_id, session, expected)
+
+    async def destroy(self, session_id: str) -> None:
+        self._check(session_id)
+        [outcome] = await self._apply([Change(session_id, ANYTHING, None)])
+        if outcome is not None:
+            raise outcome
+
+    async def read_many(self, session_ids: Sequence[str]) -> list[StoredSession | StoreError | None]:
+        self._check(*session_ids)
+        found = await self._load(session_ids)
+        return raise_if_unavailable(self._sessions(session_ids, found))
+
+    async def commit(self, steps: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
+        self._check(*(step.session_id for step in steps))
+        stamped: list[StoredSession] = []
+        for step in steps:
+            if step.session is None:
+                continue
+            if step.is_stamped:
+                stamped.append(step.session)
+            else:
+                records.check_restored(step.session)
+        self.lifetime.stamp_all(stamped)
+        return raise_if_unavailable(await self._apply([_change(step) for step in steps]))
+
+    async def touch(self, session_id: str, expires_at: datetime | None) -> bool:
+        self._check(session_id)
+        while True:
+            [found] = await self._load([session_id])
+            session = self._session(session_id, found, None)
+            if session is None or not isinstance(found, bytes):
+                return False
+            renewed = records.renew(found, expires_at=expires_at, last_activity=self.lifetime.now())
+            [outcome] = await self._apply([Change(session_id, session, renewed, expires_at)])
+            if outcome is None:
+                return True
+            if not isinstance(outcome, SessionConflictError):
+                raise outcome
+
+    async def scan(self, prefix: str = "", *, after: str | None = None, limit: int | None = None) -> ScanPage:
+        self._check()
+        check_page_size(limit)
+        entries, following = await self._page(prefix, after, limit)
+        now = self.lifetime.now()
+        return ScanPage.of(
+            (self._info(entry, now) for entry in entries if entry.session_id.startswith(prefix)), following
+        )
+
+    async def quarantine(self, session_id: str) -> str | None:
+        self._check(session_id)
+        [found] = await self._load([session_id])
+        try:
+            self._session(session_id, found, None)
+        except CorruptSessionError as error:
+            suffix = f"corrupt-{self.lifetime.now():%Y%m%dT%H%M%SZ}-{new_version()}"
+            return await self._set_aside(session_id, error.raw, suffix)
+        return None
+
+    def _check(self, *session_ids: str) -> None:
+        """Refuse what is not a session id, and any call outside of `init` and `close`."""
+        self._check_open()
+        for session_id in session_ids:
+            check_session_id(session_id)
+
+    async def _commit_session(self, session_id: str, session: StoredSession, expected: str | Anything | None) -> None:
+        self._check_open()
+        records.check_pair(session_id, session)
+        self.lifetime.stamp(session)
+        change = Change(session_id, expected, records.encode(session), session.expires_at, session.version)
+        [outcome] = await self._apply([change])
+        if outcome is not None:
+            raise outcome
+
+    def _session(self, session_id: str, found: Found, now: datetime | None) -> StoredSession | None:
+        """Return the session in a text; `None` if there is none, or if it has expired."""
+        if found is None:
+            return None
+        if isinstance(found, StoreError):
+            raise found
+        session = records.decode(found, session_id, store=self._name)
+        return None if self.lifetime.expired(session.expires_at, now) else session
+
+    def _sessions(self, session_ids: Sequence[str], found: Sequence[Found]) -> list[StoredSession | StoreError | None]:
+        now = self.lifetime.now()
+        outcomes: list[StoredSession | StoreError | None] = []
+        for session_id, each in zip(session_ids, found, strict=True):
+            try:
+                outcomes.append(self._session(session_id, each, now))
+            except StoreError as error:
+                outcomes.append(error)
+        return outcomes
+
+    def _info(self, entry: Entry, now: datetime) -> SessionInfo | CorruptSessionError | None:
+        try:
+            info = records.decode_info(entry.head, entry.session_id, store=self._name, size=entry.size)
+        except CorruptSessionError as error:
+            return error
+        return None if self.lifetime.expired(info.expires_at, now) else info
+
+
+class LeasingRecordStore(RecordStore):
+    """A `RecordStore` with leases."""
+
+    @abstractmethod
+    async def _claim(self, claims: Sequence[Claim]) -> Sequence[Found | Held]:
+        """Take each lease and load the session in one atomic step; return the text, or `Held`."""
+
+    @abstractmethod
+    async def _renew_leases(self, holders: Mapping[str, str], ttl: float) -> list[bool]:
+        """See `SupportsLease.renew_leases`."""
+
+    @abstractmethod
+    async def _release_leases(self, holders: Mapping[str, str]) -> None:
+        """See `SupportsLease.release_leases`."""
+
+    async def lease_many(self, claims: Sequence[Claim]) -> list[StoredSession | Held | StoreError | None]:
+        self._check(*(claim.session_id for claim in claims))
+        now = self.lifetime.now()
+        outcomes: list[StoredSession | Held | StoreError | None] = []
+        for claim, reply in zip(claims, await self._claim(claims), strict=True):
+            try:
+                outcomes.append(reply if isinstance(reply, Held) else self._session(claim.session_id, reply, now))
+            except StoreError as error:
+                outcomes.append(error)
+        return raise_if_unavailable(outcomes)
+
+    async def renew_leases(self, holders: Mapping[str, str], ttl: float) -> list[bool]:
+        self._check(*holders)
+        return await self._renew_leases(holders, ttl)
+
+    async def release_leases(self, holders: Mapping[str, str]) -> None:
+        self._check(*holders)
+        await self._release_leases(holders)
+
+
+def raise_if_unavailable(outcomes: list[OutcomeT]) -> list[OutcomeT]:
+    """Return the outcomes of a call; raise the first one if the backend was unavailable for all of them."""
+    if outcomes and all(isinstance(outcome, StoreUnavailableError) for outcome in outcomes):
+        raise outcomes[0]  # type: ignore[misc]  # it is an exception, as all of them are
+    return outcomes
+
+
+def _change(step: Step) -> Change:
+    session = step.session
+    if session is None:
+        return Change(step.session_id, step.expected, None, holder=step.holder)
+    version = session.version if step.is_stamped else ""
+    return Change(step.session_id, step.expected, records.encode(session), session.expires_at, version, step.holder)
