@@ -41,7 +41,7 @@ def check_restores(store: SessionStore) -> Restoring:
         UnsupportedError: It lacks the capability.
     """
     if not isinstance(store, SupportsCommit):
-        raise unsupported(store, "restore", "keep sessions from elsewhere as they are")
+        raise unsupported(store, "commit", "keep sessions from elsewhere as they are")
     return cast("Restoring", store)
 
 

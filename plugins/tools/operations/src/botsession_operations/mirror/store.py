@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 Lead = Literal["old", "new"]
 
-_NEEDED: Final = ("expiry", "replace", "touch", "restore")
+_NEEDED: Final = ("expiry", "replace", "touch", "commit")
 
 
 class MirrorSessionStore:
