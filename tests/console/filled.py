@@ -52,7 +52,9 @@ def damage(folder, session_id, content=b"{broken"):
     """Makes a stored session unreadable."""
     name = session_id.replace(":", "%3a")
     (file,) = (folder / ".sessions").glob(f"*/{name}.json")
-    file.write_bytes(content)
+    broken = file.with_suffix(".broken")
+    broken.write_bytes(content)
+    broken.replace(file)  # in one step, so that nobody reads half of it
 
 
 def change(folder, session_id, function):
