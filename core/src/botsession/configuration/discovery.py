@@ -41,6 +41,7 @@ _PACKAGES: Final = {
     "mongo": "botsession-mongo",
     "mongodb": "botsession-mongo",
     "mongodb+srv": "botsession-mongo",
+    "mirror": "botsession-operations",
 }
 """Which package to suggest for a name that is not installed; discovery itself knows no driver."""
 

@@ -8,15 +8,16 @@ import marshal
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Final, Generic, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
 import msgspec.inspect
 
 from botsession.errors import ConfigError, StateError
-from botsession.session import StateT
 from botsession.states import json_values
 from botsession.states.unknown_fields import carry
+
+StateT = TypeVar("StateT")
 
 _ALLOWED: Final = "a state_type is a msgspec.Struct, a dataclass, an attrs class or a TypedDict"
 _OBJECTS: Final = (msgspec.inspect.StructType, msgspec.inspect.DataclassType, msgspec.inspect.TypedDictType)
