@@ -24,7 +24,7 @@ from botsession.protocol import SessionStore
 
 GROUP: Final = "botsession.drivers"
 
-hookimpl = pluggy.HookimplMarker("botsession")
+hookimpl: Final = pluggy.HookimplMarker("botsession")
 """Marks a driver's implementation of the hook `open_store`."""
 
 _hookspec = pluggy.HookspecMarker("botsession")
