@@ -24,6 +24,9 @@ EXAMPLE = "docs/examples/botsession-sqlite"
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 
+MEASURED = "3.13"
+"""The Python that measures coverage: 3.12 was the first with `sys.monitoring`, which makes it cheap."""
+
 PARALLEL = ("-n", "auto", "--dist", "worksteal", "--durations", "25")
 """One worker per core, each with its own servers."""
 
@@ -49,7 +52,7 @@ PROGRAMS = {"redis": "redis-server", "mongo": "mongod"}
 """The server that `path` stands for."""
 
 LANES = (
-    [f"tests-{python}" for python in PYTHONS],
+    ["tests-3.11", "tests-3.12", "coverage", "tests-3.14"],
     ["lint", "types", "docs", "packaging", "faults", "minimums"],
 )
 """Sessions that run concurrently: the tests need the processor, the faults mostly wait."""
@@ -148,6 +151,19 @@ def tests(session: nox.Session) -> None:
     else:
         servers = OTHERS.get(str(session.python), {})
         session.run("pytest", *PARALLEL, *(session.posargs or ON_EACH_PYTHON), env=servers)
+
+
+@nox.session(python=MEASURED, tags=["full"])
+def coverage(session: nox.Session) -> None:
+    """Run what `tests-3.13` runs, and report the lines of core and drivers that it reaches.
+
+    With arguments for pytest, report the lines of every package and require no share of them.
+    """
+    install_project(session, "test", "coverage")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *PARALLEL, *(session.posargs or ON_EACH_PYTHON))
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report", *(["--fail-under=0"] if session.posargs else ["--omit=plugins/tools/*"]))
 
 
 @nox.session(python=PYTHONS[0])
