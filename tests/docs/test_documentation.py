@@ -1,14 +1,14 @@
-"""Runs every example of the documentation, page by page, as a reader would.
+"""Run every example of the documentation, page by page, as a reader would.
 
-What a fenced block's info string says decides:
+The info string of a fenced block decides:
 
 * `python`: a whole program; `title="x.py"` also saves it; `no-run` only saves and parses it.
-* `text title="output"`: what the program before it prints.
-* `toml`: the content of a `botsession.toml`, checked; `title="x.toml"` also saves it.
-* `console`: commands after `$ `, what is typed after `You > `, and what is printed; not where it says `no-run`.
-* Anything else is not run.
+* `text title="output"`: what the preceding program prints.
+* `toml`: the content of a `botsession.toml`, which is checked; `title="x.toml"` also saves it.
+* `console`: commands after `$ `, what is typed after `You > `, and what is printed; `no-run` skips it.
+* Any other block is not run.
 
-All blocks of a page share one folder. `localhost:6379` and `localhost:27017` become the servers of the test run.
+All blocks of a page share one folder. `localhost:6379` and `localhost:27017` are replaced by the servers of the test run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from botsession.configuration.settings import parse_settings
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGES = sorted(
-    [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/README.md"), ROOT / "core/README.md"]
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/*/README.md"), ROOT / "core/README.md"]
 )
 FENCE = re.compile(r"^```(?P<info>\w+[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)(?:#[^)]*)?\)")
@@ -59,7 +59,7 @@ def blocks_of(page: pathlib.Path) -> list[Block]:
 
 
 def on_test_servers(text: str) -> str:
-    """Puts the servers of this run where the documentation has the usual addresses."""
+    """Replace the usual addresses in the documentation by the servers of this run."""
     for port, find_url in ((6379, servers.redis_url), (27017, servers.mongo_url)):
         if str(port) in text:
             address = urllib.parse.urlsplit(find_url())
@@ -69,7 +69,7 @@ def on_test_servers(text: str) -> str:
 
 
 class Reader:
-    """Does what a page says, block by block, in one folder."""
+    """Do what a page says, block by block, in one folder."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
@@ -137,7 +137,18 @@ def test_the_links_of_a_page_lead_somewhere(page):
 
 def test_the_reference_has_every_operation():
     text = (ROOT / "docs" / "reference" / "operations.md").read_text(encoding="utf-8")
-    assert sorted(re.findall(r":: botsession\.operations\.(\w+)$", text, re.MULTILINE)) == sorted(operations.__all__)
+    assert sorted(re.findall(r":: botsession_operations\.(\w+)$", text, re.MULTILINE)) == sorted(operations.__all__)
+
+
+def test_the_hosted_workflow_runs_the_sessions_of_check():
+    workflow = (ROOT / ".github" / "workflows" / "check.yml").read_text(encoding="utf-8")
+    (lanes,) = (
+        node.value
+        for node in ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LANES"
+    )
+    sessions = [name for lane in ast.literal_eval(lanes) for name in lane]
+    assert sorted(re.findall(r"- { session: ([\w.-]+),", workflow)) == sorted(sessions)
 
 
 def test_ci_runs_the_test_command_of_the_readme():

@@ -1,6 +1,6 @@
 """The distributions as a user gets them: built, installed in clean environments, removed again.
 
-Run by `nox -s packaging`, which builds them first and names their folder in `BOTSESSION_TEST_DIST`.
+`nox -s packaging` runs this: it builds them first and names their folder in `BOTSESSION_TEST_DIST`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import pytest
 
 DIST = pathlib.Path(os.environ["BOTSESSION_TEST_DIST"])
 DRIVERS = ["memory", "file", "redis", "mongo"]
-DISTRIBUTIONS = ["core", *DRIVERS, "console"]
+TOOLS = ["operations", "console"]
+DISTRIBUTIONS = ["core", *DRIVERS, *TOOLS]
 WHEELS = sorted(DIST.glob("*.whl"))
-"""Of the workspace, and of the example of a third party's driver."""
+"""Those of the workspace, and that of the example of a third-party driver."""
 
 
 def wheel_of(name: str) -> pathlib.Path:
@@ -37,7 +38,7 @@ def metadata_of(wheel: pathlib.Path) -> email.message.Message:
 
 
 class Environment:
-    """A clean virtual environment, filled from outside: a pip of its own would take longer than what it installs."""
+    """A clean virtual environment, filled by another one's pip, since installing pip takes longer than the rest."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         venv.create(folder)
@@ -63,7 +64,7 @@ class Environment:
         return done.stdout.strip()
 
     def opens(self, driver: str) -> str:
-        """Returns what opening a driver gives: the store's class, or the error."""
+        """Return the class of the store that a driver opens, or the error."""
         return self.python(
             "import botsession\n"
             f"try: print(type(botsession.open_store({driver!r})).__name__)\n"
@@ -113,10 +114,31 @@ def test_the_root_distribution_holds_no_code():
     ]
 
 
-@pytest.mark.parametrize("name", [*DRIVERS, "console"])
+def test_every_distribution_is_an_extra_of_the_root():
+    metadata = metadata_of(wheel_of("botsession"))
+    assert set(metadata.get_all("Provides-Extra", [])) == {*DISTRIBUTIONS, "testing"} - {"core", "memory"}
+
+
+@pytest.mark.parametrize("name", [*DRIVERS, "operations"])
 def test_the_core_is_required_with_a_range(name):
+    assert own_requirements_of(name) == ["botsession-core<1,>=0.1"]
+
+
+def test_the_console_requires_core_and_operations_with_a_range():
+    assert own_requirements_of("console") == ["botsession-core<1,>=0.1", "botsession-operations<1,>=0.1"]
+
+
+def own_requirements_of(name: str) -> list[str]:
     required = metadata_of(wheel_of(name)).get_all("Requires-Dist", [])
-    assert [text for text in required if text.startswith("botsession")] == ["botsession-core<1,>=0.1"]
+    return [text for text in required if text.startswith("botsession")]
+
+
+@pytest.mark.parametrize("name", ["botsession", *DISTRIBUTIONS])
+def test_the_metadata_names_the_same_pythons(name):
+    metadata = metadata_of(wheel_of(name))
+    assert metadata["Requires-Python"] == ">=3.11"
+    named = [text for text in metadata.get_all("Classifier", []) if "Python :: 3." in text]
+    assert named == [f"Programming Language :: Python :: {version}" for version in ("3.11", "3.12", "3.13", "3.14")]
 
 
 @pytest.mark.parametrize("name", ["botsession", *DISTRIBUTIONS])
@@ -140,7 +162,16 @@ def test_the_core_and_one_driver(environment, driver):
         assert f"pip install botsession-{other}" in environment.opens(other)
 
 
-def test_all_together_with_a_strangers_driver_and_one_removed_after_the_other(environment):
+def test_the_operations_bring_the_driver_mirror(environment):
+    environment.install("core", "memory")
+    assert "botsession-operations" in environment.opens("mirror")
+    environment.install("operations")
+    mirror = "{'driver': 'mirror', 'stores': {'mirror': {'old': 'memory', 'new': 'memory'}}}"
+    opened = environment.python(f"import botsession; print(type(botsession.open_store({mirror})).__name__)")
+    assert opened == "MirrorSessionStore"
+
+
+def test_all_in_one_environment_with_a_third_party_driver_and_removed_one_by_one(environment):
     environment.install("botsession", *DISTRIBUTIONS, "sqlite")
     environment.pip("check")
     assert environment.opens("sqlite") == "SqliteSessionStore"
@@ -163,7 +194,7 @@ def test_a_driver_for_a_later_core_is_not_installed_with_this_one(environment, t
     assert ">=7" in str(failure.value)
 
 
-def test_an_old_driver_that_was_forced_beside_a_newer_core_works_or_names_both_versions(environment, tmp_path):
+def test_an_old_driver_forced_into_an_environment_with_a_newer_core_works_or_names_both_versions(environment, tmp_path):
     environment.install("core", "memory")
     environment.pip("install", "--no-deps", str(driver_for(tmp_path, "<0.1", arguments="options")))
     assert environment.opens("old") == "MemorySessionStore"
@@ -176,7 +207,7 @@ def test_an_old_driver_that_was_forced_beside_a_newer_core_works_or_names_both_v
 
 
 def driver_for(folder: pathlib.Path, core: str, *, arguments: str = "options") -> pathlib.Path:
-    """Builds the wheel of a driver that asks for some version of the core; a wheel is a zip with these files."""
+    """Build the wheel of a driver that requires some version of the core. A wheel is a zip archive of these files."""
     wheel = folder / "botsession_old-3.2.1-py3-none-any.whl"
     info = "botsession_old-3.2.1.dist-info"
     module = (

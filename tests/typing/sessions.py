@@ -1,4 +1,4 @@
-"""Checked by mypy and never run: what a bot author's editor knows of a session's state."""
+"""Checked by mypy and never run: what a bot author's editor knows about the state of a session."""
 
 from dataclasses import dataclass
 from typing import Any, assert_type

@@ -8,8 +8,10 @@ from botsession import (
     SupportsCommit,
     SupportsDiagnosis,
     SupportsExpiry,
+    SupportsLease,
     SupportsPing,
     SupportsPurge,
+    SupportsQuarantine,
     SupportsReplace,
     SupportsScan,
     SupportsTouch,
@@ -28,6 +30,8 @@ class EveryStore(
     SupportsTouch,
     SupportsScan,
     SupportsCommit,
+    SupportsLease,
+    SupportsQuarantine,
     SupportsPing,
     SupportsDiagnosis,
     Protocol,
@@ -36,7 +40,7 @@ class EveryStore(
 
 
 class SweepingStore(EveryStore, SupportsPurge, Protocol):
-    """What a store is whose backend does not remove what has expired."""
+    """What a store is if its backend does not remove expired sessions."""
 
 
 def built_in_stores(

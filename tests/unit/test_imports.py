@@ -1,6 +1,7 @@
-"""Hygiene: what an import loads, and on what the core depends."""
+"""What an import loads, what a package depends on, and that no modules import each other in a circle."""
 
 import ast
+import graphlib
 import json
 import pathlib
 import re
@@ -12,8 +13,9 @@ import importlib_metadata
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
+PACKAGES = ["core", *sorted(str(path.parent.relative_to(ROOT)) for path in ROOT.glob("plugins/*/*/pyproject.toml"))]
 OFFERED_BY = {"botsession": "botsession-core", "bson": "pymongo"}
-"""The distributions that have another name than their package."""
+"""Distributions whose names differ from those of their packages."""
 
 CLIENTS = {"redis", "pymongo", "motor", "aiofiles", "cachetools", "bson", "hiredis"}
 
@@ -58,27 +60,71 @@ def test_the_core_depends_on_three_packages():
     assert runtime == {"pluggy", "importlib-metadata", "msgspec"}
 
 
+def imports_of(file):
+    """Yield `(module, name)` for everything that a file imports when it runs, also inside its functions."""
+    waiting = [ast.parse(file.read_text(encoding="utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting += node.orelse
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.module, alias.name) for alias in node.names)
+        waiting += ast.iter_child_nodes(node)
+
+
 def imported_by(folder):
-    """Returns the packages that the code in a folder imports when it runs, but for Python's own."""
-    found = set()
-    for file in folder.rglob("*.py"):
-        waiting = [ast.parse(file.read_text(encoding="utf-8"))]
-        while waiting:
-            node = waiting.pop()
-            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-                waiting += node.orelse
-                continue
-            if isinstance(node, ast.Import):
-                found |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                found.add(node.module.partition(".")[0])
-            waiting += ast.iter_child_nodes(node)
+    """Return the packages that the code in a folder imports when it runs, except the standard library."""
+    found = {module.partition(".")[0] for file in folder.rglob("*.py") for module, _ in imports_of(file)}
     return found - set(sys.stdlib_module_names)
 
 
-@pytest.mark.parametrize(
-    "name", ["core", *(f"plugins/{name}" for name in ("console", "file", "memory", "mongo", "redis"))]
-)
+def modules_in(source):
+    """Return the files of a source folder by module name."""
+    files = source.rglob("*.py")
+    return {".".join(file.relative_to(source).with_suffix("").parts).removesuffix(".__init__"): file for file in files}
+
+
+def imported_modules(source):
+    """Return for each module in a source folder the modules of the same folder that it imports."""
+    modules = modules_in(source)
+    graph = {}
+    for module, file in modules.items():
+        candidates = {f"{found}.{name}" if f"{found}.{name}" in modules else found for found, name in imports_of(file)}
+        graph[module] = candidates & modules.keys() - {module}
+    return graph
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_modules_of_a_package_import_each_other_in_a_circle(package):
+    graph = imported_modules(ROOT / package / "src")
+    assert graph
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"the imports form a circle: {' <- '.join(error.args[1])}")
+
+
+def test_a_circle_is_found(tmp_path):
+    (tmp_path / "one.py").write_text("def use():\n    import two\n", encoding="utf-8")
+    (tmp_path / "two.py").write_text("from one import use\n", encoding="utf-8")
+    with pytest.raises(graphlib.CycleError):
+        graphlib.TopologicalSorter(imported_modules(tmp_path)).prepare()
+
+
+def test_the_core_imports_no_plugin_and_a_plugin_no_driver():
+    drivers = {path.name for path in ROOT.glob("plugins/drivers/*/src/*")}
+    plugins = {path.name for path in ROOT.glob("plugins/*/*/src/*")}
+    assert {"botsession_redis"} < drivers < plugins
+    assert imported_by(ROOT / "core/src") & plugins == set()
+    for package in PACKAGES[1:]:
+        (source,) = (ROOT / package / "src").iterdir()
+        assert imported_by(source) & drivers <= {source.name}
+
+
+@pytest.mark.parametrize("name", PACKAGES)
 def test_a_package_declares_what_it_imports_with_a_range(name):
     folder = ROOT / name
     project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]

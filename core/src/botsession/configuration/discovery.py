@@ -24,7 +24,7 @@ from botsession.protocol import SessionStore
 
 GROUP: Final = "botsession.drivers"
 
-hookimpl = pluggy.HookimplMarker("botsession")
+hookimpl: Final = pluggy.HookimplMarker("botsession")
 """Marks a driver's implementation of the hook `open_store`."""
 
 _hookspec = pluggy.HookspecMarker("botsession")
@@ -41,6 +41,7 @@ _PACKAGES: Final = {
     "mongo": "botsession-mongo",
     "mongodb": "botsession-mongo",
     "mongodb+srv": "botsession-mongo",
+    "mirror": "botsession-operations",
 }
 """Which package to suggest for a name that is not installed; discovery itself knows no driver."""
 

@@ -8,15 +8,16 @@ import marshal
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Final, Generic, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
 import msgspec.inspect
 
 from botsession.errors import ConfigError, StateError
-from botsession.session import StateT
 from botsession.states import json_values
 from botsession.states.unknown_fields import carry
+
+StateT = TypeVar("StateT")
 
 _ALLOWED: Final = "a state_type is a msgspec.Struct, a dataclass, an attrs class or a TypedDict"
 _OBJECTS: Final = (msgspec.inspect.StructType, msgspec.inspect.DataclassType, msgspec.inspect.TypedDictType)
@@ -43,7 +44,7 @@ class TypedState(Generic[StateT]):
 
     def __init__(self, state_type: type[StateT]) -> None:
         given: object = state_type
-        self.name = given.__qualname__ if inspect.isclass(given) else repr(given)
+        self.name: str = given.__qualname__ if inspect.isclass(given) else repr(given)
         self._type = state_type
         try:
             info = msgspec.inspect.type_info(state_type)
@@ -81,12 +82,12 @@ class TypedState(Generic[StateT]):
             StateError: The state does not fit the type; `path` names the field.
         """
         try:
-            return cast("StateT", msgspec.convert(state, self._type, str_keys=True))
+            return msgspec.convert(state, self._type, str_keys=True)
         except msgspec.ValidationError as error:
             reason, _, where = str(error).partition(" - at `")
             raise StateError(root + where.rstrip("`").removeprefix("$"), f"{reason} (for {self.name})") from error
 
-    carry = staticmethod(carry)
+    carry: Final = staticmethod(carry)
 
     def text(self, state: object, root: str = "$.state") -> bytes:
         """Returns the JSON of an instance, without a look at what would come back.

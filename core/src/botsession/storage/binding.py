@@ -42,7 +42,7 @@ class LoopBinding:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread
         self._process = _forks
-        self.was_inherited = False
+        self.was_inherited: bool = False
 
     @property
     def is_inherited(self) -> bool:

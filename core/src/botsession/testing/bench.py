@@ -70,8 +70,8 @@ class Bench:
 
     def __init__(self, contract: Hooks) -> None:
         self.contract = contract
-        self.clock = ManualClock()
-        self.namespace = f"kit-{uuid.uuid4().hex}"
+        self.clock: ManualClock = ManualClock()
+        self.namespace: str = f"kit-{uuid.uuid4().hex}"
         self.store: AnyStore
         self._opened: list[AnyStore] = []
 

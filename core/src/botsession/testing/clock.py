@@ -19,7 +19,7 @@ class ManualClock:
     """
 
     def __init__(self) -> None:
-        self.moment = utc_now()
+        self.moment: datetime = utc_now()
 
     def __call__(self) -> datetime:
         return self.moment

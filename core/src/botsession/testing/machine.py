@@ -32,11 +32,13 @@ EXPIRES_IN = 10
 
 P = ParamSpec("P")
 
-names = st.sampled_from(["a", "A", "a/b", "b"])
-lifetimes = st.sampled_from([..., ..., None, 3, 25.5])
-expectations = st.sampled_from(["current", "current", "absent", "old", "of another"])
-entries = st.tuples(names, json_objects, expectations)
-removals = st.tuples(names, st.sampled_from(["anything", "current", "old", "of another"]))
+names: st.SearchStrategy[str] = st.sampled_from(["a", "A", "a/b", "b"])
+lifetimes: st.SearchStrategy[Any] = st.sampled_from([..., ..., None, 3, 25.5])
+expectations: st.SearchStrategy[str] = st.sampled_from(["current", "current", "absent", "old", "of another"])
+entries: st.SearchStrategy[tuple[str, dict[str, Any], str]] = st.tuples(names, json_objects, expectations)
+removals: st.SearchStrategy[tuple[str, str]] = st.tuples(
+    names, st.sampled_from(["anything", "current", "old", "of another"])
+)
 
 
 def has(capability: type) -> Callable[[Callable[P, None]], Callable[P, None]]:

@@ -21,8 +21,8 @@ from botsession.testing.bench import Bench
 from botsession.testing.leases import LONG, A, B
 from botsession.testing.machine import StoreMachine, entries, has
 
-holders = st.sampled_from([A, B])
-leased = st.sampled_from(["a", "b"])
+holders: st.SearchStrategy[str] = st.sampled_from([A, B])
+leased: st.SearchStrategy[str] = st.sampled_from(["a", "b"])
 
 
 class LeasingMachine(StoreMachine):

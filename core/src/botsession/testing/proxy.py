@@ -31,8 +31,8 @@ class Proxy:
     host = "127.0.0.1"
 
     def __init__(self, host: str, port: int) -> None:
-        self.port = 0
-        self.lost = 0
+        self.port: int = 0
+        self.lost: int = 0
         self._server = (host, port)
         self._losing: Direction | None = None
         self._before_it = 0

@@ -35,9 +35,9 @@ class Context(Generic[StateT]):
     __slots__ = ("_send", "event", "platform", "session")
 
     def __init__(self, event: Event, session: Session[StateT], *, platform: str, send: Send) -> None:
-        self.event = event
-        self.session = session
-        self.platform = platform
+        self.event: Event = event
+        self.session: Session[StateT] = session
+        self.platform: str = platform
         self._send = send
 
     @property

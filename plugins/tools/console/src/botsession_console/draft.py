@@ -33,7 +33,7 @@ class Draft:
         self._session = session
         self._original = json.dumps({"state": session.state, "user": session.user}, ensure_ascii=False, indent=2) + "\n"
         descriptor, name = tempfile.mkstemp(prefix="botsession-", suffix=".json")
-        self.path = Path(name)
+        self.path: Path = Path(name)
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
             file.write(self._original)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from botsession_console.bot import ConsoleBot
 from botsession_console.context import Context
@@ -18,7 +19,7 @@ def make_greeter() -> ConsoleBot:
     return bot
 
 
-async def greet(context: Context) -> None:
+async def greet(context: Context[dict[str, Any]]) -> None:
     """Answers one message."""
     text = context.event.text.strip()
     if _FORGET.fullmatch(text):

@@ -63,7 +63,7 @@ class Copying:
     """
 
     def __init__(self, old: Whole, new: Whole) -> None:
-        self.missed = 0
+        self.missed: int = 0
         self._old = old
         self._new = new
         self._rests_until = 0.0
