@@ -20,10 +20,9 @@ from botsession import (
     StoreUnavailableError,
     utc_now,
 )
-from botsession.configuration.limits import check_page_size
 from botsession.ids import check_session_id
 from botsession.states import json_values
-from botsession.storage import records
+from botsession.storage import check_page_size, records
 from botsession.storage.leases import Lease
 
 
