@@ -40,20 +40,20 @@ class ForgetsTheShapeInABatch(Reference):
             self.put(dataclasses.replace(step.session, shape=0))
 
 
-@caught_by("test_commit_goes_by_the_lifetimes_of_session_and_store")
+@caught_by("test_commit_uses_the_lifetimes_of_session_and_store")
 class IgnoresTheLongestLifetimeInABatch(ChangesInABatch):
     def change(self, session):
         session.expires_at = Lifetime(10, clock=self.lifetime.now).deadline(session, self.lifetime.now())
 
 
-@caught_by("test_commit_goes_by_the_lifetimes_of_session_and_store")
+@caught_by("test_commit_uses_the_lifetimes_of_session_and_store")
 class IgnoresTheSessionsOwnLifetimeInABatch(ChangesInABatch):
     def change(self, session):
         usual = dataclasses.replace(session, expires_in=msgspec.UNSET)
         session.expires_at = self.lifetime.deadline(usual, self.lifetime.now())
 
 
-@caught_by("test_commit_goes_by_the_lifetimes_of_session_and_store")
+@caught_by("test_commit_uses_the_lifetimes_of_session_and_store")
 class CreatesInEveryBatch(ChangesInABatch):
     def change(self, session):
         session.created_at = session.last_activity
@@ -83,9 +83,9 @@ class RemovesLookalikesInABatch(Reference):
 
 
 @caught_by(
-    "test_batches_beside_one_another_lose_no_increment",
-    "test_restore_beside_write_undoes_nothing",
-    "test_a_removal_beside_a_write_removes_nothing_newer",
+    "test_concurrent_batches_lose_no_increment",
+    "test_restore_during_write_undoes_nothing",
+    "test_a_removal_during_a_write_removes_nothing_newer",
 )
 class ComparesBatchesInTwoSteps(Reference):
     steps = 3

@@ -53,7 +53,7 @@ class NamesTheWrongSession(Reference):
         return [outcome and SessionConflictError(steps[0].session_id) for outcome in outcomes]
 
 
-@caught_by("test_commit_stores_nothing_where_one_state_is_refused")
+@caught_by("test_commit_stores_nothing_if_one_state_is_refused")
 class StoresUpToTheRefusedState(Reference):
     async def commit(self, steps):
         return [outcome for step in steps for outcome in await super(type(self), self).commit([step])]
@@ -163,22 +163,22 @@ class RefusesTooLate(Reference):
         return [outcomes[id(step)] for step in steps]
 
 
-@caught_by("test_nothing_is_changed_where_one_step_is_refused")
+@caught_by("test_nothing_is_changed_if_one_step_is_refused")
 class RemovesBeforeItChecksTheStates(RefusesTooLate):
     is_first = staticmethod(is_removal)
 
 
-@caught_by("test_nothing_is_changed_where_one_step_is_refused")
+@caught_by("test_nothing_is_changed_if_one_step_is_refused")
 class ReplacesBeforeItChecksTheRestored(RefusesTooLate):
     is_first = staticmethod(is_replacement)
 
 
-@caught_by("test_nothing_is_changed_where_one_step_is_refused")
+@caught_by("test_nothing_is_changed_if_one_step_is_refused")
 class RestoresBeforeItChecksTheReplacements(RefusesTooLate):
     is_first = staticmethod(is_restoration)
 
 
-@caught_by("test_nothing_is_changed_where_one_step_is_refused")
+@caught_by("test_nothing_is_changed_if_one_step_is_refused")
 class ChecksTheIdsOfRemovalsLater(Reference):
     async def commit(self, steps):
         first = [step for step in steps if not is_removal(step)]
@@ -188,7 +188,7 @@ class ChecksTheIdsOfRemovalsLater(Reference):
         return await super().commit(removals)
 
 
-@caught_by("test_nothing_is_changed_where_one_step_is_refused")
+@caught_by("test_nothing_is_changed_if_one_step_is_refused")
 class ReleasesBeforeItChecksTheStates(Reference):
     async def commit(self, steps):
         self.check(*(step.session_id for step in steps))

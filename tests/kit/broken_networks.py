@@ -20,18 +20,18 @@ class ForgetsWhatItDid(Served):
         return False
 
 
-@caught_by("test_a_lost_answer_is_no_conflict", "test_a_lost_answer_leaves_leases_right", suite=RemoteSuite)
+@caught_by("test_a_lost_answer_is_not_a_conflict", "test_a_lost_answer_leaves_leases_right", suite=RemoteSuite)
 class TakesARepetitionForAConflict(Remote):
     served_type = ForgetsWhatItDid
 
 
-@caught_by("test_a_lost_answer_is_no_conflict", "test_a_lost_answer_leaves_leases_right", suite=RemoteSuite)
+@caught_by("test_a_lost_answer_is_not_a_conflict", "test_a_lost_answer_leaves_leases_right", suite=RemoteSuite)
 class RepeatsADestruction(Remote):
     def may_repeat(self, name, arguments):
         return True
 
 
-@caught_by("test_a_lost_answer_is_no_conflict", suite=RemoteSuite)
+@caught_by("test_a_lost_answer_is_not_a_conflict", suite=RemoteSuite)
 class StampsARepetitionAnew(Remote):
     """What is stored has another version than the caller received."""
 
@@ -45,7 +45,7 @@ class StampsARepetitionAnew(Remote):
             await super().write(session_id, dataclasses.replace(session))
 
 
-@caught_by("test_a_lost_request_is_not_taken_for_done", suite=RemoteSuite)
+@caught_by("test_a_lost_request_is_not_reported_as_success", suite=RemoteSuite)
 class TakesALostConnectionForDone(Remote):
     def may_repeat(self, name, arguments):
         return name != "touch" and super().may_repeat(name, arguments)
@@ -56,7 +56,7 @@ class TakesALostConnectionForDone(Remote):
         return True
 
 
-@caught_by("test_a_lost_request_is_not_taken_for_done", suite=RemoteSuite)
+@caught_by("test_a_lost_request_is_not_reported_as_success", suite=RemoteSuite)
 class RaisesWhatTheConnectionRaised(Remote):
     async def destroy(self, session_id):
         try:

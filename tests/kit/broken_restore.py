@@ -31,7 +31,7 @@ class RestoresSomethingElse(Reference):
     "test_what_is_restored_is_as_it_was",
     "test_a_restored_session_ends_at_its_own_deadline",
     "test_a_restored_session_is_replaced_by_its_version",
-    "test_restoring_goes_over_what_was_found",
+    "test_restoring_replaces_what_was_found",
     "test_any_order_of_calls_gives_what_a_model_gives",
 )
 class StampsWhatItRestores(RestoresSomethingElse):
@@ -48,7 +48,7 @@ class StampsTheCallersSession(Reference):
             self.stamp(step.session)
 
 
-@caught_by("test_what_is_restored_is_as_it_was", "test_restoring_goes_over_what_a_scan_found")
+@caught_by("test_what_is_restored_is_as_it_was", "test_restoring_replaces_what_a_scan_found")
 class RenewsTheActivityOfWhatItRestores(RestoresSomethingElse):
     def restored(self, session):
         session.last_activity = self.lifetime.now()
@@ -71,7 +71,7 @@ class ForgetsTheShapeOfWhatItRestores(RestoresSomethingElse):
 
 @caught_by(
     "test_restoring_has_an_outcome_for_each",
-    "test_restoring_goes_over_nothing_that_was_not_found",
+    "test_restoring_replaces_nothing_else",
     "test_restoring_does_not_bring_back_what_was_destroyed",
     "test_restoring_undoes_no_touch",
 )
@@ -87,7 +87,7 @@ class ComparesOnlyTheVersion(Reference):
         return self.matches(session_id, over and over.version)
 
 
-@caught_by("test_restoring_goes_over_nothing_that_was_not_found")
+@caught_by("test_restoring_replaces_nothing_else")
 class TakesTheSameVersionForDone(Reference):
     def commit_now(self, step):
         found = self.load(step.session_id)
@@ -95,7 +95,7 @@ class TakesTheSameVersionForDone(Reference):
             super().commit_now(step)
 
 
-@caught_by("test_restoring_takes_the_expired_for_absent")
+@caught_by("test_an_expired_session_is_absent_for_restoring")
 class RestoresOverTheExpired(Reference):
     def is_untouched(self, session_id, over):
         raw = self.entries.get(session_id)
@@ -104,7 +104,7 @@ class RestoresOverTheExpired(Reference):
         return self.decode(raw, session_id).version == over.version
 
 
-@caught_by("test_nothing_restored_is_nothing")
+@caught_by("test_restoring_nothing_does_nothing")
 class EmptiesAtNothing(Reference):
     async def commit(self, steps):
         if not steps:
@@ -112,13 +112,13 @@ class EmptiesAtNothing(Reference):
         return await super().commit(steps)
 
 
-@caught_by("test_restoring_stores_nothing_where_one_is_refused")
+@caught_by("test_restoring_stores_nothing_if_one_is_refused")
 class RestoresWhatWasNeverStored(Reference):
     def check_restored(self, session):
         super().check_restored(dataclasses.replace(session, version=session.version or new_version()))
 
 
-@caught_by("test_restoring_stores_nothing_where_one_is_refused")
+@caught_by("test_restoring_stores_nothing_if_one_is_refused")
 class RestoresOneByOne(Reference):
     async def commit(self, steps):
         return [outcome for step in steps for outcome in await super(type(self), self).commit([step])]

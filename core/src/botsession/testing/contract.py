@@ -1,4 +1,4 @@
-"""The suite that a driver's author subclasses."""
+"""The suite that a driver author subclasses."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class StoreContract(
     Leftovers,
     AnyOrder,
 ):
-    """All that is asked of a store, as pytest tests.
+    """Everything that is required of a store, as pytest tests.
 
     A driver's suite is a subclass whose name begins with `Test`:
 
@@ -65,6 +65,6 @@ class StoreContract(
             def options(self, namespace):
                 return {"url": URL, "prefix": f"{namespace}:"}
 
-    What a store may have and has not is skipped, with the reason. The tests need no asyncio plugin: each runs in an event
-    loop of its own. See `Hooks` for what else a suite can say.
+    Tests of capabilities that the store does not support are skipped, with the reason. No asyncio plugin is needed: each test runs in
+    an event loop of its own. See `Hooks` for what else a suite can define.
     """

@@ -27,7 +27,7 @@ class Commit(Hooks):
     """The capability `commit`, with `read_many`: steps of every kind in one batch."""
 
     @scenario(SupportsCommit)
-    async def test_nothing_at_once_is_nothing(self, bench: Bench) -> None:
+    async def test_an_empty_batch_does_nothing(self, bench: Bench) -> None:
         await bench.write()
         assert await bench.store.read_many([]) == []
         assert await bench.store.commit([]) == []
@@ -93,7 +93,7 @@ class Commit(Hooks):
             await self._mix(bench, f"kit:{turned}:", turned=turned)
 
     async def _mix(self, bench: Bench, prefix: str, *, turned: bool) -> None:
-        """Commits steps of every kind in one batch, in one order or the other."""
+        """Commit steps of every kind in one batch, in one order or the other."""
 
         def new(name: str) -> StoredSession:
             return bench.session(prefix + name, {"by": "commit"})
@@ -154,7 +154,7 @@ class Commit(Hooks):
         assert await bench.stored() == session
 
     @scenario(SupportsCommit)
-    async def test_nothing_is_changed_where_one_step_is_refused(self, bench: Bench) -> None:
+    async def test_nothing_is_changed_if_one_step_is_refused(self, bench: Bench) -> None:
         refused: list[tuple[Step, type[Exception]]] = [
             (Step.restore(from_elsewhere(bench, state={"a": object()}), None), StateError),
             (Step.restore(from_elsewhere(bench, version=""), None), StateError),
@@ -173,7 +173,7 @@ class Commit(Hooks):
             await self._refuse(bench, f"kit:{number}:", step, error)
 
     async def _refuse(self, bench: Bench, prefix: str, wrong: Step, error: type[Exception]) -> None:
-        """Commits a step that must be refused between steps of every kind, of which none may be carried out."""
+        """Commit a step that must be refused, among steps of every kind. None of them may be carried out."""
         holder = None
         found = [await bench.write(f"{prefix}{number}") for number in range(6)]
         if isinstance(bench.store, SupportsLease):
@@ -206,7 +206,7 @@ class Commit(Hooks):
         assert (await bench.stored("kit:1")).state == {"number": winners[0]}
 
     @scenario(SupportsCommit, SupportsExpiry)
-    async def test_commit_stores_nothing_where_one_state_is_refused(self, bench: Bench) -> None:
+    async def test_commit_stores_nothing_if_one_state_is_refused(self, bench: Bench) -> None:
         entries = [
             Step.replace(bench.session("kit:1"), None),
             Step.replace(bench.session("kit:2", {"a": [object()]}), None),
@@ -218,7 +218,7 @@ class Commit(Hooks):
         assert await bench.store.read_many(["kit:1", "kit:2", "kit:3"]) == [None, None, None]
 
     @scenario(SupportsCommit, SupportsExpiry, expires_in=10, max_lifetime=25)
-    async def test_commit_goes_by_the_lifetimes_of_session_and_store(self, bench: Bench) -> None:
+    async def test_commit_uses_the_lifetimes_of_session_and_store(self, bench: Bench) -> None:
         created = later(bench, 0)
         sessions = [bench.session("kit:usual"), bench.session("kit:own", expires_in=7)]
         for minutes, left in ((0, (10, 7)), (6, (10, 7)), (6, (10, 7)), (6, (7, 7))):
@@ -228,7 +228,7 @@ class Commit(Hooks):
             assert await bench.store.commit(entries) == [None, None]
             assert [session.expires_at for session in sessions] == [later(bench, minutes) for minutes in left]
             assert [session.last_activity for session in sessions] == [later(bench, 0)] * 2
-            assert not {session.version for session in sessions} & set(before), "a version came twice"
+            assert not {session.version for session in sessions} & set(before), "a version was used twice"
             assert await bench.store.read_many([session.id for session in sessions]) == sessions
         assert [session.created_at for session in sessions] == [created, created]
 
