@@ -509,14 +509,13 @@ def test_urls_of_valkey_and_of_sockets(url, where):
         RedisSessionStore(url),
     ):
         assert repr(store) == f"RedisSessionStore(redis at {where}, key_prefix='botsession:')"
-        kind = type(store._link._source().make_connection())
-        assert issubclass(kind, SSLConnection) == url.startswith("valkeys")
+        assert issubclass(store._connection._source.kind, SSLConnection) == url.startswith("valkeys")
 
 
 def test_names_of_drivers_without_a_url():
     assert "at /run/redis.sock," in repr(open_store("unix", unix_socket_path="/run/redis.sock"))
     assert "at h:6379," in repr(open_store("valkey", host="h"))
-    assert issubclass(open_store("valkeys", host="h")._link._source().connection_class, SSLConnection)
+    assert issubclass(open_store("valkeys", host="h")._connection._source.kind, SSLConnection)
     with pytest.raises(ConfigError, match="unix_socket_path"):
         open_store("unix")
 

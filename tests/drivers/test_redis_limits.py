@@ -23,8 +23,8 @@ from botsession import (
 )
 from botsession.protocol import Claim, Step
 from botsession_redis import RedisSessionStore
-from botsession_redis.failures import explain
-from botsession_redis.greeting import greeting
+from botsession_redis.errors import explain
+from botsession_redis.pool import greeting
 
 ID = "telegram:42"
 
@@ -144,7 +144,7 @@ def test_a_server_without_connections_says_so(given):
                     with pytest.raises(StoreUnavailableError, match="maxclients") as caught:
                         await store.init()
                     assert "UNKNOWN" not in str(caught.value)
-                    assert "is it running" not in str(caught.value)
+                    assert "running" not in str(caught.value)
                     assert caught.value.__cause__ is not None
 
     asyncio.run(main())
@@ -169,15 +169,15 @@ def test_a_server_that_has_no_further_connection_in_the_middle():
         async with full_server() as (url, admin), closing(await RedisSessionStore(url).init()) as store:
             # It goes on with the connection that it has.
             assert await asyncio.gather(*(store.read(f"t:{number}") for number in range(8))) == [None] * 8
-            pool = store._link._client.connection_pool
-            taken = await pool.get_connection()
-            store._link._time_limit._seconds = 0.1
+            pool = store._connection._transport
+            taken = pool.idle.pop()
+            store._connection._time_limit._seconds = 0.1
             with pytest.raises(StoreUnavailableError, match="has no connection left to give"):
                 await store.read(ID)
-            store._link._time_limit._seconds = 5
+            store._connection._time_limit._seconds = 5
             await admin.config_set("maxclients", 100)
             assert await store.read(ID) is None
-            await pool.release(taken)
+            pool.idle.append(taken)
 
     asyncio.run(main())
 

@@ -69,12 +69,12 @@ class Entry(msgspec.Struct, frozen=True):
 
     Attributes:
         session_id: The id.
-        head: The text of the session, or its beginning up to and including the key `user`.
+        head: The text of the session, or its beginning up to and including the key `user`; or why it cannot be read.
         size: How many bytes the backend keeps for the session.
     """
 
     session_id: str
-    head: bytes
+    head: bytes | CorruptSessionError
     size: int | None = None
 
 
@@ -237,6 +237,8 @@ class RecordStore(ABC):
         return outcomes
 
     def _info(self, entry: Entry, now: datetime) -> SessionInfo | CorruptSessionError | None:
+        if isinstance(entry.head, CorruptSessionError):
+            return entry.head
         try:
             info = records.decode_info(entry.head, entry.session_id, store=self._name, size=entry.size)
         except CorruptSessionError as error:
