@@ -203,7 +203,7 @@ def test_one_command_for_each_operation():
             session = await put(store)
             await store.replace(ID, session, expected=session.version)
             await store.touch(ID, None)
-            await store.read_many([ID])
+            await store.read_many([ID, "telegram:1"])
             await store.renew_leases({ID: "a"}, 5)
             await store.commit([Step.remove("telegram:1")])
             await commands(monitor, client)

@@ -459,7 +459,7 @@ def test_a_read_that_was_cancelled_disturbs_no_other():
                 assert {type(each) for each in outcomes} <= {type(None), asyncio.CancelledError}
             async with asyncio.timeout(5):
                 await asyncio.gather(*(check(each) for each in ids * 5))
-            assert store._connection._places.free == 4
+            assert store._connection._places._value == 4
 
     asyncio.run(main())
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from botsession_redis.limits import TimeLimit
+from botsession_redis.connection import TimeLimit
 
 LONG = 60.0
 

@@ -24,7 +24,7 @@ SCHEMES: Final = {
 }
 """The schemes of URLs, each with the one that redis-py knows."""
 
-_KEEPALIVE: Final[dict[str, Any]] = {"socket_keepalive": True}
+_TCP: Final[dict[str, Any]] = {"host": "localhost", "port": 6379, "socket_keepalive": True}
 _BAD_URL: Final = (
     "The redis URL cannot be used: {}. It looks like redis://user:password@localhost:6379/0, rediss://... for TLS, or "
     "unix:///path?db=0, with % escapes for / # ? @ : in user and password."
@@ -35,8 +35,8 @@ class Address(msgspec.Struct, frozen=True):
     """Where a server is, and how to connect to it.
 
     Attributes:
-        kind: The class of a connection.
-        options: The arguments of that class.
+        kind: The class of its connections.
+        options: The arguments of that class, among them `path`, or `host` and `port`.
         max_connections: How many connections to open at most.
     """
 
@@ -46,7 +46,7 @@ class Address(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         options = self.options
-        place = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+        place = options.get("path") or f"{options['host']}:{options['port']}"
         return f"{place}/{db}" if (db := options.get("db")) else place
 
 
@@ -75,11 +75,11 @@ def find_address(url: str | None, where: dict[str, Any], *, timeout: float, max_
         if given:
             raise ConfigError(f"A redis URL says where the server is. Leave out {', '.join(given)}.")
         url = _checked_url(url)
-        return _checked(None, url, options if url.startswith("unix:") else options | _KEEPALIVE)
+        return _checked(None, url, options if url.startswith("unix:") else options | _TCP)
     path = given.pop("unix_socket_path", None)
     kind = SSLConnection if given.pop("tls", False) else Connection
     if path is None:
-        return _checked(kind, None, options | _KEEPALIVE | given)
+        return _checked(kind, None, options | _TCP | given)
     if "host" in given or "port" in given or kind is SSLConnection:
         raise ConfigError("Give either unix_socket_path, or host and port (with or without tls), but not both.")
     return _checked(UnixDomainSocketConnection, None, options | given | {"path": path})

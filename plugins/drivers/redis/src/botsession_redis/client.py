@@ -1,4 +1,4 @@
-"""A client of redis-py that was passed to the store, which never closes it."""
+"""A client of redis-py that was passed to the store."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from redis import exceptions
 from redis.asyncio import ConnectionPool, Redis, RedisCluster
+from redis.asyncio.connection import AbstractConnection
 
-from botsession_redis.pool import greeting
+from botsession_redis.pool import Pool
 from botsession_redis.scripts import Command
 
 AnyClient = Redis | RedisCluster
@@ -18,28 +19,20 @@ _AS_BYTES: Final[dict[str, Any]] = {"NEVER_DECODE": True}
 """Has the client return bytes even if it was made with `decode_responses=True`."""
 
 
-class GivenClient:
-    """A client with the methods of a `Pool`.
+class GivenClient(Pool):
+    """The connections of a client, which are opened and closed by the client alone.
 
     Args:
         client: The client.
-
-    Attributes:
-        is_closed: Whether the store that uses it was closed.
     """
 
     def __init__(self, client: AnyClient) -> None:
+        options = getattr(getattr(client, "connection_pool", None), "connection_kwargs", {})
+        super().__init__(AbstractConnection, options)
         self._client: Any = client
         self._is_cluster = isinstance(client, RedisCluster)
-        self.is_closed = False
 
     async def exchange(self, commands: Sequence[Command], node: str = "") -> list[Any]:
-        """Send commands and return the replies; a reply that is an error is returned as one.
-
-        Args:
-            commands: What to send.
-            node: The node of a cluster to send a single command to; empty to let the client choose.
-        """
         try:
             if len(commands) == 1:
                 target = self._client.get_node(node_name=node) if node else self._client
@@ -60,29 +53,14 @@ class GivenClient:
             raise exceptions.ConnectionError("the client closed the connection while it was being opened") from error
 
     def nodes(self) -> list[str]:
-        """Return the names of the nodes that hold sessions: of a cluster's primaries, or one without a name."""
         return sorted(node.name for node in self._client.get_primaries()) if self._is_cluster else [""]
 
     async def refusal(self) -> str:
-        """Return why the server refuses further connections, as far as it says so and its address is known."""
-        options = getattr(getattr(self._client, "connection_pool", None), "connection_kwargs", {})
-        return await greeting(options) if "host" in options or "path" in options else ""
+        return await super().refusal() if "host" in self._options or "path" in self._options else ""
 
     def is_used_up(self) -> bool:
-        """Return whether all connections are in use: by the store, or by others."""
         pool = getattr(self._client, "connection_pool", None)
         return isinstance(pool, ConnectionPool) and not pool.can_get_connection()
-
-    def sockets(self) -> list[int]:
-        """Return nothing: the connections belong to the client."""
-        return []
-
-    async def disconnect(self) -> None:
-        """Do nothing: the connections belong to the client."""
-
-    async def close(self, *, is_loop_closed: bool = False) -> None:  # noqa: ARG002 - as of a `Pool`
-        """Use the client no longer."""
-        self.is_closed = True
 
 
 def connections_of(client: AnyClient) -> int:

@@ -1,9 +1,11 @@
-"""The way to the server: opening, repetition, and scripts."""
+"""The way to the server: opening, limits, repetition, and scripts."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
+from types import TracebackType
 from typing import Any, Final
 
 from redis import exceptions
@@ -14,7 +16,6 @@ from botsession.storage.binding import LoopBinding
 from botsession_redis.address import Address
 from botsession_redis.client import AnyClient, GivenClient
 from botsession_redis.errors import CLIENT_ERRORS, check_mode, explain, has_none_free, is_closed, is_wrong_type
-from botsession_redis.limits import Places, TimeLimit
 from botsession_redis.pool import Pool
 from botsession_redis.scripts import Argument, Call, Command, Script
 
@@ -51,8 +52,8 @@ class Connection:
         self._store = store
         self._timeout = timeout
         self._limit = limit
-        self._transport: Pool | GivenClient | None = None
-        self._places: Places
+        self._transport: Pool | None = None
+        self._places: asyncio.Semaphore
         self._time_limit: TimeLimit
         self.binding = LoopBinding(
             "the redis store", sockets=lambda: self._transport.sockets() if self._transport is not None else ()
@@ -70,9 +71,10 @@ class Connection:
             )
         if self.binding.enter() or self._transport is None:
             stale = None if inherited else self._transport
-            self._transport = Pool(self._source) if isinstance(self._source, Address) else GivenClient(self._source)
+            source = self._source
+            self._transport = Pool(source.kind, source.options) if isinstance(source, Address) else GivenClient(source)
             self.binding.opened, self.is_open = self._transport, False
-            self._places = Places(self._limit)
+            self._places = asyncio.Semaphore(self._limit)
             self._time_limit = TimeLimit(self._timeout, asyncio.get_running_loop())
             if stale is not None:
                 await stale.close(is_loop_closed=True)
@@ -107,18 +109,12 @@ class Connection:
             again: Whether it may be sent a second time if the connection is lost.
             node: The one of the `nodes` to send a single command to.
         """
-        if not commands:
-            return []
-        transport, places = self._transport, self._places
+        transport = self._transport
         none_free: Exception | None = None
         pause = _FIRST_PAUSE
         try:
             with self._time_limit:
-                if places.free:
-                    places.free -= 1
-                else:
-                    await places.wait()
-                try:
+                async with self._places:
                     while True:
                         if transport is None or transport.is_closed:
                             raise StoreError("the redis store was closed while it was in use")
@@ -134,11 +130,6 @@ class Connection:
                                 raise
                         await asyncio.sleep(pause)
                         pause = min(2 * pause, _LONGEST_PAUSE)
-                finally:
-                    if places.queue:
-                        places.pass_on()
-                    else:
-                        places.free += 1
         except CLIENT_ERRORS as error:
             if none_free is not None and isinstance(error, TimeoutError):
                 raise self.explain(none_free) from none_free
@@ -150,7 +141,7 @@ class Connection:
         """Run a script for many sessions; return for each what the script returned, or an error."""
         size = 1 if self.is_cluster else CALLS_AT_ONCE
         batches = [calls[start : start + size] for start in range(0, len(calls), size)]
-        replies = await self.send([script.by_digest(batch) for batch in batches], again=again)
+        replies = await self.send(list(map(script.by_digest, batches)), again=again)
         if exceptions.NoScriptError in map(type, replies):
             unknown = [index for index, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
             loaded = await self.send([script.by_text(batches[index]) for index in unknown], again=again)
@@ -187,6 +178,54 @@ class Connection:
             corrupt.__cause__ = error
             return corrupt
         return explain(error, self._server, self._timeout)
+
+
+class TimeLimit:
+    """A context manager that raises `TimeoutError` if its block takes too long, as `asyncio.timeout` does.
+
+    `asyncio.timeout` sets a timer for each block, which costs as much as sending a command. Here all blocks have the same limit, so
+    the one that began first ends first, and a single timer is enough. A task enters one block at a time.
+
+    Args:
+        seconds: The limit.
+        loop: The event loop in which the blocks run.
+    """
+
+    def __init__(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
+        self._seconds = seconds
+        self._loop = loop
+        self._running: dict[asyncio.Task[Any], tuple[float, int]] = {}
+        self._interrupted: dict[asyncio.Task[Any], int] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> None:
+        task: Any = asyncio.current_task()
+        self._running[task] = time.monotonic() + self._seconds, task.cancelling()
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._seconds, self._interrupt_overdue)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is GeneratorExit:
+            return  # the task was thrown away, and the current one is another
+        task: Any = asyncio.current_task()
+        if self._running.pop(task, None) is not None:
+            return
+        cancelling = self._interrupted.pop(task)
+        if task.uncancel() <= cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+    def _interrupt_overdue(self) -> None:
+        self._timer = None
+        now = time.monotonic()
+        for task, (due, cancelling) in list(self._running.items()):
+            if due > now:
+                self._timer = self._loop.call_later(due - now, self._interrupt_overdue)
+                return
+            del self._running[task]
+            self._interrupted[task] = cancelling
+            task.cancel()
 
 
 def _mode(hello: Any = None) -> str:

@@ -89,7 +89,10 @@ def _version(about: Answers) -> Finding:
     numbers = tuple(int(part) for part in str(about.get("redis_version", "")).split(".") if part.isdigit())
     if numbers and numbers < _OLDEST:
         return Finding(
-            "error", "version", f"{kind} {version} is too old: it cannot remove sessions at their deadlines", "use 6.2 or newer"
+            "error",
+            "version",
+            f"{kind} {version} is too old: it cannot remove sessions at their deadlines",
+            "use 6.2 or newer",
         )
     return Finding("ok", "version", f"{kind} {version} removes sessions at their deadlines")
 
@@ -111,7 +114,9 @@ def _memory(about: Answers, lifetime: Lifetime) -> list[Finding]:
     findings = [Finding("ok", "eviction", f"nothing is evicted (maxmemory-policy {policy})")]
     if policy.startswith("allkeys") or (policy.startswith("volatile") and ends):
         evicted = about.get("evicted_keys", 0)
-        message = f"maxmemory-policy {policy} drops live sessions when memory is full; {evicted:,} keys were dropped so far"
+        message = (
+            f"maxmemory-policy {policy} drops live sessions when memory is full; {evicted:,} keys were dropped so far"
+        )
         remedy = "CONFIG SET maxmemory-policy noeviction, and keep caches in another server"
         findings = [Finding("warning", "eviction", message, remedy)]
     used = about.get("used_memory", 0) / limit

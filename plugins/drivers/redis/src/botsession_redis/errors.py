@@ -168,10 +168,12 @@ def _explained(error: Exception, server: str, timeout: float, greeting: str, use
         reason, remedy = _REFUSALS[code]
         return StoreUnavailableError(f"{server} {reason} ({text})", remedy=remedy)
     if isinstance(error, exceptions.TimeoutError | TimeoutError):
+        message = f"{server} did not answer within {timeout:g} s"
         remedy = "Check that it is running and reachable, and that the address is right."
         if used_up:
-            remedy = "All connections of the client are in use: raise its max_connections, or check that the server is running."
-        return StoreUnavailableError(f"{server} did not answer within {timeout:g} s", remedy=remedy)
+            message += ", and all connections of the client are in use"
+            remedy = "Raise the max_connections of the client, or check that the server is running."
+        return StoreUnavailableError(message, remedy=remedy)
     if _TOO_LARGE.search(text):
         return SessionTooLargeError(f"{server} accepts no value of this size ({text})")
     for pattern, (reason, remedy) in _MISTAKES:

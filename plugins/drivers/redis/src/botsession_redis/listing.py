@@ -8,12 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from botsession import CorruptSessionError, StoreError
-from botsession.storage import Entry
+from botsession.storage import Entry, records
 from botsession_redis.connection import Connection
 from botsession_redis.keys import Keys
-
-HEADER_BYTES: Final = 1280
-"""More than a header can have: 166 bytes, and an id of 512 bytes of which each may need a backslash."""
 
 _PAGE: Final = 500
 _CURSOR: Final = re.compile(r"([0-9]{1,20})@(.*)")
@@ -23,7 +20,7 @@ _ID: Final = re.compile(rb',"id":("(?:[^"\\]|\\.)+")')
 
 async def list_page(
     connection: Connection, keys: Keys, prefix: str, after: str | None, limit: int | None
-) -> tuple[Sequence[Entry], str | None]:
+) -> tuple[list[Entry | CorruptSessionError], str | None]:
     """Return the entries of one page, and the cursor of the next page.
 
     The cursor is that of SCAN and, on a cluster, the name of the node that it belongs to.
@@ -42,29 +39,26 @@ async def list_page(
     reply = await connection.ask(node, "SCAN", int(parsed[1]), "MATCH", pattern, "COUNT", limit or _PAGE)
     cursor, found = int(reply[0]), reply[1]
     named = [(each, key) for key in dict.fromkeys(found) if (each := keys.session_id(key)) is not None]
-    replies = await connection.send(
-        [command for _, key in named for command in (("GETRANGE", key, 0, HEADER_BYTES - 1), ("STRLEN", key))]
-    )
-    entries = _entries(connection, [each for each, _ in named], replies[::2], replies[1::2])
+    pairs = [(("GETRANGE", key, 0, records.HEAD_SIZE - 1), ("STRLEN", key)) for _, key in named]
+    replies = await connection.send([command for pair in pairs for command in pair]) if pairs else []
     if not cursor:
         node = next(iter(nodes[nodes.index(node) + 1 :]), "")
-    return list(entries), f"{cursor}@{node}" if cursor or node else None
+    following = f"{cursor}@{node}" if cursor or node else None
+    return [*_entries(connection, [each for each, _ in named], replies[::2], replies[1::2])], following
 
 
 def _entries(
     connection: Connection, session_ids: Sequence[str], heads: Sequence[Any], sizes: Sequence[Any]
-) -> Iterator[Entry]:
+) -> Iterator[Entry | CorruptSessionError]:
     for session_id, head, size in zip(session_ids, heads, sizes, strict=True):
-        for reply in (head, size):
-            if isinstance(reply, Exception):
-                error = connection.explain(reply, session_id)
-                if not isinstance(error, CorruptSessionError):
-                    raise error
-                yield Entry(session_id, error)
-                break
-        else:
-            if head and not _is_of_another_store(head, session_id):
-                yield Entry(session_id, head, size)
+        refusal = next((reply for reply in (head, size) if isinstance(reply, Exception)), None)
+        if refusal is not None:
+            error = connection.explain(refusal, session_id)
+            if not isinstance(error, CorruptSessionError):
+                raise error
+            yield error
+        elif head and not _is_of_another_store(head, session_id):
+            yield Entry(session_id, head, size)
 
 
 def _is_of_another_store(head: bytes, session_id: str) -> bool:

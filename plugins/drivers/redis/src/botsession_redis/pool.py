@@ -15,7 +15,6 @@ from hiredis import Reader, pack_command
 from redis import exceptions
 from redis.asyncio.connection import AbstractConnection
 
-from botsession_redis.address import Address
 from botsession_redis.errors import is_closed, is_full
 from botsession_redis.scripts import Command
 
@@ -39,9 +38,7 @@ class Channel(asyncio.Protocol):
         self.transport: asyncio.Transport = self.connection._writer.transport
         self.transport.set_protocol(self)
         self._loop = asyncio.get_running_loop()
-        self._reader = Reader(
-            protocolError=exceptions.InvalidResponse, replyError=self.connection._parser.parse_error
-        )
+        self._reader = Reader(protocolError=exceptions.InvalidResponse, replyError=self.connection._parser.parse_error)
         self._answer: asyncio.Future[list[Any]] | None = None
         self._replies: list[Any] = []
         self._missing = 0
@@ -83,21 +80,31 @@ class Channel(asyncio.Protocol):
 
 
 class Pool:
-    """The connections to one server in one event loop; the caller bounds their number.
+    """The connections to one server in one event loop; the caller limits their number.
+
+    Args:
+        kind: The class of the connections.
+        options: The arguments of that class.
 
     Attributes:
         idle: The connections that nobody uses.
         is_closed: Whether the pool was closed.
     """
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
+    def __init__(self, kind: type[AbstractConnection], options: Mapping[str, Any]) -> None:
+        self._kind = kind
+        self._options = options
         self._connections: set[Any] = set()
         self.idle: list[Channel] = []
         self.is_closed = False
 
     async def exchange(self, commands: Sequence[Command], node: str = "") -> list[Any]:  # noqa: ARG002 - there is one node
-        """Send commands over one connection and return the replies; a reply that is an error is returned as one."""
+        """Send commands in one round trip and return the replies; a reply that is an error is returned as one.
+
+        Args:
+            commands: What to send.
+            node: The one of the `nodes` to send a single command to; empty if any will do.
+        """
         channel = self.idle.pop() if self.idle else await self._connect()
         while channel.transport.is_closing():
             await self._drop(channel)
@@ -111,15 +118,15 @@ class Pool:
         return replies
 
     def nodes(self) -> list[str]:
-        """Return the names of the nodes that hold sessions: one without a name."""
+        """Return the names of the nodes that hold sessions; a single empty one without a cluster."""
         return [""]
 
     async def refusal(self) -> str:
         """Return why the server refuses further connections, as far as it says so."""
-        return await greeting(self._address.options)
+        return await greeting(self._options)
 
     def is_used_up(self) -> bool:
-        """Return whether others use all connections."""
+        """Return whether all connections are in use, by the store or by others."""
         return False
 
     def sockets(self) -> list[int]:
@@ -152,7 +159,7 @@ class Pool:
         await channel.close()
 
     async def _connect(self) -> Channel:
-        connection = self._address.kind(**self._address.options)
+        connection = self._kind(**self._options)
         has_others = any(each.is_connected for each in self._connections)
         self._connections.add(connection)
         try:
@@ -164,7 +171,7 @@ class Pool:
             self._connections.discard(connection)
             await connection.disconnect(nowait=True)
             if has_others:
-                said = await greeting(self._address.options) if is_closed(error) else str(error)
+                said = await greeting(self._options) if is_closed(error) else str(error)
                 if is_full(said):
                     # Others of our own connections are free, or will be.
                     raise exceptions.MaxConnectionsError(said) from error
@@ -178,15 +185,14 @@ async def greeting(options: Mapping[str, Any]) -> str:
     network reports the closed connection first.
 
     Args:
-        options: The arguments of a connection: `host` and `port`, or `path`.
+        options: The arguments of a connection, among them `path`, or `host` and `port`.
     """
     try:
         async with asyncio.timeout(_GREETING_SECONDS):
             if "path" in options:
                 reader, writer = await asyncio.open_unix_connection(options["path"])
             else:
-                host, port = options.get("host", "localhost"), options.get("port", 6379)
-                reader, writer = await asyncio.open_connection(host, port)
+                reader, writer = await asyncio.open_connection(options["host"], options["port"])
             try:
                 said = await reader.read(_GREETING_BYTES)
             finally:

@@ -93,7 +93,8 @@ class RedisSessionStore(LeasingRecordStore):
             raise ConfigError(f"db is the number of a database, 0 or above, not {db}")
         if not key_prefix:
             raise ConfigError(
-                "key_prefix is empty", remedy="Without one, all keys of the database, other programs' too, would be sessions."
+                "key_prefix is empty",
+                remedy="Without one, all keys of the database, other programs' too, would be sessions.",
             )
         if max_connections < 1:
             raise ConfigError(f"max_connections is a number above zero, not {max_connections}")
@@ -146,7 +147,7 @@ class RedisSessionStore(LeasingRecordStore):
         if isinstance(outcome, Exception):
             raise self._connection.explain(outcome, session_id)
         if isinstance(outcome, bytes):
-            raise self._disordered(session_id, outcome)
+            self._session(session_id, outcome, None)  # raises: it is not a record, or in disorder
         return outcome == _DONE
 
     async def diagnose(self) -> list[Finding]:
@@ -183,7 +184,9 @@ class RedisSessionStore(LeasingRecordStore):
             if type(error.__cause__) is not exceptions.ConnectionError:
                 raise
             lost = error
-            calls = [(keys, _arguments(change, now, again=True)) for (keys, _), change in zip(calls, changes, strict=True)]
+            calls = [
+                (keys, _arguments(change, now, again=True)) for (keys, _), change in zip(calls, changes, strict=True)
+            ]
             outcomes = await self._connection.run(scripts.COMMIT, calls, again=False)
         if outcomes.count(_DONE) == len(outcomes):
             return [None] * len(outcomes)
@@ -215,7 +218,9 @@ class RedisSessionStore(LeasingRecordStore):
             return None  # whoever removed it
         return lost  # stored by the first attempt and replaced since, or never stored: nobody can tell
 
-    async def _page(self, prefix: str, after: str | None, limit: int | None) -> tuple[Sequence[Entry], str | None]:
+    async def _page(
+        self, prefix: str, after: str | None, limit: int | None
+    ) -> tuple[Sequence[Entry | CorruptSessionError], str | None]:
         return await list_page(self._connection, self._keys, prefix, after, limit)
 
     async def _set_aside(self, session_id: str, record: bytes, suffix: str) -> str | None:
@@ -238,12 +243,9 @@ class RedisSessionStore(LeasingRecordStore):
     def _session(self, session_id: str, found: Found, now: datetime | None) -> StoredSession | None:
         if isinstance(found, bytes) and not scripts.HEAD.match(found):
             records.decode(found, session_id, store=self._name)  # its error tells more, if it is not a session at all
-            raise self._disordered(session_id, found)
+            reason = "it does not begin with version, expires_at and last_activity, by which the server compares it"
+            raise CorruptSessionError(session_id, store=self._name, raw=found, reason=reason)
         return super()._session(session_id, found, now)
-
-    def _disordered(self, session_id: str, raw: bytes) -> CorruptSessionError:
-        reason = "it does not begin with version, expires_at and last_activity, by which the server compares it"
-        return CorruptSessionError(session_id, store=self._name, raw=raw, reason=reason)
 
 
 _DONE = 1
