@@ -80,16 +80,19 @@ class Connection:
                 await stale.close(is_loop_closed=True)
         transport = self._transport
         try:
-            # No ACL user is refused a HELLO without arguments, which changes nothing.
-            pong, *hello = await self.send([("PING",)] if self.is_cluster else [("PING",), ("HELLO",)])
-            if isinstance(pong, Exception):
-                raise self.explain(pong)
-            check_mode(_mode(*hello), self._server)
+            await self._check_server()
         except BaseException:
             if not self.is_open:
                 await transport.disconnect()
             raise
         self.is_open = True
+
+    async def _check_server(self) -> None:
+        # No ACL user is refused a HELLO without arguments, which changes nothing.
+        pong, *hello = await self.send([("PING",)] if self.is_cluster else [("PING",), ("HELLO",)])
+        if isinstance(pong, Exception):
+            raise self.explain(pong)
+        check_mode(_mode(*hello), self._server)
 
     async def close(self) -> None:
         """Close the connections that were opened here, and not by the parent process."""

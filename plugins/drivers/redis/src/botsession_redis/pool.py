@@ -33,18 +33,20 @@ class Channel(asyncio.Protocol):
         transport: Its transport.
     """
 
-    def __init__(self, connection: AbstractConnection) -> None:
-        self.connection: Any = connection
-        self.transport: asyncio.Transport = self.connection._writer.transport
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self.transport: asyncio.Transport = connection._writer.transport
         self.transport.set_protocol(self)
         self._loop = asyncio.get_running_loop()
-        self._reader = Reader(protocolError=exceptions.InvalidResponse, replyError=self.connection._parser.parse_error)
+        self._reader = Reader(protocolError=exceptions.InvalidResponse, replyError=connection._parser.parse_error)
         self._answer: asyncio.Future[list[Any]] | None = None
         self._replies: list[Any] = []
         self._missing = 0
 
     def exchange(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
         """Send commands; the result is the list of their replies."""
+        if self.transport.is_closing():
+            raise exceptions.ConnectionError("Connection closed by server.")
         self._replies, self._missing = [], len(commands)
         self._answer = self._loop.create_future()
         self.transport.write(b"".join(map(pack_command, commands)))
@@ -105,10 +107,9 @@ class Pool:
             commands: What to send.
             node: The one of the `nodes` to send a single command to; empty if any will do.
         """
+        while self.idle and self.idle[-1].transport.is_closing():
+            await self._drop(self.idle.pop())
         channel = self.idle.pop() if self.idle else await self._connect()
-        while channel.transport.is_closing():
-            await self._drop(channel)
-            channel = self.idle.pop() if self.idle else await self._connect()
         try:
             replies = await channel.exchange(commands)
         except BaseException:
@@ -159,14 +160,12 @@ class Pool:
         await channel.close()
 
     async def _connect(self) -> Channel:
-        connection = self._kind(**self._options)
+        connection: Any = self._kind(**self._options)
         has_others = any(each.is_connected for each in self._connections)
         self._connections.add(connection)
         try:
             await connection.connect()
-            if self.is_closed:
-                raise exceptions.ConnectionError("Connection closed: so was the store.")
-            return Channel(connection)
+            channel = Channel(connection)
         except BaseException as error:
             self._connections.discard(connection)
             await connection.disconnect(nowait=True)
@@ -176,6 +175,10 @@ class Pool:
                     # Others of our own connections are free, or will be.
                     raise exceptions.MaxConnectionsError(said) from error
             raise
+        if self.is_closed:
+            await self._drop(channel)
+            raise exceptions.ConnectionError("Connection closed, as the store was.")
+        return channel
 
 
 async def greeting(options: Mapping[str, Any]) -> str:
