@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from redis import exceptions
-from redis.asyncio import ConnectionPool, Redis, RedisCluster
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio import Connection, ConnectionPool, Redis, RedisCluster
 
 from botsession_redis.pool import Pool
 from botsession_redis.scripts import Command
@@ -28,7 +27,7 @@ class GivenClient(Pool):
 
     def __init__(self, client: AnyClient) -> None:
         options = getattr(getattr(client, "connection_pool", None), "connection_kwargs", {})
-        super().__init__(AbstractConnection, options)
+        super().__init__(Connection, options)
         self._client: Any = client
         self._is_cluster = isinstance(client, RedisCluster)
 
@@ -37,7 +36,7 @@ class GivenClient(Pool):
             if len(commands) == 1:
                 target = self._client.get_node(node_name=node) if node else self._client
                 try:
-                    # A cluster client cannot pass options on with PING, which goes to all nodes.
+                    # The cluster client sends PING to all nodes, and cannot pass options on to what puts the replies together.
                     options = {} if commands[0] == ("PING",) else _AS_BYTES
                     return [await target.execute_command(*commands[0], **options)]
                 except exceptions.ResponseError as error:

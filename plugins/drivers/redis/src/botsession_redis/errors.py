@@ -30,10 +30,7 @@ _CODES: Final[dict[type[Exception], str]] = {
 """The codes that redis-py cuts off."""
 
 _CREDENTIALS: Final = ("refused the credentials", "Check username and password.")
-_RIGHTS: Final = (
-    "refused a command or a key",
-    "Give the ACL user the commands and the key pattern that the store needs.",
-)
+_RIGHTS: Final = ("refused a command or a key", "Give the ACL user the commands and keys that the store needs.")
 _FULL: Final = "max number of clients"
 _SHORTLY: Final = "Try again shortly."
 
@@ -43,53 +40,37 @@ _REFUSALS: Final[dict[str, Reason]] = {
     "NOPERM": _RIGHTS,
     "ACL failure in script": _RIGHTS,
     "The user executing the script can't": _RIGHTS,  # until Redis 7.0
-    "DENIED": (
-        "accepts connections from its own machine only (protected mode)",
-        "Set a password there, or its bind address.",
-    ),
+    "DENIED": ("accepts only local connections (protected mode)", "Set a password there, or its bind address."),
     _FULL: ("has no connection left to give", "Close some, or raise its maxclients."),
     "OOM": ("is out of memory", "Raise its maxmemory, or shorten expires_in."),
     "READONLY": ("is a replica and accepts no writes", "Use the address of the primary."),
     "LOADING": ("is still loading its data", _SHORTLY),
     "MISCONF": ("refuses writes because it cannot save to its disk", "Free space there, or read its log."),
-    "NOREPLICAS": (
-        "refuses writes because too few replicas are connected",
-        "Start its replicas, or lower its min-replicas-to-write.",
-    ),
+    "NOREPLICAS": ("refuses writes because too few replicas are connected", "Start its replicas."),
     "CLUSTERDOWN": ("belongs to a cluster that is down", "Start the missing nodes."),
     "MASTERDOWN": ("has lost its primary", "Start the primary, or promote a replica."),
     "TTL exhausted": ("belongs to a cluster that keeps moving keys between nodes", _SHORTLY),
     "TRYAGAIN": ("is moving the key between nodes", _SHORTLY),
     "BUSY": ("is busy with a script of another client", _SHORTLY),
-    "connections": (
-        "was not asked, since all connections of the client are in use",
-        "Raise the max_connections of the client.",
-    ),
+    "connections": ("was not asked, since all connections of the client are in use", "Raise its max_connections."),
 }
 """The meaning of a server's error codes. Each call that was refused may succeed later."""
 
 _CLUSTER: Final = (
     "is one node of a cluster, which holds only a share of the sessions",
-    "Pass a client of the whole cluster: RedisSessionStore(client=RedisCluster.from_url(...)), with redis.asyncio.RedisCluster.",
+    "Pass a client of the whole cluster: RedisSessionStore(client=redis.asyncio.RedisCluster.from_url(...)).",
 )
 _SENTINEL: Final = (
     "is a Sentinel, which holds no sessions",
-    "Pass a client of the primary that it watches: RedisSessionStore(client=Sentinel([(host, port)]).master_for(name)), with "
-    "redis.asyncio.sentinel.Sentinel.",
+    "Pass a client of its primary: RedisSessionStore(client=redis.asyncio.sentinel.Sentinel(...).master_for(name)).",
 )
 _MODES: Final = {"cluster": _CLUSTER, "sentinel": _SENTINEL}
 """Servers that a store cannot use on their own, by their mode."""
 
 _MISTAKES: Final[tuple[tuple[re.Pattern[str], Reason], ...]] = (
-    (
-        re.compile("cluster support disabled"),
-        ("is not a cluster", "Give its URL, or a client that is a redis.asyncio.Redis."),
-    ),
+    (re.compile("cluster support disabled"), ("is not a cluster", "Pass its URL, or a client of redis.asyncio.Redis.")),
     (re.compile(r"cluster mode|\b(MOVED|CROSSSLOT)\b"), _CLUSTER),
-    (
-        re.compile("DB index is out of range"),
-        ("has no database with this number", "Choose a lower number, and 0 on a cluster."),
-    ),
+    (re.compile("DB index is out of range"), ("has no database with this number", "Choose a lower one.")),
     (re.compile("unknown command .SELECT"), _SENTINEL),
 )
 """Servers of another kind than expected, by their replies."""
@@ -167,13 +148,6 @@ def _explained(error: Exception, server: str, timeout: float, greeting: str, use
     if code is not None:
         reason, remedy = _REFUSALS[code]
         return StoreUnavailableError(f"{server} {reason} ({text})", remedy=remedy)
-    if isinstance(error, exceptions.TimeoutError | TimeoutError):
-        message = f"{server} did not answer within {timeout:g} s"
-        remedy = "Check that it is running and reachable, and that the address is right."
-        if used_up:
-            message += ", and all connections of the client are in use"
-            remedy = "Raise the max_connections of the client, or check that the server is running."
-        return StoreUnavailableError(message, remedy=remedy)
     if _TOO_LARGE.search(text):
         return SessionTooLargeError(f"{server} accepts no value of this size ({text})")
     for pattern, (reason, remedy) in _MISTAKES:
@@ -181,11 +155,21 @@ def _explained(error: Exception, server: str, timeout: float, greeting: str, use
             return StoreError(f"{server} {reason} ({text})", remedy=remedy)
     if isinstance(error, exceptions.ResponseError):
         return StoreError(f"{server} answered with an error ({text})")
-    if is_closed(error):
-        remedy = "Read its log, and check whether it has connections left (maxclients)."
-        return StoreUnavailableError(f"{server} closed the connection ({text})", remedy=remedy)
+    return _unreachable(error, server, text, timeout, used_up=used_up)
+
+
+def _unreachable(error: Exception, server: str, text: str, timeout: float, *, used_up: bool) -> StoreUnavailableError:
+    message = f"{server} does not answer: {text}"
     remedy = "Check that it is running, and that the address is right."
-    return StoreUnavailableError(f"{server} does not answer: {text}", remedy=remedy)
+    if is_closed(error):
+        message = f"{server} closed the connection ({text})"
+        remedy = "Read its log, and check whether it has connections left (maxclients)."
+    elif isinstance(error, exceptions.TimeoutError | TimeoutError):
+        message = f"{server} did not answer within {timeout:g} s"
+        if used_up:
+            message += ", and all connections of the client are in use"
+            remedy = "Raise the max_connections of the client, or check that the server is running."
+    return StoreUnavailableError(message, remedy=remedy)
 
 
 def _original(error: Exception) -> Exception:

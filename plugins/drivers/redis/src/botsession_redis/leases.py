@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from botsession import Claim, Held
 from botsession.storage import Found
 from botsession_redis.connection import Connection
 from botsession_redis.keys import Keys
-from botsession_redis.scripts import LEASES, Call, Script
-
+from botsession_redis.scripts import LEASES, Call, Command, Script
 
 CLAIM: Final = Script(
     LEASES
@@ -106,34 +105,29 @@ class Leases:
 
     async def claim(self, claims: Sequence[Claim]) -> list[Found | Held]:
         """Take each lease and read its session; return the text, or `Held`."""
-        connection, keys = self._connection, self._keys
-        if len(claims) == 1 and not connection.is_cluster:
-            [claim] = claims
-            key, lease = keys.pair(claim.session_id)
-            # In one round trip as well, and the server does not have to run a script.
-            taken, found = await connection.send(
-                [("SET", lease, claim.holder, "NX", "PX", _milliseconds(claim.ttl)), ("GET", key)]
-            )
-            if isinstance(taken, Exception):
-                return [connection.explain(taken, claim.session_id)]
-            if taken is not None:
-                return [connection.explain(found, claim.session_id) if isinstance(found, Exception) else found]
-        replies = await connection.run(
-            CLAIM,
-            [
-                (keys.pair(claim.session_id), (claim.holder, _milliseconds(claim.ttl), _milliseconds(claim.again)))
-                for claim in claims
-            ],
-        )
-        outcomes: list[Found | Held] = []
-        for claim, reply in zip(claims, replies, strict=True):
-            if isinstance(reply, list):
-                outcomes.append(Held(reply[0] / 1000, reply[1]))
-            elif isinstance(reply, Exception):
-                outcomes.append(connection.explain(reply, claim.session_id))
-            else:
-                outcomes.append(reply)
-        return outcomes
+        replies: dict[str, Any] = {}
+        if not self._connection.is_cluster:
+            # A free lease does not need a script. Redirected commands of a cluster might read before they take the lease.
+            commands: list[Command] = []
+            for claim in claims:
+                key, lease = self._keys.pair(claim.session_id)
+                commands += ("SET", lease, claim.holder, "NX", "PX", _milliseconds(claim.ttl)), ("GET", key)
+            sent = await self._connection.send(commands)
+            for claim, taken, found in zip(claims, sent[::2], sent[1::2], strict=True):
+                if taken is not None:
+                    replies[claim.session_id] = taken if isinstance(taken, Exception) else found
+        others = [claim for claim in claims if claim.session_id not in replies]
+        if others:
+            calls: list[Call] = []
+            for claim in others:
+                arguments = claim.holder, _milliseconds(claim.ttl), _milliseconds(claim.again)
+                calls.append((self._keys.pair(claim.session_id), arguments))
+            for claim, reply in zip(others, await self._connection.run(CLAIM, calls), strict=True):
+                replies[claim.session_id] = Held(reply[0] / 1000, reply[1]) if isinstance(reply, list) else reply
+        return [
+            self._connection.explain(reply, session_id) if isinstance(reply, Exception) else reply
+            for session_id, reply in ((claim.session_id, replies[claim.session_id]) for claim in claims)
+        ]
 
     async def renew(self, holders: Mapping[str, str], ttl: float) -> list[bool]:
         """See `SupportsLease.renew_leases`."""

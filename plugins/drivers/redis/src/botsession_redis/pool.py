@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from hiredis import Reader, pack_command
@@ -18,6 +18,7 @@ from redis.asyncio.connection import AbstractConnection
 from botsession_redis.errors import is_closed, is_full
 from botsession_redis.scripts import Command
 
+_pack: Final[Callable[[Command], bytes]] = pack_command  # type: ignore[assignment]  # its stub knows tuples of one only
 _GREETING_SECONDS: Final = 0.2
 _GREETING_BYTES: Final = 1024
 
@@ -49,7 +50,7 @@ class Channel(asyncio.Protocol):
             raise exceptions.ConnectionError("Connection closed by server.")
         self._replies, self._missing = [], len(commands)
         self._answer = self._loop.create_future()
-        self.transport.write(b"".join(map(pack_command, commands)))
+        self.transport.write(b"".join(map(_pack, commands)))
         return self._answer
 
     def data_received(self, data: bytes) -> None:

@@ -48,15 +48,6 @@ class Script:
         return ("EVAL", self._text, *self.by_digest(calls)[2:])
 
 
-READ: Final = Script("""
-local found = {}
-for i, key in ipairs(KEYS) do
-  found[i] = redis.pcall('GET', key)
-end
-return found
-""")
-"""Reads. Unlike MGET, it does not mistake a key that holds something other than a string for an absent one. No arguments."""
-
 LEASES: Final = """
 local function now()
   local time = redis.call('TIME')

@@ -148,7 +148,7 @@ class RedisSessionStore(LeasingRecordStore):
             raise self._connection.explain(outcome, session_id)
         if isinstance(outcome, bytes):
             self._session(session_id, outcome, None)  # raises: it is not a record, or in disorder
-        return outcome == _DONE
+        return bool(outcome == _DONE)
 
     async def diagnose(self) -> list[Finding]:
         from botsession_redis.diagnosis import diagnose
@@ -162,11 +162,8 @@ class RedisSessionStore(LeasingRecordStore):
         self._connection.binding.check()
 
     async def _load(self, session_ids: Sequence[str]) -> list[Found]:
-        if len(session_ids) == 1:
-            replies = await self._connection.send([("GET", self._keys.session(session_ids[0]))])
-        else:
-            calls: list[scripts.Call] = [((self._keys.session(session_id),), ()) for session_id in session_ids]
-            replies = await self._connection.run(scripts.READ, calls)
+        # Not MGET, which mistakes a key that holds something other than a string for an absent one.
+        replies = await self._connection.send([("GET", self._keys.session(session_id)) for session_id in session_ids])
         return [
             self._connection.explain(reply, session_id) if isinstance(reply, Exception) else reply
             for session_id, reply in zip(session_ids, replies, strict=True)
