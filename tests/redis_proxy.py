@@ -102,3 +102,27 @@ async def fails(operation):
         await operation()
     assert caught.value.__cause__ is not None
     return str(caught.value)
+
+
+@contextlib.asynccontextmanager
+async def a_server_that_answers(answers):
+    """Run a server that answers each command from a table, by its name; give its port, and the names that it received."""
+    received = []
+
+    async def serve(reader, writer):
+        try:
+            while True:
+                words = []
+                for _ in range(int((await reader.readuntil(b"\r\n"))[1:])):
+                    size = int((await reader.readuntil(b"\r\n"))[1:])
+                    words.append((await reader.readexactly(size + 2))[:-2])
+                received.append(words[0])
+                writer.write(answers.get(words[0], b"-ERR unknown command\r\n"))
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1], received

@@ -11,6 +11,7 @@ import pytest
 import redis_setups
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis_proxy import a_server_that_answers
 from redis_setups import closing
 
 import botsession_operations as operations
@@ -315,23 +316,10 @@ def test_a_server_of_its_own_is_no_cluster():
 
 def test_a_server_that_does_not_know_hello():
     async def main():
-        async def serve(reader, writer):
-            try:
-                while True:
-                    count = int((await reader.readuntil(b"\r\n"))[1:])
-                    words = []
-                    for _ in range(count):
-                        size = int((await reader.readuntil(b"\r\n"))[1:])
-                        words.append((await reader.readexactly(size + 2))[:-2])
-                    writer.write(b"+PONG\r\n" if words == [b"PING"] else b"-ERR unknown command\r\n")
-            except (asyncio.IncompleteReadError, OSError):
-                pass
-            finally:
-                writer.close()
-
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        async with server, closing(RedisSessionStore(host="127.0.0.1", port=port)) as store:
+        async with (
+            a_server_that_answers({b"PING": b"+PONG\r\n"}) as (port, _),
+            closing(RedisSessionStore(host="127.0.0.1", port=port)) as store,
+        ):
             await store.init()
             await store.ping()
 

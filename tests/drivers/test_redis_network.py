@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from redis_proxy import fails, operations, proxied
+from redis_proxy import a_server_that_answers, fails, operations, proxied
 from redis_setups import closing
 
 import servers
@@ -157,5 +157,35 @@ def test_tls(tmp_path):
             assert await store.read(ID) == session
         async with proxied(tls) as (_, store):
             assert "does not answer" in await fails(store.init)
+
+    asyncio.run(main())
+
+
+def test_a_reply_too_many_is_given_to_nobody():
+    async def main():
+        answers = {b"PING": b"+PONG\r\n", b"GET": b"$-1\r\n$7\r\nanother\r\n"}
+        async with (
+            a_server_that_answers(answers) as (port, received),
+            closing(RedisSessionStore(host="127.0.0.1", port=port)) as store,
+        ):
+            await store.init()
+            for _ in range(3):
+                assert await store.read(ID) is None
+                await store.ping()
+            assert received.count(b"GET") == 3
+
+    asyncio.run(main())
+
+
+def test_a_server_that_speaks_another_protocol():
+    async def main():
+        answers = {b"PING": b"HTTP/1.1 400 Bad Request\r\n"}
+        async with (
+            a_server_that_answers(answers) as (port, _),
+            closing(RedisSessionStore(host="127.0.0.1", port=port)) as store,
+        ):
+            assert "does not answer: Protocol error" in await fails(store.init)
+            answers[b"PING"] = b"+PONG\r\n"
+            await store.init()
 
     asyncio.run(main())

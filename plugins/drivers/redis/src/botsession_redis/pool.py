@@ -56,7 +56,7 @@ class Channel(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         answer, reader = self._answer, self._reader
         if answer is None or answer.done():
-            self.transport.abort()  # nothing was asked: the server says goodbye
+            self.transport.abort()  # nothing was asked, so the server is closing the connection
             return
         reader.feed(data)
         try:
@@ -68,6 +68,8 @@ class Channel(asyncio.Protocol):
         else:
             if not self._missing:
                 answer.set_result(self._replies)
+                if reader.has_data():
+                    self.transport.abort()  # else the next exchange would take it for a reply of its own
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._answer is not None and not self._answer.done():
@@ -97,7 +99,7 @@ class Pool:
     def __init__(self, kind: type[AbstractConnection], options: Mapping[str, Any]) -> None:
         self._kind = kind
         self._options = options
-        self._connections: set[Any] = set()
+        self._connections: dict[Any, Channel | None] = {}
         self.idle: list[Channel] = []
         self.is_closed = False
 
@@ -138,13 +140,12 @@ class Pool:
 
     async def disconnect(self) -> None:
         """Close all connections, those in use too, without waiting for anything."""
-        channels, self.idle = self.idle, []
-        for channel in channels:
-            await self._drop(channel)
-        for connection in list(self._connections):
-            if connection._writer is not None:
-                connection._writer.transport.abort()
-            await connection.disconnect(nowait=True)
+        for connection, channel in list(self._connections.items()):
+            if channel is not None:
+                await self._drop(channel)
+            elif connection._writer is not None:
+                connection._writer.transport.abort()  # so that the task that is opening it gets an error
+        self.idle.clear()
 
     async def close(self, *, is_loop_closed: bool = False) -> None:
         """Close all connections for good.
@@ -157,18 +158,18 @@ class Pool:
             await self.disconnect()
 
     async def _drop(self, channel: Channel) -> None:
-        self._connections.discard(channel.connection)
+        self._connections.pop(channel.connection, None)
         await channel.close()
 
     async def _connect(self) -> Channel:
         connection: Any = self._kind(**self._options)
         has_others = any(each.is_connected for each in self._connections)
-        self._connections.add(connection)
+        self._connections[connection] = None
         try:
             await connection.connect()
-            channel = Channel(connection)
+            channel = self._connections[connection] = Channel(connection)
         except BaseException as error:
-            self._connections.discard(connection)
+            del self._connections[connection]
             await connection.disconnect(nowait=True)
             if has_others:
                 said = await greeting(self._options) if is_closed(error) else str(error)
