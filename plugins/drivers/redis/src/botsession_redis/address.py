@@ -25,9 +25,9 @@ SCHEMES: Final = {
 """The schemes of URLs, each with the one that redis-py knows."""
 
 _TCP: Final[dict[str, Any]] = {"host": "localhost", "port": 6379, "socket_keepalive": True}
-_BAD_URL: Final = (
-    "The redis URL cannot be used: {}. It looks like redis://user:password@localhost:6379/0, rediss://... for TLS, or "
-    "unix:///path?db=0, with % escapes for / # ? @ : in user and password."
+_FORM: Final = (
+    "It looks like redis://user:password@localhost:6379/0, rediss://... for TLS, or unix:///path?db=0, with % escapes for "
+    "/ # ? @ : in user and password."
 )
 
 
@@ -73,7 +73,7 @@ def find_address(url: str | None, where: dict[str, Any], *, timeout: float, max_
     given = {key: value for key, value in where.items() if value is not None}
     if url is not None:
         if given:
-            raise ConfigError(f"A redis URL says where the server is. Leave out {', '.join(given)}.")
+            raise ConfigError("a redis URL says where the server is", remedy=f"Leave out {', '.join(given)}.")
         url = _checked_url(url)
         return _checked(None, url, options if url.startswith("unix:") else options | _TCP)
     path = given.pop("unix_socket_path", None)
@@ -81,7 +81,9 @@ def find_address(url: str | None, where: dict[str, Any], *, timeout: float, max_
     if path is None:
         return _checked(kind, None, options | _TCP | given)
     if "host" in given or "port" in given or kind is SSLConnection:
-        raise ConfigError("Give either unix_socket_path, or host and port (with or without tls), but not both.")
+        raise ConfigError(
+            "redis is reached by unix_socket_path, or by host and port with or without tls, but not by both"
+        )
     return _checked(UnixDomainSocketConnection, None, options | given | {"path": path})
 
 
@@ -90,19 +92,19 @@ def _checked_url(url: str) -> str:
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise ConfigError(_BAD_URL.format("its address is malformed")) from None
+        raise _bad_url("its address is malformed") from None
     scheme = SCHEMES.get(parts.scheme)
     if scheme is None:
-        raise ConfigError(_BAD_URL.format("it has another scheme"))
+        raise _bad_url("it has another scheme")
     if scheme == "unix":
         if not parts.path:
-            raise ConfigError(_BAD_URL.format("it names no socket"))
+            raise _bad_url("it names no socket")
         if parts.netloc and not parts.netloc.endswith("@"):
-            raise ConfigError(_BAD_URL.format("only user and password may precede the path"))
+            raise _bad_url("only user and password may precede the path")
     elif not re.fullmatch(r"(/[0-9]*)?", parts.path):
-        raise ConfigError(_BAD_URL.format("only the number of a database may follow the address"))
+        raise _bad_url("only the number of a database may follow the address")
     elif "@" in parts.query + parts.fragment:
-        raise ConfigError(_BAD_URL.format("there is an @ after the address"))
+        raise _bad_url("there is an @ after the address")
     return scheme + url[len(parts.scheme) :]
 
 
@@ -117,5 +119,9 @@ def _checked(kind: type[AbstractConnection] | None, url: str | None, options: di
     except (TypeError, ValueError):
         # redis-py's own message may repeat a part of the password.
         reason = "the port is not a number, or redis-py does not know a setting after the ? or its value"
-        raise ConfigError(_BAD_URL.format(reason)) from None
+        raise _bad_url(reason) from None
     return Address(pool.connection_class, pool.connection_kwargs, pool.max_connections)
+
+
+def _bad_url(reason: str) -> ConfigError:
+    return ConfigError(f"the redis URL cannot be used: {reason}", remedy=_FORM)
