@@ -68,14 +68,16 @@ class Entry(msgspec.Struct, frozen=True):
     """What a scan finds under one id.
 
     Attributes:
-        session_id: The id.
+        session_id: The id; empty if only an id in `head` could say so, and there is none.
         head: The text of the session, or its beginning up to and including the key `user`.
         size: How many bytes the backend keeps for the session.
+        where: Where a person finds it, for errors; by default the name of the store.
     """
 
     session_id: str
     head: bytes
     size: int | None = None
+    where: str = ""
 
 
 class RecordStore(ABC):
@@ -115,10 +117,13 @@ class RecordStore(ABC):
         """
 
     @abstractmethod
-    async def _page(self, prefix: str, after: str | None, limit: int | None) -> tuple[Sequence[Entry], str | None]:
+    async def _page(
+        self, prefix: str, after: str | None, limit: int | None
+    ) -> tuple[Sequence[Entry | CorruptSessionError], str | None]:
         """Return the sessions of one page of a scan, and the `after` of the next page.
 
-        Entries of expired sessions, and of sessions whose ids do not begin with `prefix`, may be among them.
+        Entries of expired sessions, and of sessions whose ids do not begin with `prefix`, may be among them, and errors for
+        what is no text.
         """
 
     @abstractmethod
@@ -189,7 +194,12 @@ class RecordStore(ABC):
         entries, following = await self._page(prefix, after, limit)
         now = self.lifetime.now()
         return ScanPage.of(
-            (self._info(entry, now) for entry in entries if entry.session_id.startswith(prefix)), following
+            (
+                self._info(entry, now)
+                for entry in entries
+                if entry.session_id.startswith(prefix) or not entry.session_id
+            ),
+            following,
         )
 
     async def quarantine(self, session_id: str) -> str | None:
@@ -236,9 +246,12 @@ class RecordStore(ABC):
                 outcomes.append(error)
         return outcomes
 
-    def _info(self, entry: Entry, now: datetime) -> SessionInfo | CorruptSessionError | None:
+    def _info(self, entry: Entry | CorruptSessionError, now: datetime) -> SessionInfo | CorruptSessionError | None:
+        if isinstance(entry, CorruptSessionError):
+            return entry
         try:
-            info = records.decode_info(entry.head, entry.session_id, store=self._name, size=entry.size)
+            where = entry.where or self._name
+            info = records.decode_info(entry.head, entry.session_id, store=where, size=entry.size)
         except CorruptSessionError as error:
             return error
         return None if self.lifetime.expired(info.expires_at, now) else info

@@ -1,4 +1,4 @@
-"""The threads in which a store works: one hop for each call, and others that help where it has many entries."""
+"""The worker threads of a store: each call is one hop to a thread, and other threads help with a batch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from aiofiles.os import wrap
 
 from botsession import StoreError
 from botsession.storage.binding import LoopBinding
-from botsession_file.failures import reported
+from botsession_file.batch import EntryT, Job, OutcomeT, ShardedBatch
+from botsession_file.errors import store_error
 from botsession_file.folder import Folder
-from botsession_file.locking import Call
-from botsession_file.shares import EntryT, Job, OutcomeT, Shares
+from botsession_file.locks import Call
 
 T = TypeVar("T")
 
@@ -24,13 +24,13 @@ _LEASERS: Final = 4
 _WRITERS: Final = 16
 
 _LEASED_AT_ONCE: Final = 32
-"""In so many subdirectories one thread takes leases sooner than two would."""
+"""In up to so many shards, one thread takes leases faster than two."""
 
 
 class Threads:
-    """The threads of one store, between `start` and `stop`.
+    """The threads of one store, from `start` to `stop`.
 
-    Reading, leasing and writing have threads of their own, so that none waits behind what takes longer than itself.
+    Reads, leases and writes have threads of their own, so none of them waits for something slower than itself.
 
     Args:
         folder: The directory of the store.
@@ -42,20 +42,20 @@ class Threads:
         self._pools: _Pools | None = None
 
     def enter(self) -> None:
-        """Comes to the running event loop, and to this process.
+        """Move to the running event loop and to this process.
 
         Raises:
             StoreError: The store belongs to another event loop that is open, or this one was inherited by a fork.
         """
         inherited = self._binding.is_inherited
         if self._binding.enter() and inherited:  # a fork leaves all threads behind
-            self._folder.forget_threads()
+            self._folder.reset_locks()
             if self._pools is not None:
                 self._pools = None
                 self.start()
 
     def start(self) -> None:
-        """Begins; no harm where it has begun."""
+        """Start the threads, unless they have been started."""
         if self._pools is None:
             self._binding.opened = self._pools = _Pools(
                 ThreadPoolExecutor(_READERS, "botsession-file-read"),
@@ -64,7 +64,7 @@ class Threads:
             )
 
     async def stop(self) -> None:
-        """Lets the jobs that are under way finish; those of the parent process are not ours to wait for."""
+        """Wait for the calls in progress and stop the threads; those of a parent process are left alone."""
         inherited = self._binding.is_inherited
         if not inherited:
             self._binding.enter()
@@ -74,59 +74,59 @@ class Threads:
             for pool in pools or ():
                 await wrap(pool.shutdown)()
 
-    def check_started(self) -> None:
-        """Raises `StoreError` before `start` and after `stop`."""
+    def check(self) -> None:
+        """Raise a `StoreError` unless the threads have been started for this event loop."""
         self._started()
 
-    async def preparing(self, job: Callable[[], T]) -> T:
-        """Runs a job that needs no `start`."""
+    async def prepare(self, job: Callable[[], T]) -> T:
+        """Run a job that needs no `start`."""
         return await self._hop(job, None, Call())
 
-    async def reading(self, job: Callable[[], T]) -> T:
-        """Runs a job that changes nothing."""
+    async def read(self, job: Callable[[], T]) -> T:
+        """Run a job that changes nothing."""
         return await self._hop(job, self._started().readers, Call())
 
-    async def leasing(self, job: Callable[[Call], T]) -> T:
-        """Runs a job that changes leases only, which need not be durable."""
-        call = Call()
-        return await self._hop(partial(job, call), self._started().leasers, call)
-
-    async def changing(self, job: Callable[[Call], T]) -> T:
-        """Runs a job that makes changes; one whose caller was cancelled makes none, or made them before any later one."""
+    async def write(self, job: Callable[[Call], T]) -> T:
+        """Run a job that changes sessions. If its caller is cancelled, it changes nothing any more."""
         call = Call()
         return await self._hop(partial(job, call), self._started().writers, call)
 
-    async def leasing_many(
+    async def lease_many(
         self, job: Job[EntryT, OutcomeT], entries: Sequence[EntryT], shards: Sequence[str]
     ) -> list[OutcomeT]:
-        """Does with leases what `changing_many` does with sessions."""
-        if len(entries) == 1:
-            return await self.leasing(partial(job, shards[0], entries))
-        return await self._sharing(Shares(job, entries, shards), self._started().leasers, _LEASERS, _LEASED_AT_ONCE)
+        """Run a job that changes leases, which need not be durable; see `write_many`."""
+        threads = min(_LEASERS, -(-len(entries) // _LEASED_AT_ONCE))
+        return await self._share(job, entries, shards, self._started().leasers, threads)
 
-    async def changing_many(
+    async def write_many(
         self, job: Job[EntryT, OutcomeT], entries: Sequence[EntryT], shards: Sequence[str]
     ) -> list[OutcomeT]:
-        """Makes many changes, in as many threads as help.
+        """Run a job for the entries of each shard, in as many threads as help.
 
         Args:
-            job: Called with a subdirectory and the entries that lie there; returns an outcome for each.
-            entries: What to do.
-            shards: The subdirectory of each.
+            job: What to do with the entries of one shard.
+            entries: The entries.
+            shards: The shard of each.
 
         Returns:
             The outcomes, in the order of the entries.
         """
-        if len(entries) == 1:
-            return await self.changing(partial(job, shards[0], entries))
-        return await self._sharing(Shares(job, entries, shards), self._started().writers, _WRITERS, 1)
+        return await self._share(job, entries, shards, self._started().writers, _WRITERS)
 
-    async def _sharing(
-        self, shares: Shares[EntryT, OutcomeT], pool: ThreadPoolExecutor, most: int, least: int
+    async def _share(
+        self,
+        job: Job[EntryT, OutcomeT],
+        entries: Sequence[EntryT],
+        shards: Sequence[str],
+        pool: ThreadPoolExecutor,
+        threads: int,
     ) -> list[OutcomeT]:
-        threads = min(most, -(-len(shares) // least))
-        helpers = [pool.submit(shares.work) for _ in range(threads - 1)]
-        return await self._hop(partial(shares.finish, helpers), pool, shares.call)
+        if len(entries) == 1:
+            call = Call()
+            return await self._hop(partial(job, shards[0], entries, call), pool, call)
+        batch = ShardedBatch(job, entries, shards)
+        helpers = [pool.submit(batch.work) for _ in range(min(threads, len(batch)) - 1)]
+        return await self._hop(partial(batch.finish, helpers), pool, batch.call)
 
     async def _hop(self, job: Callable[[], T], pool: ThreadPoolExecutor | None, call: Call) -> T:
         try:
@@ -135,7 +135,7 @@ class Threads:
             call.abandoned = True
             raise
         except OSError as error:
-            raise reported(error, self._folder.path) from error
+            raise store_error(error, self._folder.path) from error
 
     def _started(self) -> _Pools:
         if self._pools is None:

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from botsession_file.locking import Call
-from botsession_file.shares import Shares
+from botsession_file.batch import ShardedBatch
+from botsession_file.locks import Call
 
 ENTRIES = list(range(40))
 SHARDS = [f"{number % 7:02x}" for number in ENTRIES]
@@ -20,14 +20,14 @@ def test_each_subdirectory_is_one_job_and_outcomes_keep_their_positions() -> Non
 
     def job(shard: str, entries: Sequence[int], call: Call) -> list[int]:
         jobs.append((shard, entries))
-        assert call is shares.call
+        assert call is batch.call
         return [-entry for entry in entries]
 
-    shares = Shares(job, ENTRIES, SHARDS)
-    assert len(shares) == 7
+    batch = ShardedBatch(job, ENTRIES, SHARDS)
+    assert len(batch) == 7
     with ThreadPoolExecutor(3) as pool:
-        helpers = [pool.submit(shares.work) for _ in range(3)]
-        assert shares.finish(helpers) == [-entry for entry in ENTRIES]
+        helpers = [pool.submit(batch.work) for _ in range(3)]
+        assert batch.finish(helpers) == [-entry for entry in ENTRIES]
     assert sorted(jobs) == [(f"{shard:02x}", ENTRIES[shard::7]) for shard in range(7)]
 
 
@@ -36,8 +36,8 @@ def test_nobody_waits_for_threads_that_have_not_begun() -> None:
     is_over = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         busy = pool.submit(is_over.wait, 30)
-        shares = Shares(lambda _shard, entries, _call: list(entries), ENTRIES, SHARDS)
-        assert shares.finish([pool.submit(shares.work)]) == ENTRIES
+        batch = ShardedBatch(lambda _shard, entries, _call: list(entries), ENTRIES, SHARDS)
+        assert batch.finish([pool.submit(batch.work)]) == ENTRIES
         assert not busy.done()
         is_over.set()
 
@@ -59,9 +59,9 @@ def test_an_error_is_raised_when_all_threads_have_come_back(where: str) -> None:
         under_way -= 1
         return list(entries)
 
-    shares = Shares(job, ENTRIES, SHARDS)
+    batch = ShardedBatch(job, ENTRIES, SHARDS)
     with ThreadPoolExecutor(1) as pool:
-        helper = pool.submit(shares.work)
+        helper = pool.submit(batch.work)
         with pytest.raises(ValueError):
-            shares.finish([helper])
+            batch.finish([helper])
         assert helper.done() and under_way == 0

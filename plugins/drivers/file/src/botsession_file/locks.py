@@ -1,4 +1,4 @@
-"""The lock of one subdirectory: whoever holds it may change the sessions there, and their leases."""
+"""The lock of a shard: its holder may change the sessions and the leases there."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import os
 import time
 from typing import TYPE_CHECKING, Final, Self
 
-from botsession_file.leases import Leases
-from botsession_file.opening import open_private
+from botsession_file.files import open_private
+from botsession_file.leases import LeaseFile
 
 if TYPE_CHECKING:
     import threading
@@ -19,11 +19,11 @@ _LOCK_SECONDS: Final = 10.0
 
 
 class AbandonedError(Exception):
-    """Nobody waits for the call any more, so it must not change anything."""
+    """The caller was cancelled, so the call must not change anything."""
 
 
 class Call:
-    """One call from the event loop to a worker thread; `abandoned` once its caller was cancelled."""
+    """One call from the event loop to a worker thread; `abandoned` after its caller was cancelled."""
 
     __slots__ = ("abandoned",)
 
@@ -32,23 +32,25 @@ class Call:
 
 
 class Lock:
-    """Takes turns, first with the other threads, so that only one of them asks the system for the lock file.
+    """The lock of one shard, as a context manager.
+
+    It is taken among the threads of this store first, so that only one of them at a time asks the system for the lock file.
 
     Args:
-        name: The subdirectory.
-        directory: The same, open.
-        thread: What the threads of this store take turns by.
-        call: On whose behalf.
+        shard: The name of the shard.
+        directory: The shard, open.
+        thread: The lock that the threads of this store share.
+        call: The call that needs the lock.
 
     Raises:
-        AbandonedError: On entering; the caller was cancelled before anything was changed.
-        TimeoutError: On entering; another process holds the lock and does not let go.
+        AbandonedError: On entering, if the caller was cancelled.
+        TimeoutError: On entering, if another process holds the lock for too long.
     """
 
-    __slots__ = ("_call", "_descriptor", "_directory", "_name", "_thread")
+    __slots__ = ("_call", "_descriptor", "_directory", "_shard", "_thread")
 
-    def __init__(self, name: str, directory: int, thread: threading.Lock, call: Call) -> None:
-        self._name = name
+    def __init__(self, shard: str, directory: int, thread: threading.Lock, call: Call) -> None:
+        self._shard = shard
         self._directory = directory
         self._thread = thread
         self._call = call
@@ -56,7 +58,7 @@ class Lock:
     def __enter__(self) -> Self:
         deadline = time.monotonic() + _LOCK_SECONDS
         if not self._thread.acquire(timeout=_LOCK_SECONDS):
-            raise self._held()
+            raise self._timeout()
         try:
             self._descriptor = _open(self._directory)
             _descriptors.add(self._descriptor)
@@ -76,15 +78,15 @@ class Lock:
         finally:
             self._thread.release()
 
-    def leases(self) -> Leases:
-        """Reads the leases of the sessions here."""
-        return Leases(self._descriptor)
+    def leases(self) -> LeaseFile:
+        """Read the leases of the sessions in this shard."""
+        return LeaseFile(self._descriptor)
 
     def _wait(self, deadline: float) -> None:
         pause = 0.0005
         while not _try(self._descriptor):
             if self._call.abandoned or time.monotonic() > deadline:
-                raise self._held()
+                raise self._timeout()
             time.sleep(pause)
             pause = min(pause * 1.5, 0.02)
         if self._call.abandoned:
@@ -97,10 +99,9 @@ class Lock:
             _descriptors.discard(self._descriptor)
             os.close(self._descriptor)
 
-    def _held(self) -> TimeoutError:
-        return TimeoutError(
-            errno.ETIMEDOUT, f"the lock {self._name}/{LOCK} was held by somebody else for {_LOCK_SECONDS:.0f} s"
-        )
+    def _timeout(self) -> TimeoutError:
+        reason = f"another process or thread held the lock {self._shard}/{LOCK} for {_LOCK_SECONDS:.0f} s"
+        return TimeoutError(errno.ETIMEDOUT, reason)
 
 
 def _open(directory: int) -> int:
@@ -119,7 +120,7 @@ def _try(descriptor: int) -> bool:
 
 
 _descriptors: Final[set[int]] = set()
-"""Lock files that are open. A forked process closes its copies, or it would hold the locks of a parent that is killed."""
+"""The lock files that are open. A forked process closes its copies: they would keep the locks of a parent that is killed."""
 
 
 def _close_inherited() -> None:

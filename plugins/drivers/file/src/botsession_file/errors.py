@@ -8,26 +8,34 @@ from typing import Final
 
 from botsession import SessionTooLargeError, StoreError, StoreUnavailableError
 
-_ADVICE: Final = {
-    errno.ENOENT: "the directory is not there, or its volume is not mounted; bring it back, or call init() to begin anew",
+_OWNER: Final = "give the directory to the user who runs the bot, with the mode 0700"
+_REMEDIES: Final = {
+    errno.ENOENT: "the directory is not there, or its volume is not mounted; bring it back, or call init() to start over",
     errno.ENOTDIR: "something else lies in place of a directory; move it away",
     errno.ELOOP: "a symbolic link lies in place of a directory or a lock; move it away",
     errno.ENOTEMPTY: "a directory lies in place of a file; move it away",
     errno.ENOSPC: "make room on its disk",
     errno.EDQUOT: "make room within the quota",
     errno.EROFS: "remount the file system for writing, or choose another dirname",
-    errno.EACCES: "give the directory to the user who runs the bot, with the mode 0700",
-    errno.EPERM: "give the directory to the user who runs the bot, with the mode 0700",
+    errno.EACCES: _OWNER,
+    errno.EPERM: _OWNER,
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.ETIMEDOUT: "see whether another process of the bot is stopped, or the disk very slow",
 }
 
 
-def reported(error: OSError, path: Path) -> StoreError:
-    """Returns the error to raise for a failure of the file system.
+class NotAFileError(OSError):
+    """A directory, link, pipe or device is where a session's file belongs."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is not a plain file")
+
+
+def store_error(error: OSError, path: Path) -> StoreError:
+    """Return the error to raise for a failure of the file system.
 
     Args:
-        error: The failure; becomes the cause.
+        error: The failure, which becomes the cause.
         path: The directory of the store.
     """
     if error.errno == errno.EFBIG:
@@ -35,7 +43,7 @@ def reported(error: OSError, path: Path) -> StoreError:
             f"a session is larger than files may be in {str(path)!r}: make it smaller, or raise the limit (ulimit -f)"
         )
     else:
-        advice = _ADVICE.get(error.errno or 0, "see whether its disk is sound")
-        report = StoreUnavailableError(f"the sessions in {str(path)!r} cannot be had: {error.strerror}; {advice}")
+        remedy = _REMEDIES.get(error.errno or 0, "see whether its disk is sound")
+        report = StoreUnavailableError(f"the sessions in {str(path)!r} cannot be reached: {error.strerror}; {remedy}")
     report.__cause__ = error
     return report

@@ -1,4 +1,4 @@
-"""Work in many subdirectories, which threads share: each takes the next one, until none is left."""
+"""A batch whose entries lie in many shards, on which several threads work."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
-from botsession_file.locking import Call
+from botsession_file.locks import Call
 
 EntryT = TypeVar("EntryT")
 OutcomeT = TypeVar("OutcomeT")
 
 Job = Callable[[str, Sequence[EntryT], Call], list[OutcomeT]]
+"""What to do with the entries of one shard; it returns the outcome of each."""
 
 
-class Shares(Generic[EntryT, OutcomeT]):
-    """Many entries, each of which lies in a subdirectory.
+class ShardedBatch(Generic[EntryT, OutcomeT]):
+    """The entries of a batch by shard. Each thread takes one shard after the other until none is left.
 
     Args:
-        job: Called with a subdirectory and the entries that lie there; returns an outcome for each.
-        entries: What to do.
-        shards: The subdirectory of each.
+        job: What to do with the entries of one shard.
+        entries: The entries.
+        shards: The shard of each.
 
     Attributes:
-        call: On whose behalf.
+        call: The call on whose behalf the threads work.
     """
 
     def __init__(self, job: Job[EntryT, OutcomeT], entries: Sequence[EntryT], shards: Sequence[str]) -> None:
@@ -38,11 +39,11 @@ class Shares(Generic[EntryT, OutcomeT]):
         self._rest = deque(by_shard.items())
 
     def __len__(self) -> int:
-        """In how many subdirectories there is something left to do."""
+        """The number of shards that no thread has taken yet."""
         return len(self._rest)
 
     def work(self) -> None:
-        """Takes one subdirectory after the other, until none is left."""
+        """Take one shard after the other until none is left."""
         while self._rest:
             try:
                 shard, indices = self._rest.popleft()
@@ -52,10 +53,10 @@ class Shares(Generic[EntryT, OutcomeT]):
             self._outcomes.update(zip(indices, outcomes, strict=True))
 
     def finish(self, helpers: Sequence[Future[None]]) -> list[OutcomeT]:
-        """Works, and waits for the threads that do the same; those that have not begun need not.
+        """Work until all is done; return the outcomes in the order of the entries.
 
-        Returns:
-            The outcomes, in the order of the entries.
+        Args:
+            helpers: Other calls of `work`. Those that have not begun by the end are cancelled, the others are waited for.
         """
         try:
             self.work()
