@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ import pytest
 
 from botsession_file.batch import ShardedBatch
 from botsession_file.locks import Call
+from botsession_file.workers import Workers
 
 ENTRIES = list(range(40))
 SHARDS = [f"{number % 7:02x}" for number in ENTRIES]
@@ -17,17 +19,19 @@ SHARDS = [f"{number % 7:02x}" for number in ENTRIES]
 
 def test_each_subdirectory_is_one_job_and_outcomes_keep_their_positions() -> None:
     jobs: list[tuple[str, Sequence[int]]] = []
+    caller = Call()
 
     def job(shard: str, entries: Sequence[int], call: Call) -> list[int]:
         jobs.append((shard, entries))
-        assert call is batch.call
+        assert call is caller
         return [-entry for entry in entries]
 
-    batch = ShardedBatch(job, ENTRIES, SHARDS)
+    batch = ShardedBatch(job, ENTRIES, SHARDS, caller)
     assert len(batch) == 7
     with ThreadPoolExecutor(3) as pool:
-        helpers = [pool.submit(batch.work) for _ in range(3)]
-        assert batch.finish(helpers) == [-entry for entry in ENTRIES]
+        for _ in range(3):
+            pool.submit(batch.work)
+        assert batch.finish() == [-entry for entry in ENTRIES]
     assert sorted(jobs) == [(f"{shard:02x}", ENTRIES[shard::7]) for shard in range(7)]
 
 
@@ -36,9 +40,10 @@ def test_nobody_waits_for_threads_that_have_not_begun() -> None:
     is_over = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         busy = pool.submit(is_over.wait, 30)
-        batch = ShardedBatch(lambda _shard, entries, _call: list(entries), ENTRIES, SHARDS)
-        assert batch.finish([pool.submit(batch.work)]) == ENTRIES
-        assert not busy.done()
+        batch = ShardedBatch(lambda _shard, entries, _call: list(entries), ENTRIES, SHARDS, Call())
+        helper = pool.submit(batch.work)
+        assert batch.finish() == ENTRIES
+        assert not busy.done() and not helper.done()
         is_over.set()
 
 
@@ -59,9 +64,61 @@ def test_an_error_is_raised_when_all_threads_have_come_back(where: str) -> None:
         under_way -= 1
         return list(entries)
 
-    batch = ShardedBatch(job, ENTRIES, SHARDS)
+    batch = ShardedBatch(job, ENTRIES, SHARDS, Call())
     with ThreadPoolExecutor(1) as pool:
         helper = pool.submit(batch.work)
         with pytest.raises(ValueError):
-            batch.finish([helper])
-        assert helper.done() and under_way == 0
+            batch.finish()
+        assert under_way == 0
+        helper.result(5)
+
+
+def test_workers_answer_in_the_event_loop_and_end() -> None:
+    def fail() -> None:
+        raise ValueError("failed")
+
+    async def main() -> None:
+        workers = Workers(2, "test-workers")
+        told = await asyncio.gather(*(workers.submit(threading.current_thread) for _ in range(20)))
+        assert {thread.name for thread in told} <= {"test-workers-0", "test-workers-1"}
+        with pytest.raises(ValueError, match="failed"):
+            await workers.submit(fail)
+        done: list[int] = []
+        for number in range(20):
+            workers.submit(done.append, number)
+        await asyncio.to_thread(workers.shutdown)
+        assert sorted(done) == list(range(20))
+        assert not any(thread.is_alive() for thread in told)
+
+    asyncio.run(main())
+
+
+def test_a_call_that_was_cancelled_before_it_began_does_not_begin() -> None:
+    async def main() -> None:
+        workers, may_go_on = Workers(1, "test-workers"), threading.Event()
+        done: list[str] = []
+        first = workers.submit(may_go_on.wait, 30)
+        second = workers.submit(done.append, "second")
+        third = workers.submit(done.append, "third")
+        second.cancel()
+        may_go_on.set()
+        await asyncio.gather(first, third)
+        assert done == ["third"]
+        await asyncio.to_thread(workers.shutdown)
+
+    asyncio.run(main())
+
+
+def test_workers_outlive_an_event_loop_that_was_closed() -> None:
+    workers, may_go_on = Workers(1, "test-workers"), threading.Event()
+
+    async def leave() -> None:
+        workers.submit(may_go_on.wait, 30)
+
+    async def come() -> bool:
+        return await workers.submit(may_go_on.is_set)
+
+    asyncio.run(leave())
+    may_go_on.set()
+    assert asyncio.run(come())
+    workers.shutdown()

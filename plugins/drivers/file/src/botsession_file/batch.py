@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 from botsession_file.locks import Call
@@ -23,20 +23,24 @@ class ShardedBatch(Generic[EntryT, OutcomeT]):
         job: What to do with the entries of one shard.
         entries: The entries.
         shards: The shard of each.
-
-    Attributes:
         call: The call on whose behalf the threads work.
     """
 
-    def __init__(self, job: Job[EntryT, OutcomeT], entries: Sequence[EntryT], shards: Sequence[str]) -> None:
-        self.call = Call()
+    def __init__(
+        self, job: Job[EntryT, OutcomeT], entries: Sequence[EntryT], shards: Sequence[str], call: Call
+    ) -> None:
         self._job = job
         self._entries = entries
+        self._call = call
         self._outcomes: dict[int, OutcomeT] = {}
+        self._errors: list[BaseException] = []
+        self._lock = threading.Lock()
+        self._over = threading.Event()
         by_shard: dict[str, list[int]] = {}
         for index, shard in enumerate(shards):
             by_shard.setdefault(shard, []).append(index)
         self._rest = deque(by_shard.items())
+        self._unfinished = len(by_shard)
 
     def __len__(self) -> int:
         """The number of shards that no thread has taken yet."""
@@ -44,25 +48,26 @@ class ShardedBatch(Generic[EntryT, OutcomeT]):
 
     def work(self) -> None:
         """Take one shard after the other until none is left."""
-        while self._rest:
-            try:
+        while True:
+            with self._lock:
+                if not self._rest:
+                    return
                 shard, indices = self._rest.popleft()
-            except IndexError:  # another thread was faster
-                return
-            outcomes = self._job(shard, [self._entries[index] for index in indices], self.call)
-            self._outcomes.update(zip(indices, outcomes, strict=True))
+            try:
+                outcomes = self._job(shard, [self._entries[index] for index in indices], self._call)
+            except BaseException as error:  # noqa: BLE001 - `finish` raises it
+                self._errors.append(error)
+            else:
+                self._outcomes.update(zip(indices, outcomes, strict=True))
+            with self._lock:
+                self._unfinished -= 1
+                if not self._unfinished:
+                    self._over.set()
 
-    def finish(self, helpers: Sequence[Future[None]]) -> list[OutcomeT]:
-        """Work until all is done; return the outcomes in the order of the entries.
-
-        Args:
-            helpers: Other calls of `work`. Those that have not begun by the end are cancelled, the others are waited for.
-        """
-        try:
-            self.work()
-        finally:
-            begun = [helper for helper in helpers if not helper.cancel()]
-            errors = [helper.exception() for helper in begun]
-        for error in filter(None, errors):
-            raise error
+    def finish(self) -> list[OutcomeT]:
+        """Work, wait for the other threads, and return the outcomes in the order of the entries."""
+        self.work()
+        self._over.wait()
+        if self._errors:
+            raise self._errors[0]
         return [self._outcomes[index] for index in range(len(self._entries))]

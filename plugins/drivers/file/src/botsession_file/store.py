@@ -93,10 +93,12 @@ class FileSessionStore(LeasingRecordStore):
         await self._threads.stop()
 
     async def ping(self) -> None:
+        self._check()
         await self._threads.read(self._folder.probe)
 
     async def purge(self) -> int:
         """Remove all expired sessions, leases that are over, and the drafts of killed writers."""
+        self._check()
         removed = 0
         for shard in SHARDS:
             removed += await self._threads.write(partial(listing.purge, self._folder, self.lifetime, shard))
@@ -105,6 +107,7 @@ class FileSessionStore(LeasingRecordStore):
     async def diagnose(self) -> list[Finding]:
         from botsession_file.diagnosis import diagnose
 
+        self._check()
         return await self._threads.read(partial(diagnose, self.dirname))
 
     def _check_open(self) -> None:

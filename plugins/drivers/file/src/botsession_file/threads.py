@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, NamedTuple, TypeVar, cast
 
@@ -16,6 +15,7 @@ from botsession_file.batch import EntryT, Job, OutcomeT, ShardedBatch
 from botsession_file.errors import store_error
 from botsession_file.folder import Folder
 from botsession_file.locks import Call
+from botsession_file.workers import Workers
 
 T = TypeVar("T")
 
@@ -58,9 +58,9 @@ class Threads:
         """Start the threads, unless they have been started."""
         if self._pools is None:
             self._binding.opened = self._pools = _Pools(
-                ThreadPoolExecutor(_READERS, "botsession-file-read"),
-                ThreadPoolExecutor(_LEASERS, "botsession-file-lease"),
-                ThreadPoolExecutor(_WRITERS, "botsession-file-write"),
+                Workers(_READERS, "botsession-file-read"),
+                Workers(_LEASERS, "botsession-file-lease"),
+                Workers(_WRITERS, "botsession-file-write"),
             )
 
     async def stop(self) -> None:
@@ -77,6 +77,7 @@ class Threads:
     def check(self) -> None:
         """Raise a `StoreError` unless the threads have been started for this event loop."""
         self._started()
+        self.enter()
 
     async def prepare(self, job: Callable[[], T]) -> T:
         """Run a job that needs no `start`."""
@@ -118,17 +119,20 @@ class Threads:
         job: Job[EntryT, OutcomeT],
         entries: Sequence[EntryT],
         shards: Sequence[str],
-        pool: ThreadPoolExecutor,
+        pool: Workers,
         threads: int,
     ) -> list[OutcomeT]:
+        call = Call()
         if len(entries) == 1:
-            call = Call()
             return await self._hop(partial(job, shards[0], entries, call), pool, call)
-        batch = ShardedBatch(job, entries, shards)
-        helpers = [pool.submit(batch.work) for _ in range(min(threads, len(batch)) - 1)]
-        return await self._hop(partial(batch.finish, helpers), pool, batch.call)
+        if not entries:
+            return []
+        batch = ShardedBatch(job, entries, shards, call)
+        for _ in range(min(threads, len(batch)) - 1):
+            pool.start(batch.work)
+        return await self._hop(batch.finish, pool, call)
 
-    async def _hop(self, job: Callable[[], T], pool: ThreadPoolExecutor | None, call: Call) -> T:
+    async def _hop(self, job: Callable[[], T], pool: Workers | None, call: Call) -> T:
         try:
             return cast("T", await _in_thread(job, executor=pool))
         except asyncio.CancelledError:
@@ -140,14 +144,13 @@ class Threads:
     def _started(self) -> _Pools:
         if self._pools is None:
             raise StoreError("the file store is not open; call `await store.init()` first")
-        self.enter()
         return self._pools
 
 
 class _Pools(NamedTuple):
-    readers: ThreadPoolExecutor
-    leasers: ThreadPoolExecutor
-    writers: ThreadPoolExecutor
+    readers: Workers
+    leasers: Workers
+    writers: Workers
 
 
 def _run(job: Callable[[], object]) -> object:
