@@ -84,7 +84,7 @@ class FileSessionStore(LeasingRecordStore):
             StoreUnavailableError: The directory cannot be made or written.
         """
         self._threads.enter()
-        await self._threads.prepare(self._folder.prepare)
+        await self._threads.run_alone(self._folder.prepare)
         self._threads.start()
         return self
 

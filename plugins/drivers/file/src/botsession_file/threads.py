@@ -72,16 +72,20 @@ class Threads:
         self._binding.leave()
         if not inherited:
             for pool in pools or ():
-                await wrap(pool.shutdown)()
+                await self.run_alone(pool.shutdown)
 
     def check(self) -> None:
         """Raise a `StoreError` unless the threads have been started for this event loop."""
         self._started()
         self.enter()
 
-    async def prepare(self, job: Callable[[], T]) -> T:
-        """Run a job that needs no `start`."""
-        return await self._hop(job, None, Call())
+    async def run_alone(self, job: Callable[[], T]) -> T:
+        """Run a job in a thread of its own, before `start` or after `stop` as well."""
+        workers = Workers(1, "botsession-file")
+        try:
+            return await self._hop(job, workers, Call())
+        finally:
+            workers.end()
 
     async def read(self, job: Callable[[], T]) -> T:
         """Run a job that changes nothing."""
@@ -125,14 +129,12 @@ class Threads:
         call = Call()
         if len(entries) == 1:
             return await self._hop(partial(job, shards[0], entries, call), pool, call)
-        if not entries:
-            return []
         batch = ShardedBatch(job, entries, shards, call)
         for _ in range(min(threads, len(batch)) - 1):
             pool.start(batch.work)
         return await self._hop(batch.finish, pool, call)
 
-    async def _hop(self, job: Callable[[], T], pool: Workers | None, call: Call) -> T:
+    async def _hop(self, job: Callable[[], T], pool: Workers, call: Call) -> T:
         try:
             return cast("T", await _in_thread(job, executor=pool))
         except asyncio.CancelledError:

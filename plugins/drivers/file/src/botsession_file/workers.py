@@ -42,10 +42,14 @@ class Workers:
             thread.start()
         self._jobs.put(job)
 
-    def shutdown(self) -> None:
-        """Wait for all jobs, and end the threads."""
+    def end(self) -> None:
+        """End the threads after the jobs that were submitted."""
         for _ in self._threads:
             self._jobs.put(None)
+
+    def shutdown(self) -> None:
+        """End the threads and wait for them."""
+        self.end()
         for thread in self._threads:
             thread.join()
 
