@@ -4,35 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 
 import pytest
 
-from botsession_file.batch import ShardedBatch
+from botsession_file.folder import Folder
 from botsession_file.locks import Call
-from botsession_file.workers import Workers
+from botsession_file.threads import Threads
+from botsession_file.workers import Batch, Workers
 
 ENTRIES = list(range(40))
 SHARDS = [f"{number % 7:02x}" for number in ENTRIES]
 
 
-def test_each_subdirectory_is_one_job_and_outcomes_keep_their_positions() -> None:
+@pytest.mark.parametrize("method", [Threads.write_many, Threads.lease_many])
+def test_each_subdirectory_is_one_job_and_outcomes_keep_their_positions(
+    method: Callable[..., object], tmp_path: Path
+) -> None:
     jobs: list[tuple[str, Sequence[int]]] = []
-    caller = Call()
+    calls: list[Call] = []
 
     def job(shard: str, entries: Sequence[int], call: Call) -> list[int]:
         jobs.append((shard, entries))
-        assert call is caller
+        calls.append(call)
         return [-entry for entry in entries]
 
-    batch = ShardedBatch(job, ENTRIES, SHARDS, caller)
-    assert len(batch) == 7
-    with ThreadPoolExecutor(3) as pool:
-        for _ in range(3):
-            pool.submit(batch.work)
-        assert batch.finish() == [-entry for entry in ENTRIES]
-    assert sorted(jobs) == [(f"{shard:02x}", ENTRIES[shard::7]) for shard in range(7)]
+    async def main() -> None:
+        threads = Threads(Folder(tmp_path))
+        threads.enter()
+        threads.start()
+        run = partial(threads.write_many if method is Threads.write_many else threads.lease_many, job)
+        assert await run(ENTRIES, SHARDS) == [-entry for entry in ENTRIES]
+        assert sorted(jobs) == [(f"{shard:02x}", ENTRIES[shard::7]) for shard in range(7)]
+        assert all(call is calls[0] for call in calls)
+        await threads.stop()
+
+    asyncio.run(main())
 
 
 def test_nobody_waits_for_threads_that_have_not_begun() -> None:
@@ -40,7 +50,7 @@ def test_nobody_waits_for_threads_that_have_not_begun() -> None:
     is_over = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         busy = pool.submit(is_over.wait, 30)
-        batch = ShardedBatch(lambda _shard, entries, _call: list(entries), ENTRIES, SHARDS, Call())
+        batch = Batch([partial(abs, -entry) for entry in ENTRIES])
         helper = pool.submit(batch.work)
         assert batch.finish() == ENTRIES
         assert not busy.done() and not helper.done()
@@ -52,19 +62,19 @@ def test_an_error_is_raised_when_all_threads_have_come_back(where: str) -> None:
     here = threading.current_thread()
     both, under_way = threading.Barrier(2), 0
 
-    def job(shard: str, entries: Sequence[int], call: Call) -> list[int]:
+    def job(number: int) -> int:
         nonlocal under_way
-        if shard in SHARDS[:2]:
+        if number < 2:
             both.wait(30)
         if (threading.current_thread() is here) == (where == "here"):
-            raise ValueError(shard)
+            raise ValueError(number)
         under_way += 1
-        if shard in SHARDS[:2]:
+        if number < 2:
             threading.Event().wait(0.05)
         under_way -= 1
-        return list(entries)
+        return number
 
-    batch = ShardedBatch(job, ENTRIES, SHARDS, Call())
+    batch = Batch([partial(job, number) for number in range(7)])
     with ThreadPoolExecutor(1) as pool:
         helper = pool.submit(batch.work)
         with pytest.raises(ValueError):

@@ -123,7 +123,7 @@ async def main():
         try:
             await botsession_file.FileSessionStore(name).init()
         except botsession.StoreUnavailableError as error:
-            assert "give the directory to the user" in str(error), error
+            assert "Give the directory to the user" in str(error), error
             assert isinstance(error.__cause__, PermissionError)
             print("refused")
 asyncio.run(main())
@@ -174,7 +174,7 @@ async def main():
         try:
             await store.replace("a:1", Session("a:1", {"text": "x" * 2_000_000}), expected=first.version)
         except StoreUnavailableError as error:
-            assert "make room" in str(error), error
+            assert "Make room" in str(error), error
             print("refused")
     assert (await store.read("a:1")).state == {"n": 1}
     await store.replace("a:1", Session("a:1", {"n": 2}), expected=first.version)

@@ -33,9 +33,12 @@ def open_store(options: Mapping[str, object], clock: Clock) -> SessionStore:
 def _dirname(url: str) -> str:
     scheme, _, path = url.partition("://")
     if scheme != "file":
-        raise ConfigError("a URL of the driver 'file' is file:///an/absolute/directory or file://a/relative/one")
+        raise ConfigError(
+            "a URL of the driver 'file' begins with file://",
+            remedy="Write file:///an/absolute/directory or file://a/relative/one.",
+        )
     if "?" in path or "#" in path:
-        raise ConfigError("a file URL holds a directory and nothing else. Write ? as %3F and # as %23 in it")
+        raise ConfigError("a file URL names a directory and nothing else", remedy="Write ? as %3F and # as %23 in it.")
     return unquote(path)
 
 

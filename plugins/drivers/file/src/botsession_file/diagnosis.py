@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -34,100 +36,80 @@ def diagnose(path: Path) -> list[Finding]:
     Raises:
         OSError: It cannot be examined.
     """
-    survey = _Survey(path)
-    return [*survey.findings(), _space(path), _file_system(path)]
+    survey = _Survey()
+    survey.look(path, str(path), path.stat(), _DIRECTORY_ACCESS)
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if entry.name in folder.SHARDS and entry.is_dir(follow_symlinks=False):
+                _survey_shard(survey, entry)
+            elif entry.name != folder.MARK:
+                survey.foreign.append(entry.name)
+    return [*survey.findings(str(path)), _space(path), _file_system(path)]
 
 
+def _survey_shard(survey: _Survey, shard: os.DirEntry[str]) -> None:
+    survey.look(shard.path, shard.name, shard.stat(), _DIRECTORY_ACCESS)
+    if not os.access(shard.path, os.R_OK | os.X_OK):
+        return
+    with os.scandir(shard.path) as entries:
+        for entry in entries:
+            name = f"{shard.name}/{entry.name}"
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if entry.name.endswith(names.SUFFIX):
+                survey.look(entry.path, name, status, os.R_OK)
+            elif names.is_draft(entry.name):
+                if time.time() - status.st_mtime > _OLD_SECONDS:
+                    survey.drafts.append(name)
+            elif names.CORRUPT in entry.name:
+                survey.quarantined.append(name)
+            elif entry.name != LOCK:
+                survey.foreign.append(name)
+
+
+@dataclass
 class _Survey:
-    """What is in the directory: how many files of each kind, and the names of a few."""
+    """The names of what needs attention in a directory."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._now = time.time()
-        self._public = _Names()
-        self._refused = _Names()
-        self._foreign = _Names()
-        self._drafts = _Names()
-        self._quarantined = _Names()
-        self._check_mode(path.stat(), str(path), usable=os.access(path, _DIRECTORY_ACCESS))
-        with os.scandir(path) as entries:
-            for entry in entries:
-                if entry.name in folder.SHARDS and entry.is_dir(follow_symlinks=False):
-                    self._survey_shard(entry)
-                elif entry.name != folder.MARK:
-                    self._foreign.add(entry.name)
+    public: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+    drafts: list[str] = field(default_factory=list)
+    quarantined: list[str] = field(default_factory=list)
 
-    def findings(self) -> list[Finding]:
-        """Return the findings."""
-        where = str(self._path)
-        found = []
-        if self._public:
-            message = f"other users may read or change {self._public}"
-            found.append(Finding("warning", "permissions", message, f"chmod -R go= {where}"))
-        else:
-            found.append(Finding("ok", "permissions", f"only the owner of {where!r} has access to it"))
-        if self._refused:
-            remedy = f"chown -R {os.geteuid()} {where} && chmod -R u+rwX {where}"
-            found.append(Finding("error", "permissions", f"this user may not use {self._refused}", remedy))
-        if self._foreign:
-            remedy = "move them away: the directory is the store's own"
-            found.append(Finding("warning", "foreign files", f"{self._foreign} belong to no session", remedy))
-        if self._quarantined:
-            message = f"{self._quarantined} were unreadable and quarantined"
-            found.append(Finding("warning", "quarantine", message, "repair them by hand, or remove them"))
-        message = "expired sessions are absent at once; their files stay until they are purged"
-        found.append(Finding("ok", "expiry", message))
-        if self._drafts:
-            message = f"killed writers left {self._drafts}"
-            found.append(Finding("warning", "expiry", message, "botsession purge"))
-        return found
-
-    def _survey_shard(self, shard: os.DirEntry[str]) -> None:
-        self._check_mode(shard.stat(), shard.name, usable=os.access(shard.path, _DIRECTORY_ACCESS))
-        if not os.access(shard.path, os.R_OK | os.X_OK):
-            return
-        with os.scandir(shard.path) as entries:
-            for entry in entries:
-                name = f"{shard.name}/{entry.name}"
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-                if entry.name.endswith(names.SUFFIX):
-                    self._check_mode(status, name, usable=os.access(entry.path, os.R_OK))
-                elif names.is_draft(entry.name):
-                    if self._now - status.st_mtime > _OLD_SECONDS:
-                        self._drafts.add(name)
-                elif names.CORRUPT in entry.name:
-                    self._quarantined.add(name)
-                elif entry.name != LOCK:
-                    self._foreign.add(name)
-
-    def _check_mode(self, status: os.stat_result, name: str, *, usable: bool) -> None:
-        if not usable:
-            self._refused.add(name)
+    def look(self, path: str | Path, name: str, status: os.stat_result, access: int) -> None:
+        """Note whether this user has no access to a file, and whether others have."""
+        if not os.access(path, access):
+            self.refused.append(name)
         if stat.S_IMODE(status.st_mode) & 0o077 and not stat.S_ISLNK(status.st_mode):
-            self._public.add(name)
+            self.public.append(name)
+
+    def findings(self, where: str) -> Iterator[Finding]:
+        """Yield the findings on the directory `where`."""
+        if self.public:
+            message = f"other users may read or change {_some(self.public)}"
+            yield Finding("warning", "permissions", message, f"chmod -R go= {where}")
+        else:
+            yield Finding("ok", "permissions", f"only the owner of {where!r} has access to it")
+        if self.refused:
+            remedy = f"chown -R {os.geteuid()} {where} && chmod -R u+rwX {where}"
+            yield Finding("error", "permissions", f"this user may not use {_some(self.refused)}", remedy)
+        if self.foreign:
+            remedy = "move them away: the directory is the store's own"
+            yield Finding("warning", "foreign files", f"{_some(self.foreign)} belong to no session", remedy)
+        if self.quarantined:
+            message = f"{_some(self.quarantined)} were unreadable and quarantined"
+            yield Finding("warning", "quarantine", message, "repair them by hand, or remove them")
+        yield Finding("ok", "expiry", "expired sessions are absent at once; their files stay until they are purged")
+        if self.drafts:
+            yield Finding("warning", "expiry", f"killed writers left {_some(self.drafts)}", "botsession purge")
 
 
-class _Names:
-    """How many names there are, and the first few."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._first: list[str] = []
-
-    def __bool__(self) -> bool:
-        return self._count > 0
-
-    def __str__(self) -> str:
-        rest = f" and {self._count - len(self._first):,} more" if self._count > len(self._first) else ""
-        return ", ".join(map(repr, self._first)) + rest
-
-    def add(self, name: str) -> None:
-        self._count += 1
-        if len(self._first) < _NAMED:
-            self._first.append(name)
+def _some(names: list[str]) -> str:
+    rest = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return ", ".join(map(repr, names[:_NAMED])) + rest
 
 
 def _space(path: Path) -> Finding:

@@ -8,19 +8,19 @@ from typing import Final
 
 from botsession import SessionTooLargeError, StoreError, StoreUnavailableError
 
-_OWNER: Final = "give the directory to the user who runs the bot, with the mode 0700"
+_OWNER: Final = "Give the directory to the user who runs the bot, with the mode 0700."
 _REMEDIES: Final = {
-    errno.ENOENT: "the directory is not there, or its volume is not mounted; bring it back, or call init() to start over",
-    errno.ENOTDIR: "something else lies in place of a directory; move it away",
-    errno.ELOOP: "a symbolic link lies in place of a directory or a lock; move it away",
-    errno.ENOTEMPTY: "a directory lies in place of a file; move it away",
-    errno.ENOSPC: "make room on its disk",
-    errno.EDQUOT: "make room within the quota",
-    errno.EROFS: "remount the file system for writing, or choose another dirname",
+    errno.ENOENT: "If its volume is not mounted or the directory was moved, bring it back; or call init() to start over.",
+    errno.ENOTDIR: "Something else lies in place of a directory. Move it away.",
+    errno.ELOOP: "A symbolic link lies in place of a directory or a lock. Move it away.",
+    errno.ENOTEMPTY: "A directory lies in place of a file. Move it away.",
+    errno.ENOSPC: "Make room on its disk.",
+    errno.EDQUOT: "Make room within the quota.",
+    errno.EROFS: "Remount the file system for writing, or choose another dirname.",
     errno.EACCES: _OWNER,
     errno.EPERM: _OWNER,
-    errno.EMFILE: "raise the limit of open files (ulimit -n)",
-    errno.ETIMEDOUT: "see whether another process of the bot is stopped, or the disk very slow",
+    errno.EMFILE: "Raise the limit of open files (ulimit -n).",
+    errno.ETIMEDOUT: "Check whether another process of the bot is stopped, or the disk very slow.",
 }
 
 
@@ -40,10 +40,13 @@ def store_error(error: OSError, path: Path) -> StoreError:
     """
     if error.errno == errno.EFBIG:
         report: StoreError = SessionTooLargeError(
-            f"a session is larger than files may be in {str(path)!r}: make it smaller, or raise the limit (ulimit -f)"
+            f"the session exceeds the size that files in {str(path)!r} may have",
+            remedy="Keep less in it, or raise the limit (ulimit -f).",
         )
     else:
-        remedy = _REMEDIES.get(error.errno or 0, "see whether its disk is sound")
-        report = StoreUnavailableError(f"the sessions in {str(path)!r} cannot be reached: {error.strerror}; {remedy}")
+        report = StoreUnavailableError(
+            f"the sessions in {str(path)!r} are unavailable: {error.strerror}",
+            remedy=_REMEDIES.get(error.errno or 0, "Check whether its disk is sound."),
+        )
     report.__cause__ = error
     return report

@@ -54,7 +54,7 @@ class Folder:
                 files.make_private_directory(self.path, parents=True)
             except (FileExistsError, NotADirectoryError) as error:
                 raise ConfigError(
-                    f"dirname {self._name!r} is no directory. Choose another one, or move the file"
+                    f"dirname {self._name!r} is no directory", remedy="Choose another one, or move the file."
                 ) from error
         self._probe(os.O_CREAT)
         files.sync_directory(self.path)
@@ -92,8 +92,8 @@ class Folder:
         try:
             if os.pread(descriptor, 100, 0) not in (b"", _FORMAT):
                 raise ConfigError(
-                    f"dirname {self._name!r} was made by another version of botsession-file. Use that version, "
-                    "or choose another directory"
+                    f"dirname {self._name!r} was made by another version of botsession-file",
+                    remedy="Use that version, or choose another directory.",
                 )
             os.pwrite(descriptor, _FORMAT, 0)
             os.fsync(descriptor)

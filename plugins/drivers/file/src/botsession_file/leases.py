@@ -18,7 +18,8 @@ import msgspec
 
 from botsession.storage.leases import Lease, LeaseTable
 
-_CHUNK: Final = 4096
+_LONGEST: Final = 4096
+"""The size up to which a lock file keeps its length, padded with spaces."""
 
 
 class _Record(msgspec.Struct):
@@ -31,42 +32,37 @@ _records: Final = msgspec.json.Decoder(_Record)
 
 
 class LeaseFile:
-    """The leases in a lock file; the caller holds the lock, and nothing is stored before `save`.
+    """The leases in a lock file, as a context manager for the holder of the lock; it saves them unless an error is raised.
 
     Args:
         descriptor: The lock file, open.
-
-    Attributes:
-        table: The leases by session id.
     """
 
-    __slots__ = ("_descriptor", "_size", "table")
+    __slots__ = ("_descriptor", "_size", "_table")
 
     def __init__(self, descriptor: int) -> None:
-        raw = _read(descriptor)
-        self.table = LeaseTable(_decode(raw))
+        raw = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+        self._table = LeaseTable(_decode(raw))
         self._descriptor = descriptor
         self._size = len(raw)
 
-    def save(self) -> None:
-        """Store the leases that are not over."""
+    def __enter__(self) -> LeaseTable:
+        return self._table
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
+        if kind is None:
+            self._save()
+
+    def _save(self) -> None:
         now = time.monotonic()
-        kept = {session_id: lease for session_id, lease in self.table.items() if not lease.is_over(now)}
+        kept = {session_id: lease for session_id, lease in self._table.items() if not lease.is_over(now)}
         raw = _encode(_Record(now, kept)) if kept else b""
-        if self._size > max(len(raw), _CHUNK):
+        if self._size > max(len(raw), _LONGEST):
             os.ftruncate(self._descriptor, len(raw))
         else:  # overwriting is cheaper than truncating
             raw = raw.ljust(self._size)
         if raw and os.pwrite(self._descriptor, raw, 0) < len(raw):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._size = len(raw)
-
-
-def has_leftovers(raw: bytes) -> bool:
-    """Return whether a lock file holds something that it need not keep, such as a lease that is over."""
-    now = time.monotonic()
-    leases = _decode(raw)
-    return any(lease.is_over(now) for lease in leases.values()) if leases else bool(raw.strip())
 
 
 def _decode(raw: bytes) -> dict[str, Lease]:
@@ -77,11 +73,3 @@ def _decode(raw: bytes) -> dict[str, Lease]:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return {}
     return record.leases if record.at <= time.monotonic() else {}
-
-
-def _read(descriptor: int) -> bytes:
-    raw = chunk = os.pread(descriptor, _CHUNK, 0)
-    while len(chunk) == _CHUNK:
-        chunk = os.pread(descriptor, _CHUNK, len(raw))
-        raw += chunk
-    return raw

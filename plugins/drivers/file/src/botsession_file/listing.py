@@ -10,7 +10,7 @@ import msgspec
 
 from botsession import CorruptSessionError, StoreError
 from botsession.storage import Entry, records
-from botsession_file import leases, names
+from botsession_file import names
 from botsession_file.errors import NotAFileError
 from botsession_file.folder import SHARDS, Folder
 from botsession_file.locks import LOCK, Call
@@ -73,14 +73,13 @@ def purge(folder: Folder, lifetime: Lifetime, shard_name: str, call: Call) -> in
         return 0
     with shard:
         due = list(_due(folder, lifetime, shard, shard_name, shard.names()))
-        if not due and not _has_leftover_leases(shard):
+        if not due and not shard.size(LOCK):
             return 0
     removed = 0
-    with folder.writer(shard_name) as writer, writer.locked(call) as lock:
+    with folder.writer(shard_name) as writer, writer.locked(call) as lock, lock.leases():
         for name in _due(folder, lifetime, writer, shard_name, due):
             writer.remove(name)  # if it is the draft of a writer that is alive, that writes another one
             removed += not names.is_draft(name)
-        lock.leases().save()
     return removed
 
 
@@ -89,7 +88,7 @@ def _position(after: str | None) -> tuple[str, str]:
         return SHARDS[0], ""
     match = _CURSOR.fullmatch(after)
     if match is None:
-        raise StoreError(f"{after!r} is no cursor of a file store. Pass the `next` of the previous page")
+        raise StoreError(f"{after!r} is no cursor of a file store", remedy="Pass the `next` of the previous page.")
     return match[1], match[2]
 
 
@@ -147,10 +146,3 @@ def _has_expired(entry: Entry, lifetime: Lifetime, shard: Shard, name: str) -> b
         return raw is not None and bool(records.decode(raw, entry.session_id, store=name))
     except (CorruptSessionError, NotAFileError):
         return False
-
-
-def _has_leftover_leases(shard: Shard) -> bool:
-    try:
-        return leases.has_leftovers(shard.read(LOCK) or b"")
-    except NotAFileError:
-        return True  # taking the lock raises the error

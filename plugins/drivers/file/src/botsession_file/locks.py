@@ -60,7 +60,7 @@ class Lock:
         if not self._thread.acquire(timeout=_LOCK_SECONDS):
             raise self._timeout()
         try:
-            self._descriptor = _open(self._directory)
+            self._descriptor = open_private(LOCK, os.O_RDWR | os.O_CREAT, self._directory)
             _descriptors.add(self._descriptor)
             try:
                 self._wait(deadline)
@@ -79,14 +79,18 @@ class Lock:
             self._thread.release()
 
     def leases(self) -> LeaseFile:
-        """Read the leases of the sessions in this shard."""
+        """Return the leases of the sessions in this shard, to be entered."""
         return LeaseFile(self._descriptor)
 
     def _wait(self, deadline: float) -> None:
         pause = 0.0005
-        while not _try(self._descriptor):
-            if self._call.abandoned or time.monotonic() > deadline:
-                raise self._timeout()
+        while True:
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if self._call.abandoned or time.monotonic() > deadline:
+                    raise self._timeout() from None
             time.sleep(pause)
             pause = min(pause * 1.5, 0.02)
         if self._call.abandoned:
@@ -102,21 +106,6 @@ class Lock:
     def _timeout(self) -> TimeoutError:
         reason = f"another process or thread held the lock {self._shard}/{LOCK} for {_LOCK_SECONDS:.0f} s"
         return TimeoutError(errno.ETIMEDOUT, reason)
-
-
-def _open(directory: int) -> int:
-    try:
-        return os.open(LOCK, os.O_RDWR | os.O_NOFOLLOW, dir_fd=directory)
-    except FileNotFoundError:
-        return open_private(LOCK, os.O_RDWR | os.O_CREAT, directory)
-
-
-def _try(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 _descriptors: Final[set[int]] = set()

@@ -56,51 +56,34 @@ class RecordFolder:
         try:
             with self._folder.writer(shard_name) as shard:
                 drafts = [self._draft(shard, change) for change in changes]
-                with shard.locked(call) as lock:
-                    needs_leases = any(change.holder is not None or change.record is None for change in changes)
-                    leases = lock.leases() if needs_leases else None
-                    outcomes = [
-                        draft
-                        if isinstance(draft, StoreError)
-                        else self._apply_one(shard, change, draft, None if leases is None else leases.table)
+                with shard.locked(call) as lock, lock.leases() as leases:
+                    return [
+                        draft if isinstance(draft, StoreError) else self._apply_one(shard, change, draft, leases)
                         for change, draft in zip(changes, drafts, strict=True)
                     ]
-                    if leases is not None:
-                        leases.save()
-            return outcomes
         except OSError as error:
             return [store_error(error, self._folder.path) for _ in changes]
 
     def claim(self, shard_name: str, claims: Sequence[Claim], call: Call) -> list[Found | Held]:
         """Take leases in one shard and load the sessions."""
         try:
-            with self._folder.writer(shard_name) as shard, shard.locked(call) as lock:
-                leases = lock.leases()
+            with self._folder.writer(shard_name) as shard, shard.locked(call) as lock, lock.leases() as leases:
                 now = time.monotonic()
-                found = [leases.table.claim(claim, now) or self._find(shard, claim.session_id) for claim in claims]
-                leases.save()
-            return found
+                return [leases.claim(claim, now) or self._find(shard, claim.session_id) for claim in claims]
         except OSError as error:
             return [store_error(error, self._folder.path) for _ in claims]
 
     def renew(self, ttl: float, shard_name: str, holders: Sequence[tuple[str, str]], call: Call) -> list[bool]:
         """Hold leases in one shard for longer; return for each whether its holder still had it."""
-        with self._folder.writer(shard_name) as shard, shard.locked(call) as lock:
-            leases = lock.leases()
+        with self._folder.writer(shard_name) as shard, shard.locked(call) as lock, lock.leases() as leases:
             now = time.monotonic()
-            renewed = [leases.table.renew(session_id, holder, now, ttl=ttl) for session_id, holder in holders]
-            leases.save()
-        return renewed
+            return [leases.renew(session_id, holder, now, ttl=ttl) for session_id, holder in holders]
 
     def release(self, shard_name: str, holders: Sequence[tuple[str, str]], call: Call) -> list[None]:
         """Give up leases in one shard, or places in the queues for them."""
-        with self._folder.writer(shard_name) as shard, shard.locked(call) as lock:
-            leases = lock.leases()
+        with self._folder.writer(shard_name) as shard, shard.locked(call) as lock, lock.leases() as leases:
             now = time.monotonic()
-            for session_id, holder in holders:
-                leases.table.release(session_id, holder, now)
-            leases.save()
-        return [None] * len(holders)
+            return [leases.release(session_id, holder, now) for session_id, holder in holders]
 
     def quarantine(self, session_id: str, record: bytes, suffix: str, call: Call) -> Path | None:
         """Rename an unreadable record; return its new path, or `None` if something else is stored by now.
@@ -147,10 +130,10 @@ class RecordFolder:
         except OSError as error:
             return self._error(error, change.session_id)
 
-    def _apply_one(self, shard: ShardWriter, change: Change, draft: Draft | None, leases: LeaseTable | None) -> Outcome:
+    def _apply_one(self, shard: ShardWriter, change: Change, draft: Draft | None, leases: LeaseTable) -> Outcome:
         session_id, holder = change.session_id, change.holder
         now = time.monotonic()
-        if holder is not None and (leases is None or not leases.is_held_by(session_id, holder, now)):
+        if holder is not None and not leases.is_held_by(session_id, holder, now):
             return SessionConflictError(session_id)
         name = names.place(session_id).name
         try:
@@ -164,11 +147,10 @@ class RecordFolder:
             return error
         except OSError as error:
             return self._error(error, session_id)
-        if leases is not None:
-            if holder is not None:
-                leases.release(session_id, holder, now)
-            elif draft is None:
-                leases.end(session_id, now)
+        if holder is not None:
+            leases.release(session_id, holder, now)
+        elif draft is None:
+            leases.end(session_id, now)
         return None
 
     def _allows(self, change: Change, shard: Shard, name: str) -> bool:

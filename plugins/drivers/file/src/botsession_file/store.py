@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -26,7 +26,8 @@ from botsession.storage import Change, Entry, Found, LeasingRecordStore
 
 if sys.platform == "win32":
     raise DriverLoadError(
-        "the driver 'file' needs the file locks of POSIX systems, which Windows does not have. Choose memory, redis or mongo"
+        "the driver 'file' needs the file locks of POSIX systems, which Windows does not have",
+        remedy="Choose memory, redis or mongo.",
     )
 
 from botsession_file import listing, names
@@ -118,7 +119,7 @@ class FileSessionStore(LeasingRecordStore):
 
     async def _apply(self, changes: Sequence[Change]) -> list[SessionConflictError | StoreError | None]:
         return await self._threads.write_many(
-            self._records.apply, changes, [names.place(change.session_id).shard for change in changes]
+            self._records.apply, changes, _shards(change.session_id for change in changes)
         )
 
     async def _page(
@@ -132,18 +133,20 @@ class FileSessionStore(LeasingRecordStore):
 
     async def _claim(self, claims: Sequence[Claim]) -> list[Found | Held]:
         return await self._threads.lease_many(
-            self._records.claim, claims, [names.place(claim.session_id).shard for claim in claims]
+            self._records.claim, claims, _shards(claim.session_id for claim in claims)
         )
 
     async def _renew_leases(self, holders: Mapping[str, str], ttl: float) -> list[bool]:
         return await self._threads.lease_many(
-            partial(self._records.renew, ttl), list(holders.items()), [names.place(each).shard for each in holders]
+            partial(self._records.renew, ttl), list(holders.items()), _shards(holders)
         )
 
     async def _release_leases(self, holders: Mapping[str, str]) -> None:
-        await self._threads.lease_many(
-            self._records.release, list(holders.items()), [names.place(each).shard for each in holders]
-        )
+        await self._threads.lease_many(self._records.release, list(holders.items()), _shards(holders))
+
+
+def _shards(session_ids: Iterable[str]) -> list[str]:
+    return [names.place(session_id).shard for session_id in session_ids]
 
 
 def _absolute(dirname: str) -> Path:
@@ -152,4 +155,4 @@ def _absolute(dirname: str) -> Path:
     try:
         return Path(dirname).expanduser().absolute()
     except RuntimeError as error:
-        raise ConfigError(f"dirname {dirname!r}: there is no such home directory") from error
+        raise ConfigError(f"dirname {dirname!r} names a home directory that does not exist") from error

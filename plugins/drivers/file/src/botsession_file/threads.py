@@ -1,4 +1,4 @@
-"""The worker threads of a store: each call is one hop to a thread, and other threads help with a batch."""
+"""The threads of a store: each call is one hop to a thread, and other threads help with a batch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from aiofiles.os import wrap
 
 from botsession import StoreError
 from botsession.storage.binding import LoopBinding
-from botsession_file.batch import EntryT, Job, OutcomeT, ShardedBatch
 from botsession_file.errors import store_error
 from botsession_file.folder import Folder
 from botsession_file.locks import Call
-from botsession_file.workers import Workers
+from botsession_file.workers import Batch, Workers
 
 T = TypeVar("T")
+EntryT = TypeVar("EntryT")
+OutcomeT = TypeVar("OutcomeT")
+
+Job = Callable[[str, Sequence[EntryT], Call], list[OutcomeT]]
+"""What to do with the entries of one shard; it returns the outcome of each."""
 
 _READERS: Final = 4
 _LEASERS: Final = 4
@@ -92,7 +96,7 @@ class Threads:
         return await self._hop(job, self._started().readers, Call())
 
     async def write(self, job: Callable[[Call], T]) -> T:
-        """Run a job that changes sessions. If its caller is cancelled, it changes nothing any more."""
+        """Run a job that changes sessions. If its caller is cancelled, it changes nothing afterwards."""
         call = Call()
         return await self._hop(partial(job, call), self._started().writers, call)
 
@@ -129,10 +133,18 @@ class Threads:
         call = Call()
         if len(entries) == 1:
             return await self._hop(partial(job, shards[0], entries, call), pool, call)
-        batch = ShardedBatch(job, entries, shards, call)
-        for _ in range(min(threads, len(batch)) - 1):
+        by_shard: dict[str, list[int]] = {}
+        for index, shard in enumerate(shards):
+            by_shard.setdefault(shard, []).append(index)
+        batch = Batch(
+            [partial(job, shard, [entries[index] for index in each], call) for shard, each in by_shard.items()]
+        )
+        for _ in range(min(threads, len(by_shard)) - 1):
             pool.start(batch.work)
-        return await self._hop(batch.finish, pool, call)
+        outcomes: dict[int, OutcomeT] = {}
+        for each, some in zip(by_shard.values(), await self._hop(batch.finish, pool, call), strict=True):
+            outcomes.update(zip(each, some, strict=True))
+        return [outcomes[index] for index in range(len(entries))]
 
     async def _hop(self, job: Callable[[], T], pool: Workers, call: Call) -> T:
         try:
@@ -145,7 +157,7 @@ class Threads:
 
     def _started(self) -> _Pools:
         if self._pools is None:
-            raise StoreError("the file store is not open; call `await store.init()` first")
+            raise StoreError("the file store is not open", remedy="Call `await store.init()` first.")
         return self._pools
 
 
