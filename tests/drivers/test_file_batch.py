@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import count
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from botsession_file.folder import Folder
 from botsession_file.locks import Call
-from botsession_file.threads import Threads
+from botsession_file.names import place
+from botsession_file.threads import Kind, Threads
 from botsession_file.workers import Batch, Workers
 
 ENTRIES = list(range(40))
-SHARDS = [f"{number % 7:02x}" for number in ENTRIES]
+IDS = [
+    next(each for each in map(f"batch:{number}:{{}}".format, count()) if place(each).shard == f"{number % 7:02x}")
+    for number in ENTRIES
+]
 
 
-@pytest.mark.parametrize("method", [Threads.write_many, Threads.lease_many])
-def test_each_subdirectory_is_one_job_and_outcomes_keep_their_positions(
-    method: Callable[..., object], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_each_subdirectory_is_one_job_and_outcomes_keep_their_positions(kind: Kind, tmp_path: Path) -> None:
     jobs: list[tuple[str, Sequence[int]]] = []
     calls: list[Call] = []
 
@@ -36,8 +40,7 @@ def test_each_subdirectory_is_one_job_and_outcomes_keep_their_positions(
         threads = Threads(Folder(tmp_path))
         threads.enter()
         threads.start()
-        run = partial(threads.write_many if method is Threads.write_many else threads.lease_many, job)
-        assert await run(ENTRIES, SHARDS) == [-entry for entry in ENTRIES]
+        assert await threads.run_many(kind, job, ENTRIES, IDS) == [-entry for entry in ENTRIES]
         assert sorted(jobs) == [(f"{shard:02x}", ENTRIES[shard::7]) for shard in range(7)]
         assert all(call is calls[0] for call in calls)
         await threads.stop()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from botsession import Finding
 from botsession_file import folder, names
@@ -36,19 +36,23 @@ def diagnose(path: Path) -> list[Finding]:
     Raises:
         OSError: It cannot be examined.
     """
-    survey = _Survey()
-    survey.look(path, str(path), path.stat(), _DIRECTORY_ACCESS)
+    survey: _Survey = defaultdict(list)
+    _check_mode(survey, path, str(path), path.stat(), _DIRECTORY_ACCESS)
     with os.scandir(path) as entries:
         for entry in entries:
             if entry.name in folder.SHARDS and entry.is_dir(follow_symlinks=False):
                 _survey_shard(survey, entry)
             elif entry.name != folder.MARK:
-                survey.foreign.append(entry.name)
-    return [*survey.findings(str(path)), _space(path), _file_system(path)]
+                survey["foreign"].append(entry.name)
+    return [*_findings(survey, str(path)), _space(path), _file_system(path)]
+
+
+_Survey = defaultdict[Literal["public", "refused", "foreign", "quarantined", "drafts"], list[str]]
+"""The names of what needs attention, by kind."""
 
 
 def _survey_shard(survey: _Survey, shard: os.DirEntry[str]) -> None:
-    survey.look(shard.path, shard.name, shard.stat(), _DIRECTORY_ACCESS)
+    _check_mode(survey, shard.path, shard.name, shard.stat(), _DIRECTORY_ACCESS)
     if not os.access(shard.path, os.R_OK | os.X_OK):
         return
     with os.scandir(shard.path) as entries:
@@ -59,52 +63,41 @@ def _survey_shard(survey: _Survey, shard: os.DirEntry[str]) -> None:
             except FileNotFoundError:
                 continue
             if entry.name.endswith(names.SUFFIX):
-                survey.look(entry.path, name, status, os.R_OK)
+                _check_mode(survey, entry.path, name, status, os.R_OK)
             elif names.is_draft(entry.name):
                 if time.time() - status.st_mtime > _OLD_SECONDS:
-                    survey.drafts.append(name)
+                    survey["drafts"].append(name)
             elif names.CORRUPT in entry.name:
-                survey.quarantined.append(name)
+                survey["quarantined"].append(name)
             elif entry.name != LOCK:
-                survey.foreign.append(name)
+                survey["foreign"].append(name)
 
 
-@dataclass
-class _Survey:
-    """The names of what needs attention in a directory."""
+def _check_mode(survey: _Survey, path: str | Path, name: str, status: os.stat_result, access: int) -> None:
+    if not os.access(path, access):
+        survey["refused"].append(name)
+    if stat.S_IMODE(status.st_mode) & 0o077 and not stat.S_ISLNK(status.st_mode):
+        survey["public"].append(name)
 
-    public: list[str] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
-    foreign: list[str] = field(default_factory=list)
-    drafts: list[str] = field(default_factory=list)
-    quarantined: list[str] = field(default_factory=list)
 
-    def look(self, path: str | Path, name: str, status: os.stat_result, access: int) -> None:
-        """Note whether this user has no access to a file, and whether others have."""
-        if not os.access(path, access):
-            self.refused.append(name)
-        if stat.S_IMODE(status.st_mode) & 0o077 and not stat.S_ISLNK(status.st_mode):
-            self.public.append(name)
-
-    def findings(self, where: str) -> Iterator[Finding]:
-        """Yield the findings on the directory `where`."""
-        if self.public:
-            message = f"other users may read or change {_some(self.public)}"
-            yield Finding("warning", "permissions", message, f"chmod -R go= {where}")
-        else:
-            yield Finding("ok", "permissions", f"only the owner of {where!r} has access to it")
-        if self.refused:
-            remedy = f"chown -R {os.geteuid()} {where} && chmod -R u+rwX {where}"
-            yield Finding("error", "permissions", f"this user may not use {_some(self.refused)}", remedy)
-        if self.foreign:
-            remedy = "move them away: the directory is the store's own"
-            yield Finding("warning", "foreign files", f"{_some(self.foreign)} belong to no session", remedy)
-        if self.quarantined:
-            message = f"{_some(self.quarantined)} were unreadable and quarantined"
-            yield Finding("warning", "quarantine", message, "repair them by hand, or remove them")
-        yield Finding("ok", "expiry", "expired sessions are absent at once; their files stay until they are purged")
-        if self.drafts:
-            yield Finding("warning", "expiry", f"killed writers left {_some(self.drafts)}", "botsession purge")
+def _findings(survey: _Survey, where: str) -> Iterator[Finding]:
+    found = {kind: _some(names) for kind, names in survey.items()}
+    if public := found.get("public"):
+        yield Finding("warning", "permissions", f"other users may read or change {public}", f"chmod -R go= {where}")
+    else:
+        yield Finding("ok", "permissions", f"only the owner of {where!r} has access to it")
+    if refused := found.get("refused"):
+        remedy = f"chown -R {os.geteuid()} {where} && chmod -R u+rwX {where}"
+        yield Finding("error", "permissions", f"this user may not use {refused}", remedy)
+    if foreign := found.get("foreign"):
+        remedy = "move them away: the directory is the store's own"
+        yield Finding("warning", "foreign files", f"{foreign} belong to no session", remedy)
+    if quarantined := found.get("quarantined"):
+        message = f"{quarantined} were unreadable and quarantined"
+        yield Finding("warning", "quarantine", message, "repair them by hand, or remove them")
+    yield Finding("ok", "expiry", "expired sessions are absent at once; their files stay until they are purged")
+    if drafts := found.get("drafts"):
+        yield Finding("warning", "expiry", f"killed writers left {drafts}", "botsession purge")
 
 
 def _some(names: list[str]) -> str:

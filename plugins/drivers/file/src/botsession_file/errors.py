@@ -10,7 +10,7 @@ from botsession import SessionTooLargeError, StoreError, StoreUnavailableError
 
 _OWNER: Final = "Give the directory to the user who runs the bot, with the mode 0700."
 _REMEDIES: Final = {
-    errno.ENOENT: "If its volume is not mounted or the directory was moved, bring it back; or call init() to start over.",
+    errno.ENOENT: "If the directory was moved or its volume is not mounted, bring it back. Otherwise call init() to start over.",
     errno.ENOTDIR: "Something else lies in place of a directory. Move it away.",
     errno.ELOOP: "A symbolic link lies in place of a directory or a lock. Move it away.",
     errno.ENOTEMPTY: "A directory lies in place of a file. Move it away.",

@@ -45,22 +45,6 @@ def make_private_directory(path: Path, *, parents: bool = False) -> None:
     sync_directory(path.parent)
 
 
-def read(descriptor: int, size: int) -> bytes:
-    """Return the next `size` bytes of an open file, or fewer if it ends before."""
-    raw = os.read(descriptor, size)
-    while len(raw) < size and (rest := os.read(descriptor, size - len(raw))):
-        raw += rest
-    return raw
-
-
-def write(descriptor: int, raw: bytes) -> None:
-    """Write to an open file and make the bytes durable."""
-    rest = memoryview(raw)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-    os.fsync(descriptor)
-
-
 def sync_directory(path: Path) -> None:
     """Make the names in a directory durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from botsession import (
@@ -22,7 +21,7 @@ from botsession_file import names
 from botsession_file.errors import NotAFileError, store_error
 from botsession_file.folder import Folder
 from botsession_file.locks import Call
-from botsession_file.shard import Draft, Shard, ShardWriter
+from botsession_file.shard import Shard, ShardWriter
 
 if TYPE_CHECKING:
     from botsession.storage.leases import LeaseTable
@@ -83,9 +82,11 @@ class RecordFolder:
         """Give up leases in one shard, or places in the queues for them."""
         with self._folder.writer(shard_name) as shard, shard.locked(call) as lock, lock.leases() as leases:
             now = time.monotonic()
-            return [leases.release(session_id, holder, now) for session_id, holder in holders]
+            for session_id, holder in holders:
+                leases.release(session_id, holder, now)
+        return [None] * len(holders)
 
-    def quarantine(self, session_id: str, record: bytes, suffix: str, call: Call) -> Path | None:
+    def quarantine(self, session_id: str, record: bytes, suffix: str, call: Call) -> str | None:
         """Rename an unreadable record; return its new path, or `None` if something else is stored by now.
 
         Args:
@@ -103,7 +104,7 @@ class RecordFolder:
                 return None
             name = names.quarantined(place.name, suffix)
             shard.rename(place.name, name)
-        return self._folder.path / place.shard / name
+        return str(self._folder.path / place.shard / name)
 
     def _load_one(self, session_id: str) -> Found:
         try:
@@ -121,7 +122,7 @@ class RecordFolder:
         except OSError as error:
             return self._error(error, session_id)
 
-    def _draft(self, shard: ShardWriter, change: Change) -> Draft | StoreError | None:
+    def _draft(self, shard: ShardWriter, change: Change) -> str | StoreError | None:
         record = change.record
         if record is None:
             return None
@@ -130,7 +131,7 @@ class RecordFolder:
         except OSError as error:
             return self._error(error, change.session_id)
 
-    def _apply_one(self, shard: ShardWriter, change: Change, draft: Draft | None, leases: LeaseTable) -> Outcome:
+    def _apply_one(self, shard: ShardWriter, change: Change, draft: str | None, leases: LeaseTable) -> Outcome:
         session_id, holder = change.session_id, change.holder
         now = time.monotonic()
         if holder is not None and not leases.is_held_by(session_id, holder, now):

@@ -6,10 +6,10 @@ import contextlib
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Self
 
-from botsession_file import files
 from botsession_file.errors import NotAFileError
+from botsession_file.files import open_private
 from botsession_file.locks import Call, Lock
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Shard:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise NotAFileError(name)
-            return files.read(descriptor, status.st_size if size is None else min(size, status.st_size))
+            return _read(descriptor, status.st_size if size is None else min(size, status.st_size))
         finally:
             os.close(descriptor)
 
@@ -82,18 +82,6 @@ class Shard:
             return None
 
 
-class Draft(NamedTuple):
-    """A file that does not have the name of its session yet; its bytes are durable.
-
-    Attributes:
-        name: The temporary name.
-        raw: The bytes.
-    """
-
-    name: str
-    raw: bytes
-
-
 class ShardWriter(Shard):
     """A shard that is open for changes. They need its lock, and are durable when the shard was closed without an error.
 
@@ -110,7 +98,7 @@ class ShardWriter(Shard):
         self._shard = shard
         self._thread = thread
         self._changed = False
-        self._drafts: set[str] = set()
+        self._drafts: dict[str, bytes] = {}
 
     def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
         try:
@@ -126,25 +114,35 @@ class ShardWriter(Shard):
         """Return the lock of the shard, to be entered."""
         return Lock(self._shard, self._directory, self._thread, call)
 
-    def draft(self, raw: bytes) -> Draft:
-        """Write a draft. It needs no lock, and is removed when the shard is closed unless `put` has renamed it."""
+    def draft(self, raw: bytes) -> str:
+        """Write a draft and make its bytes durable; return its name.
+
+        It needs no lock, and is removed when the shard is closed unless `put` has renamed it.
+        """
         name = f".{os.urandom(8).hex()}.tmp"
-        descriptor = files.open_private(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._directory)
-        self._drafts.add(name)
+        descriptor = open_private(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._directory)
+        self._drafts[name] = raw
         try:
-            files.write(descriptor, raw)
+            rest = memoryview(raw)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        return Draft(name, raw)
+        return name
 
-    def put(self, draft: Draft, name: str) -> None:
-        """Give a draft its name, in place of the file that had it."""
+    def put(self, draft: str, name: str) -> None:
+        """Rename a draft, in place of the file that has the name."""
+        raw = self._drafts.pop(draft)
         try:
-            self.rename(draft.name, name)
+            self.rename(draft, name)
         except FileNotFoundError:  # a purge took its writer for dead; it cannot happen again under the lock
-            draft = self.draft(draft.raw)
-            self.rename(draft.name, name)
-        self._drafts.discard(draft.name)
+            again = self.draft(raw)
+            self.rename(again, name)
+            del self._drafts[again]
+        except OSError:
+            self._drafts[draft] = raw
+            raise
 
     def remove(self, name: str) -> None:
         """Remove a file; no error if there is none."""
@@ -158,3 +156,10 @@ class ShardWriter(Shard):
         """Rename whatever has the name `source`, in one step."""
         os.rename(source, target, src_dir_fd=self._directory, dst_dir_fd=self._directory)
         self._changed = True
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    raw = os.read(descriptor, size)
+    while len(raw) < size and (rest := os.read(descriptor, size - len(raw))):
+        raw += rest
+    return raw

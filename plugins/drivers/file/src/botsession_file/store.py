@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -30,7 +30,7 @@ if sys.platform == "win32":
         remedy="Choose memory, redis or mongo.",
     )
 
-from botsession_file import listing, names
+from botsession_file import listing
 from botsession_file.folder import SHARDS, Folder
 from botsession_file.records import RecordFolder
 from botsession_file.threads import Threads
@@ -95,58 +95,49 @@ class FileSessionStore(LeasingRecordStore):
 
     async def ping(self) -> None:
         self._check()
-        await self._threads.read(self._folder.probe)
+        await self._threads.run("read", lambda _: self._folder.probe())
 
     async def purge(self) -> int:
         """Remove all expired sessions, leases that are over, and the drafts of killed writers."""
         self._check()
         removed = 0
         for shard in SHARDS:
-            removed += await self._threads.write(partial(listing.purge, self._folder, self.lifetime, shard))
+            removed += await self._threads.run("write", partial(listing.purge, self._folder, self.lifetime, shard))
         return removed
 
     async def diagnose(self) -> list[Finding]:
         from botsession_file.diagnosis import diagnose
 
         self._check()
-        return await self._threads.read(partial(diagnose, self.dirname))
+        return await self._threads.run("read", lambda _: diagnose(self.dirname))
 
     def _check_open(self) -> None:
         self._threads.check()
 
     async def _load(self, session_ids: Sequence[str]) -> list[Found]:
-        return await self._threads.read(partial(self._records.load, session_ids))
+        return await self._threads.run("read", lambda _: self._records.load(session_ids))
 
     async def _apply(self, changes: Sequence[Change]) -> list[SessionConflictError | StoreError | None]:
-        return await self._threads.write_many(
-            self._records.apply, changes, _shards(change.session_id for change in changes)
-        )
+        session_ids = (change.session_id for change in changes)
+        return await self._threads.run_many("write", self._records.apply, changes, session_ids)
 
     async def _page(
         self, prefix: str, after: str | None, limit: int | None
     ) -> tuple[list[Entry | CorruptSessionError], str | None]:
-        return await self._threads.read(partial(listing.page, self._folder, prefix, after, limit))
+        return await self._threads.run("read", lambda _: listing.page(self._folder, prefix, after, limit))
 
     async def _set_aside(self, session_id: str, record: bytes, suffix: str) -> str | None:
-        path = await self._threads.write(partial(self._records.quarantine, session_id, record, suffix))
-        return None if path is None else str(path)
+        return await self._threads.run("write", partial(self._records.quarantine, session_id, record, suffix))
 
     async def _claim(self, claims: Sequence[Claim]) -> list[Found | Held]:
-        return await self._threads.lease_many(
-            self._records.claim, claims, _shards(claim.session_id for claim in claims)
-        )
+        session_ids = (claim.session_id for claim in claims)
+        return await self._threads.run_many("lease", self._records.claim, claims, session_ids)
 
     async def _renew_leases(self, holders: Mapping[str, str], ttl: float) -> list[bool]:
-        return await self._threads.lease_many(
-            partial(self._records.renew, ttl), list(holders.items()), _shards(holders)
-        )
+        return await self._threads.run_many("lease", partial(self._records.renew, ttl), list(holders.items()), holders)
 
     async def _release_leases(self, holders: Mapping[str, str]) -> None:
-        await self._threads.lease_many(self._records.release, list(holders.items()), _shards(holders))
-
-
-def _shards(session_ids: Iterable[str]) -> list[str]:
-    return [names.place(session_id).shard for session_id in session_ids]
+        await self._threads.run_many("lease", self._records.release, list(holders.items()), holders)
 
 
 def _absolute(dirname: str) -> Path:

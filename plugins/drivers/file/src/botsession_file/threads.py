@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Final, NamedTuple, TypeVar, cast
+from itertools import chain
+from typing import Final, Literal, TypeVar, cast
 
 from aiofiles.os import wrap
 
@@ -14,6 +15,7 @@ from botsession.storage.binding import LoopBinding
 from botsession_file.errors import store_error
 from botsession_file.folder import Folder
 from botsession_file.locks import Call
+from botsession_file.names import place
 from botsession_file.workers import Batch, Workers
 
 T = TypeVar("T")
@@ -23,18 +25,16 @@ OutcomeT = TypeVar("OutcomeT")
 Job = Callable[[str, Sequence[EntryT], Call], list[OutcomeT]]
 """What to do with the entries of one shard; it returns the outcome of each."""
 
-_READERS: Final = 4
-_LEASERS: Final = 4
-_WRITERS: Final = 16
+Kind = Literal["read", "lease", "write"]
 
-_LEASED_AT_ONCE: Final = 32
-"""In up to so many shards, one thread takes leases faster than two."""
+_COUNTS: Final[dict[Kind, int]] = {"read": 4, "lease": 4, "write": 16}
 
 
 class Threads:
     """The threads of one store, from `start` to `stop`.
 
-    Reads, leases and writes have threads of their own, so none of them waits for something slower than itself.
+    Reads, leases and writes have threads of their own, so none of them waits for something slower than itself. Jobs that are
+    cancelled before they begin do not begin.
 
     Args:
         folder: The directory of the store.
@@ -43,7 +43,7 @@ class Threads:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._binding = LoopBinding("the file store")
-        self._pools: _Pools | None = None
+        self._pools: dict[Kind, Workers] | None = None
 
     def enter(self) -> None:
         """Move to the running event loop and to this process.
@@ -61,11 +61,8 @@ class Threads:
     def start(self) -> None:
         """Start the threads, unless they have been started."""
         if self._pools is None:
-            self._binding.opened = self._pools = _Pools(
-                Workers(_READERS, "botsession-file-read"),
-                Workers(_LEASERS, "botsession-file-lease"),
-                Workers(_WRITERS, "botsession-file-write"),
-            )
+            pools = {kind: Workers(count, f"botsession-file-{kind}") for kind, count in _COUNTS.items()}
+            self._binding.opened = self._pools = pools
 
     async def stop(self) -> None:
         """Wait for the calls in progress and stop the threads; those of a parent process are left alone."""
@@ -75,12 +72,12 @@ class Threads:
         pools, self._pools = self._pools, None
         self._binding.leave()
         if not inherited:
-            for pool in pools or ():
+            for pool in (pools or {}).values():
                 await self.run_alone(pool.shutdown)
 
     def check(self) -> None:
         """Raise a `StoreError` unless the threads have been started for this event loop."""
-        self._started()
+        self._pool("read")
         self.enter()
 
     async def run_alone(self, job: Callable[[], T]) -> T:
@@ -91,46 +88,28 @@ class Threads:
         finally:
             workers.end()
 
-    async def read(self, job: Callable[[], T]) -> T:
-        """Run a job that changes nothing."""
-        return await self._hop(job, self._started().readers, Call())
-
-    async def write(self, job: Callable[[Call], T]) -> T:
-        """Run a job that changes sessions. If its caller is cancelled, it changes nothing afterwards."""
+    async def run(self, kind: Kind, job: Callable[[Call], T]) -> T:
+        """Run a job in one of the threads of a kind. If its caller is cancelled, it changes nothing afterwards."""
         call = Call()
-        return await self._hop(partial(job, call), self._started().writers, call)
+        return await self._hop(partial(job, call), self._pool(kind), call)
 
-    async def lease_many(
-        self, job: Job[EntryT, OutcomeT], entries: Sequence[EntryT], shards: Sequence[str]
+    async def run_many(
+        self, kind: Kind, job: Job[EntryT, OutcomeT], entries: Sequence[EntryT], session_ids: Iterable[str]
     ) -> list[OutcomeT]:
-        """Run a job that changes leases, which need not be durable; see `write_many`."""
-        threads = min(_LEASERS, -(-len(entries) // _LEASED_AT_ONCE))
-        return await self._share(job, entries, shards, self._started().leasers, threads)
-
-    async def write_many(
-        self, job: Job[EntryT, OutcomeT], entries: Sequence[EntryT], shards: Sequence[str]
-    ) -> list[OutcomeT]:
-        """Run a job for the entries of each shard, in as many threads as help.
+        """Run a job for the entries of each shard.
 
         Args:
+            kind: Writes share all threads, so that their syncs are concurrent. Leases do not wait for a disk: one thread
+                is faster.
             job: What to do with the entries of one shard.
             entries: The entries.
-            shards: The shard of each.
+            session_ids: The session of each.
 
         Returns:
             The outcomes, in the order of the entries.
         """
-        return await self._share(job, entries, shards, self._started().writers, _WRITERS)
-
-    async def _share(
-        self,
-        job: Job[EntryT, OutcomeT],
-        entries: Sequence[EntryT],
-        shards: Sequence[str],
-        pool: Workers,
-        threads: int,
-    ) -> list[OutcomeT]:
-        call = Call()
+        call, pool = Call(), self._pool(kind)
+        shards = [place(session_id).shard for session_id in session_ids]
         if len(entries) == 1:
             return await self._hop(partial(job, shards[0], entries, call), pool, call)
         by_shard: dict[str, list[int]] = {}
@@ -139,11 +118,10 @@ class Threads:
         batch = Batch(
             [partial(job, shard, [entries[index] for index in each], call) for shard, each in by_shard.items()]
         )
-        for _ in range(min(threads, len(by_shard)) - 1):
+        for _ in range(min(_COUNTS[kind], len(by_shard)) - 1 if kind == "write" else 0):
             pool.start(batch.work)
-        outcomes: dict[int, OutcomeT] = {}
-        for each, some in zip(by_shard.values(), await self._hop(batch.finish, pool, call), strict=True):
-            outcomes.update(zip(each, some, strict=True))
+        found = await self._hop(batch.finish, pool, call)
+        outcomes = dict(zip(chain(*by_shard.values()), chain(*found), strict=True))
         return [outcomes[index] for index in range(len(entries))]
 
     async def _hop(self, job: Callable[[], T], pool: Workers, call: Call) -> T:
@@ -155,16 +133,10 @@ class Threads:
         except OSError as error:
             raise store_error(error, self._folder.path) from error
 
-    def _started(self) -> _Pools:
+    def _pool(self, kind: Kind) -> Workers:
         if self._pools is None:
             raise StoreError("the file store is not open", remedy="Call `await store.init()` first.")
-        return self._pools
-
-
-class _Pools(NamedTuple):
-    readers: Workers
-    leasers: Workers
-    writers: Workers
+        return self._pools[kind]
 
 
 def _run(job: Callable[[], object]) -> object:

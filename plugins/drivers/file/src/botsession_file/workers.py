@@ -105,18 +105,14 @@ def _run(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], function:
     if future.cancelled():
         return
     try:
-        _answer(loop, future.set_result, future, function())
+        settle = partial(future.set_result, function())
     except BaseException as error:  # noqa: BLE001 - the caller raises it
-        _answer(loop, future.set_exception, future, error)
-
-
-def _answer(
-    loop: asyncio.AbstractEventLoop, settle: Callable[[Any], None], future: asyncio.Future[Any], outcome: object
-) -> None:
+        settle = partial(future.set_exception, error)
     with contextlib.suppress(RuntimeError):  # the event loop was closed in the meantime
-        loop.call_soon_threadsafe(_settle, settle, future, outcome)
+        loop.call_soon_threadsafe(_settle, future, settle)
+    del settle  # an error refers to this frame
 
 
-def _settle(settle: Callable[[Any], None], future: asyncio.Future[Any], outcome: object) -> None:
+def _settle(future: asyncio.Future[Any], settle: Callable[[], None]) -> None:
     if not future.cancelled():
-        settle(outcome)
+        settle()
