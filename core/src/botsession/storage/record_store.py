@@ -229,6 +229,14 @@ class RecordStore(ABC):
         for session_id in session_ids:
             check_session_id(session_id)
 
+    def _unexpired(self, session_id: str, record: bytes | None) -> bytes | None:
+        """Return a text as `Change.allows` wants it: `None` if its session has expired. An unreadable text stays."""
+        try:
+            info = None if record is None else records.decode_info(record, session_id, store=self._name)
+        except CorruptSessionError:
+            return record
+        return None if info is None or self.lifetime.expired(info.expires_at) else record
+
     async def _commit_session(self, session_id: str, session: StoredSession, expected: str | Anything | None) -> None:
         self._check_open()
         records.check_pair(session_id, session)
