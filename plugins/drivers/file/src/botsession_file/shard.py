@@ -133,16 +133,12 @@ class ShardWriter(Shard):
 
     def put(self, draft: str, name: str) -> None:
         """Rename a draft, in place of the file that has the name."""
-        raw = self._drafts.pop(draft)
         try:
             self.rename(draft, name)
         except FileNotFoundError:  # a purge took its writer for dead; it cannot happen again under the lock
-            again = self.draft(raw)
-            self.rename(again, name)
-            del self._drafts[again]
-        except OSError:
-            self._drafts[draft] = raw
-            raise
+            draft = self.draft(self._drafts[draft])
+            self.rename(draft, name)
+        del self._drafts[draft]
 
     def remove(self, name: str) -> None:
         """Remove a file; no error if there is none."""
