@@ -27,7 +27,7 @@ from botsession import (
 )
 from botsession.storage import records
 from botsession.testing import ManualClock
-from botsession_file import FileSessionStore, locking
+from botsession_file import FileSessionStore, locks
 from botsession_file.names import place
 
 
@@ -123,7 +123,7 @@ async def main():
         try:
             await botsession_file.FileSessionStore(name).init()
         except botsession.StoreUnavailableError as error:
-            assert "give the directory to the user" in str(error), error
+            assert "Give the directory to the user" in str(error), error
             assert isinstance(error.__cause__, PermissionError)
             print("refused")
 asyncio.run(main())
@@ -174,7 +174,7 @@ async def main():
         try:
             await store.replace("a:1", Session("a:1", {"text": "x" * 2_000_000}), expected=first.version)
         except StoreUnavailableError as error:
-            assert "make room" in str(error), error
+            assert "Make room" in str(error), error
             print("refused")
     assert (await store.read("a:1")).state == {"n": 1}
     await store.replace("a:1", Session("a:1", {"n": 2}), expected=first.version)
@@ -290,7 +290,7 @@ def test_a_conflict_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_nobody_lets_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locking, "_LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(locks, "_LOCK_SECONDS", 0.1)
 
     async def body(store: FileSessionStore) -> None:
         await store.write("a:1", Session("a:1", {"n": 1}))
@@ -367,7 +367,7 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
 
 def test_a_forked_process_does_not_hold_the_locks_of_a_parent_that_is_killed(tmp_path: Path) -> None:
     directory = os.open(tmp_path, os.O_RDONLY)
-    lock = locking.Lock("00", directory, threading.Lock(), locking.Call()).__enter__()
+    lock = locks.Lock("00", directory, threading.Lock(), locks.Call()).__enter__()
     (ready, tell), (wait, end) = os.pipe(), os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the test has threads
@@ -379,7 +379,7 @@ def test_a_forked_process_does_not_hold_the_locks_of_a_parent_that_is_killed(tmp
         os._exit(0)
     try:
         os.read(ready, 1)
-        locking._descriptors.discard(lock._descriptor)
+        locks._descriptors.discard(lock._descriptor)
         os.close(lock._descriptor)  # as the end of a killed process does, which unlocks nothing
         with (tmp_path / ".lock").open("r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -25,8 +25,7 @@ from botsession import (
     StoreUnavailableError,
 )
 from botsession_file import FileSessionStore
-from botsession_file.names import place
-from botsession_file.shard import CORRUPT
+from botsession_file.names import CORRUPT, place
 
 COUNT = """
 import asyncio, os, sys, time

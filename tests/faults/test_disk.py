@@ -54,9 +54,9 @@ def remount(how):
     subprocess.run(["mount", "-o", f"remount,{how}", folder], check=True)
 
 disturb, restore, advice = {
-    "full": (fill, (folder / "filler").unlink, "make room on its disk"),
-    "read-only": (lambda: remount("ro"), lambda: remount("rw"), "remount the file system"),
-    "not ours": (lambda: modes(0o500), lambda: modes(0o700), "give the directory to the user"),
+    "full": (fill, (folder / "filler").unlink, "Make room on its disk"),
+    "read-only": (lambda: remount("ro"), lambda: remount("rw"), "Remount the file system"),
+    "not ours": (lambda: modes(0o500), lambda: modes(0o700), "Give the directory to the user"),
 }[kind]
 
 async def main():

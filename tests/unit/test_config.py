@@ -150,7 +150,7 @@ def test_a_mapping_takes_the_place_of_file_and_environment(tmp_path, monkeypatch
         ("url = 'nowhere'", "a URL begins with a driver's name and ://"),
         ("[stores.memory]\nmax_sise = 3", "has no option 'max_sise' .did you mean 'max_size'"),
         ("[stores.memory]\nmax_size = '3'", "option 'max_size' of MemorySessionStore: expected int, got str"),
-        ("[stores.memory]\nmax_size = 0", "max_size is a number of sessions above zero"),
+        ("[stores.memory]\nmax_size = 0", "max_size is not a number of sessions above zero"),
         ("driver = ''", r"botsession\.toml: driver is empty"),
         ("url = ''", r"botsession\.toml: url is empty"),
         ("url = '://localhost'", "a URL begins with a driver's name and ://"),

@@ -6,13 +6,7 @@ import os
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from botsession import (
-    Clock,
-    ConfigError,
-    SessionStore,
-    construct,
-    hookimpl,
-)
+from botsession import Clock, ConfigError, SessionStore, construct, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +18,7 @@ __all__ = ["FileSessionStore", "open_store"]
 
 @hookimpl
 def open_store(options: Mapping[str, object], clock: Clock) -> SessionStore:
-    """Makes a `FileSessionStore`; a URL such as `file:///var/lib/bot` or `file://sessions` gives the `dirname`."""
+    """Return a `FileSessionStore`; a URL such as `file:///var/lib/bot` or `file://sessions` gives its `dirname`."""
     from botsession_file.store import FileSessionStore
 
     arguments = dict(options)
@@ -39,9 +33,12 @@ def open_store(options: Mapping[str, object], clock: Clock) -> SessionStore:
 def _dirname(url: str) -> str:
     scheme, _, path = url.partition("://")
     if scheme != "file":
-        raise ConfigError("a URL of the driver 'file' is file:///an/absolute/directory or file://a/relative/one")
+        raise ConfigError(
+            "a URL of the driver 'file' begins with file://",
+            remedy="Write file:///an/absolute/directory or file://a/relative/one.",
+        )
     if "?" in path or "#" in path:
-        raise ConfigError("a file URL holds a directory and nothing more; write ? as %3F and # as %23 in it")
+        raise ConfigError("a file URL names a directory and nothing else", remedy="Write ? as %3F and # as %23 in it.")
     return unquote(path)
 
 

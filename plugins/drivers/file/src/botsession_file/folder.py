@@ -1,116 +1,101 @@
-"""The directory of a store: everything that touches the disk. All of it blocks, and runs in worker threads.
+"""The directory of a store. Everything here blocks and runs in worker threads.
 
-.sessions/.botsession                      says that this is a store, and in which format
-.sessions/3f/telegram%3a42.json            one session
-.sessions/3f/.lock                         held while a session in `3f` is changed, and holds their leases; never removed
-.sessions/3f/.0123456789abcdef.tmp         a session that is being written
-.sessions/3f/telegram%3a42.json.corrupt-20261123T093000Z-5a1f0c9be2d4      what was unreadable, put aside
+.sessions/.botsession                      marks the directory of a store and names its format
+.sessions/3f/telegram%3a42.json            one session, in the shard `3f`
+.sessions/3f/.lock                         held while a session of the shard is changed; keeps their leases; never removed
+.sessions/3f/.0123456789abcdef.tmp         the draft of a session that is being written
+.sessions/3f/telegram%3a42.json.corrupt-20261123T093000Z-5a1f0c9be2d47e60      an unreadable record in quarantine
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 from pathlib import Path
 from typing import Final
 
 from botsession import ConfigError
-from botsession_file.opening import open_private
-from botsession_file.shard import ChangingShard, Shard
+from botsession_file import files
+from botsession_file.shard import Shard, ShardWriter
 
 SHARDS: Final = tuple(f"{number:02x}" for number in range(256))
-_MARK: Final = ".botsession"
+MARK: Final = ".botsession"
 _FORMAT: Final = b"botsession-file 1\n"
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 class Folder:
     """The directory of a store.
 
     Args:
-        path: Absolute; its subdirectories are made as they are needed.
+        path: The directory, absolute; its shards are made when they are needed.
+
+    Attributes:
+        path: The same.
     """
 
     def __init__(self, path: Path) -> None:
         self.path: Final = path
-        self._mark = str(path / _MARK)
-        self.forget_threads()
+        self._name = str(path)
+        self._mark = str(path / MARK)
+        self.reset_locks()
 
-    def forget_threads(self) -> None:
-        """Lets go of the locks that threads hold which a fork has left behind."""
+    def reset_locks(self) -> None:
+        """Replace the locks among threads, which threads that a fork has left behind may hold."""
         self._threads = {shard: threading.Lock() for shard in SHARDS}
 
     def prepare(self) -> None:
-        """Makes the directory where it is missing, and writes into it.
+        """Make the directory if it is missing, and write to it.
 
         Raises:
-            ConfigError: Something else has its name, or it belongs to another format.
+            ConfigError: `path` is not a directory, or the directory has another format.
         """
         if not self.path.is_dir():
             try:
-                self.path.mkdir(0o700, parents=True, exist_ok=True)
+                files.make_private_directory(self.path, parents=True)
             except (FileExistsError, NotADirectoryError) as error:
                 raise ConfigError(
-                    f"dirname {str(self.path)!r} is no directory: choose another, or move the file"
+                    f"dirname {self._name!r} is no directory", remedy="Choose another one, or move the file."
                 ) from error
-            self.path.chmod(0o700)
-            _sync(self.path.parent)
         self._probe(os.O_CREAT)
-        _sync(self.path)
+        files.sync_directory(self.path)
 
     def probe(self) -> None:
-        """Writes into the directory, which must be there."""
+        """Write to the directory, which must exist."""
         self._probe(0)
 
     def check(self) -> None:
-        """Raises `FileNotFoundError` where the directory is gone, or its volume is not mounted."""
-        os.stat(self._mark)  # noqa: PTH116 - a plain call, made for every absent session
+        """Raise `FileNotFoundError` if the directory is gone or its volume is not mounted."""
+        os.stat(self._mark)  # noqa: PTH116 - the plain call
 
-    def shard(self, name: str) -> Shard | None:
-        """Opens a subdirectory for reading; returns `None` where it is missing."""
-        directory = self._open(name)
+    def reader(self, shard: str) -> Shard | None:
+        """Open a shard for reading; return `None` if it is missing."""
+        directory = self._open(shard)
         return None if directory is None else Shard(directory)
 
-    def changing(self, name: str) -> ChangingShard:
-        """Opens a subdirectory for changes, and makes it where it is missing."""
-        directory = self._open(name)
+    def writer(self, shard: str) -> ShardWriter:
+        """Open a shard for changes; make it if it is missing."""
+        directory = self._open(shard)
         if directory is None:
-            directory = self._make(name)
-        return ChangingShard(name, directory, self._threads[name])
+            files.make_private_directory(self.path / shard)
+            directory = os.open(f"{self._name}/{shard}", files.DIRECTORY)
+        return ShardWriter(shard, directory, self._threads[shard])
 
-    def _open(self, name: str) -> int | None:
+    def _open(self, shard: str) -> int | None:
         try:
-            return os.open(f"{self.path}/{name}", _DIRECTORY)
+            return os.open(f"{self._name}/{shard}", files.DIRECTORY)
         except FileNotFoundError:
             self.check()
             return None
 
-    def _make(self, name: str) -> int:
-        path = self.path / name
-        with contextlib.suppress(FileExistsError):
-            path.mkdir(0o700)
-            path.chmod(0o700)
-            _sync(self.path)
-        return os.open(path, _DIRECTORY)
-
     def _probe(self, flags: int) -> None:
-        descriptor = open_private(self._mark, os.O_RDWR | flags)
+        descriptor = files.open_private(self._mark, os.O_RDWR | flags)
         try:
             if os.pread(descriptor, 100, 0) not in (b"", _FORMAT):
                 raise ConfigError(
-                    f"dirname {str(self.path)!r} was made by another version of botsession-file; use that one"
+                    f"dirname {self._name!r} was made by another version of botsession-file",
+                    remedy="Use that version, or choose another directory.",
                 )
             os.pwrite(descriptor, _FORMAT, 0)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _sync(path: Path) -> None:
-    """Makes the entries of a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,45 +1,31 @@
-"""One subdirectory of a store, open: its files are reached through it and through no other path. All of it blocks."""
+"""One shard: a subdirectory that is open, and the only way to its files. Everything here blocks and runs in worker threads."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
-import re
 import stat
-import time
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Self
 
-from botsession_file.locking import Call, Lock
-from botsession_file.opening import open_private
+from botsession_file.errors import NotAFileError
+from botsession_file.files import open_private
+from botsession_file.locks import Call, Lock
 
 if TYPE_CHECKING:
     import threading
 
-_TEMPORARY: Final = re.compile(r"\.[0-9a-f]{16}\.tmp")
-
-CORRUPT: Final = ".corrupt-"
-"""Between the name that an unreadable file had and the moment when it was put aside."""
-
-_LONGEST: Final = 143
-"""Bytes of a name that every file system holds."""
-
 _SESSION: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _NO_FILE: Final = (errno.ELOOP, errno.EMLINK, errno.ENXIO)
-"""What opening a symbolic link or a socket gives, on one system or another."""
-
-
-def is_temporary(name: str) -> bool:
-    """Tells whether a file has the name of one that is being written; others' have other names."""
-    return _TEMPORARY.fullmatch(name) is not None
-
-
-class NoFileError(Exception):
-    """Something else lies where a session's file belongs."""
+"""The errors of opening a symbolic link or a socket, on one system or another."""
 
 
 class Shard:
-    """One subdirectory, open for reading; a context manager that closes it."""
+    """A shard that is open for reading, as a context manager that closes it.
+
+    Args:
+        directory: The descriptor of the subdirectory.
+    """
 
     __slots__ = ("_directory",)
 
@@ -53,14 +39,14 @@ class Shard:
         os.close(self._directory)
 
     def names(self) -> list[str]:
-        """Returns the names of all files, sorted."""
+        """Return the names of all files, sorted."""
         return sorted(os.listdir(self._directory))  # noqa: PTH208 - pathlib cannot list an open directory
 
     def read(self, name: str, size: int | None = None) -> bytes | None:
-        """Returns a file's bytes, or its first `size` ones; `None` where there is no file.
+        """Return the bytes of a file, or its first `size` ones; `None` if there is no file.
 
         Raises:
-            NoFileError: It is a directory, a link, a pipe or a device; none of these is followed or waited for.
+            NotAFileError: There is something else. It is neither followed nor waited for.
         """
         try:
             descriptor = os.open(name, _SESSION, dir_fd=self._directory)
@@ -68,62 +54,51 @@ class Shard:
             return None
         except OSError as error:
             if error.errno in _NO_FILE:
-                raise NoFileError(f"{name} is no plain file") from error
+                raise NotAFileError(name) from error
             raise
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise NoFileError(f"{name} is no plain file")
+                raise NotAFileError(name)
             return _read(descriptor, status.st_size if size is None else min(size, status.st_size))
         finally:
             os.close(descriptor)
 
     def check(self, name: str) -> None:
-        """Raises `NoFileError` where something has the name that is no file, and so is not ours."""
-        try:
-            mode = os.stat(name, dir_fd=self._directory, follow_symlinks=False).st_mode
-        except FileNotFoundError:
-            return
-        if not stat.S_ISREG(mode):
-            raise NoFileError(f"{name} is no plain file")
+        """Raise `NotAFileError` if the name belongs to something that is not a file, and so is not ours."""
+        status = self._stat(name)
+        if status is not None and not stat.S_ISREG(status.st_mode):
+            raise NotAFileError(name)
 
     def size(self, name: str) -> int | None:
-        """Returns how many bytes a file has; `None` where there is no file."""
+        """Return how many bytes a file has, or `None` if there is no file."""
+        status = self._stat(name)
+        return None if status is None else status.st_size
+
+    def _stat(self, name: str) -> os.stat_result | None:
         try:
-            return os.stat(name, dir_fd=self._directory, follow_symlinks=False).st_size
+            return os.stat(name, dir_fd=self._directory, follow_symlinks=False)
         except FileNotFoundError:
             return None
 
 
-class Draft(NamedTuple):
-    """A file that has no session's name yet; its bytes are durable.
-
-    Attributes:
-        name: The name that it has meanwhile.
-        raw: Its bytes.
-    """
-
-    name: str
-    raw: bytes
-
-
-class ChangingShard(Shard):
-    """One subdirectory, open for changes: they are made under its lock, and durable once it was closed without an error.
+class ShardWriter(Shard):
+    """A shard that is open for changes. They need its lock, and are durable when the shard was closed without an error.
 
     Args:
-        name: Its name.
-        directory: The same, open.
-        thread: What the threads of this store take turns by.
+        shard: The name of the subdirectory.
+        directory: Its descriptor.
+        thread: The lock that the threads of this store share.
     """
 
-    __slots__ = ("_changed", "_drafts", "_name", "_thread")
+    __slots__ = ("_changed", "_drafts", "_shard", "_thread")
 
-    def __init__(self, name: str, directory: int, thread: threading.Lock) -> None:
+    def __init__(self, shard: str, directory: int, thread: threading.Lock) -> None:
         super().__init__(directory)
-        self._name = name
+        self._shard = shard
         self._thread = thread
         self._changed = False
-        self._drafts: set[str] = set()
+        self._drafts: dict[str, bytes] = {}
 
     def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
         try:
@@ -136,14 +111,17 @@ class ChangingShard(Shard):
             os.close(self._directory)
 
     def locked(self, call: Call) -> Lock:
-        """Returns the lock, to be entered."""
-        return Lock(self._name, self._directory, self._thread, call)
+        """Return the lock of the shard, to be entered."""
+        return Lock(self._shard, self._directory, self._thread, call)
 
-    def draft(self, raw: bytes) -> Draft:
-        """Writes a file that `put` gives its name, or that goes when the subdirectory is closed. It needs no lock."""
+    def draft(self, raw: bytes) -> str:
+        """Write a draft and make its bytes durable; return its name.
+
+        It needs no lock, and is removed when the shard is closed unless `put` has renamed it.
+        """
         name = f".{os.urandom(8).hex()}.tmp"
         descriptor = open_private(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._directory)
-        self._drafts.add(name)
+        self._drafts[name] = raw
         try:
             rest = memoryview(raw)
             while rest:
@@ -151,37 +129,29 @@ class ChangingShard(Shard):
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        return Draft(name, raw)
+        return name
 
-    def put(self, draft: Draft, name: str) -> None:
-        """Puts a file in the place of the one that has the name, in one step."""
+    def put(self, draft: str, name: str) -> None:
+        """Rename a draft, in place of the file that has the name."""
         try:
-            self._rename(draft.name, name)
-        except FileNotFoundError:  # purged as if its writer were dead; who holds the lock is not disturbed again
-            draft = self.draft(draft.raw)
-            self._rename(draft.name, name)
-        self._drafts.discard(draft.name)
-        self._changed = True
+            self.rename(draft, name)
+        except FileNotFoundError:  # a purge took its writer for dead; it cannot happen again under the lock
+            draft = self.draft(self._drafts[draft])
+            self.rename(draft, name)
+        del self._drafts[draft]
 
     def remove(self, name: str) -> None:
-        """Removes the file that has the name; no error where none has."""
+        """Remove a file; no error if there is none."""
         try:
             os.unlink(name, dir_fd=self._directory)
         except FileNotFoundError:
             return
         self._changed = True
 
-    def put_aside(self, name: str) -> str:
-        """Gives whatever has the name another one, which nobody has; returns it."""
-        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        suffix = f"{CORRUPT}{moment}-{os.urandom(6).hex()}"
-        aside = name[: _LONGEST - len(suffix)] + suffix
-        os.rename(name, aside, src_dir_fd=self._directory, dst_dir_fd=self._directory)
-        self._changed = True
-        return aside
-
-    def _rename(self, source: str, target: str) -> None:
+    def rename(self, source: str, target: str) -> None:
+        """Rename whatever has the name `source`, in one step."""
         os.rename(source, target, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        self._changed = True
 
 
 def _read(descriptor: int, size: int) -> bytes:

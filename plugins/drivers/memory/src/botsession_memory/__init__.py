@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from botsession import (
-    Clock,
-    ConfigError,
-    SessionStore,
-    construct,
-    hookimpl,
-)
+from botsession import Clock, ConfigError, SessionStore, construct, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,12 +16,14 @@ __all__ = ["MemorySessionStore", "open_store"]
 
 @hookimpl
 def open_store(options: Mapping[str, object], clock: Clock) -> SessionStore:
-    """Makes a `MemorySessionStore`; a URL is `memory://` and nothing more."""
+    """Return a `MemorySessionStore`; its URL is always `memory://`."""
     from botsession_memory.store import MemorySessionStore
 
     arguments = dict(options)
     if arguments.pop("url", "memory://") != "memory://":
-        raise ConfigError("the URL of the driver 'memory' is memory:// and nothing more; give max_size as an option")
+        raise ConfigError(
+            "the URL of the driver 'memory' is memory:// and nothing else", remedy="Set max_size as an option."
+        )
     return construct(MemorySessionStore, arguments, clock=clock)
 
 

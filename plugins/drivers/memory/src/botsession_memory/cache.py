@@ -1,4 +1,4 @@
-"""The texts of sessions, of which the least recently used go first."""
+"""A cache of the texts of sessions that drops the least recently used."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class RecordCache(LRUCache[str, _Kept]):
 
     Args:
         max_size: How many to keep.
-        lifetime: Tells what has expired.
+        lifetime: Decides what has expired.
 
     Attributes:
-        evictions: How many that had not expired were dropped for lack of room.
+        evictions: How many were dropped for lack of room before they expired.
     """
 
     def __init__(self, max_size: int, lifetime: Lifetime) -> None:
@@ -34,7 +34,7 @@ class RecordCache(LRUCache[str, _Kept]):
         self._lifetime = lifetime
 
     def find(self, session_id: str) -> bytes | None:
-        """Return a text, which is the most recently used then; `None` if it is absent or expired."""
+        """Return a text and make it the most recently used; `None` if it is absent or expired."""
         try:
             record, expires_at = self[session_id]
         except KeyError:
@@ -49,14 +49,14 @@ class RecordCache(LRUCache[str, _Kept]):
         return Cache.__getitem__(self, session_id)[0] if session_id in self else None
 
     def put(self, session_id: str, record: bytes, expires_at: datetime | None) -> None:
-        """Store a text; if its deadline has passed, nothing is there afterwards."""
+        """Store a text; if its deadline has passed, remove what is there."""
         if self._lifetime.expired(expires_at):
             self.pop(session_id, None)
         else:
             self[session_id] = record, expires_at
 
     def purge(self) -> int:
-        """Drop what has expired; return how many."""
+        """Remove what has expired; return how many there were."""
         now = self._lifetime.now()
         expired = [each for each in self if self._lifetime.expired(Cache.__getitem__(self, each)[1], now)]
         for session_id in expired:
@@ -68,7 +68,7 @@ class RecordCache(LRUCache[str, _Kept]):
         if not self._lifetime.expired(kept[1]):
             if not self.evictions:
                 _logger.warning(
-                    "more than max_size=%d sessions: the least recently used are dropped although they have not expired",
+                    "more than max_size=%d sessions: the least recently used are dropped before they expire",
                     self.maxsize,
                 )
             self.evictions += 1

@@ -1,4 +1,4 @@
-"""What would lose sessions that are kept in memory."""
+"""What would lose sessions in memory."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from botsession import Finding
 
 
 def diagnose(*, kept: int, max_size: int, evictions: int) -> list[Finding]:
-    """Returns the findings for a store.
+    """Return the findings for a store.
 
     Args:
-        kept: How many sessions it keeps.
-        max_size: How many it has room for.
-        evictions: How many live ones it has dropped for lack of room.
+        kept: The number of sessions in it.
+        max_size: The number of sessions that it has room for.
+        evictions: The number of sessions that were dropped for lack of room before they expired.
     """
     durability = Finding(
         "warning",
         "durability",
-        "sessions are in the memory of one process, and end with it",
-        "choose a driver that stores them, such as file, redis or mongo",
+        "sessions are in the memory of one process and end with it",
+        "choose a driver that keeps them, such as file, redis or mongo",
     )
     if evictions:
-        message = f"{evictions:,} sessions that had not expired were dropped: there is room for {max_size:,}"
+        message = f"{evictions:,} sessions were dropped before they expired: there is room for {max_size:,}"
         return [durability, Finding("warning", "eviction", message, "raise max_size, or shorten expires_in")]
-    message = f"{kept:,} sessions; there is room for {max_size:,}, and beyond it the least recently used are dropped"
+    message = f"{kept:,} of {max_size:,} sessions; beyond that, the least recently used are dropped"
     return [durability, Finding("ok", "eviction", message)]

@@ -31,8 +31,8 @@ _PAGE: Final = 1000
 class MemorySessionStore(LeasingRecordStore):
     """Keeps sessions in this process; they end with it.
 
-    Sessions are kept as text, so what is read is a private copy. When there are more than `max_size`, the least recently used
-    go first.
+    Sessions are kept as text, so each read returns a private copy. If there are more than `max_size`, the least recently used
+    are dropped.
 
     Args:
         max_size: How many sessions to keep.
@@ -42,8 +42,8 @@ class MemorySessionStore(LeasingRecordStore):
 
     Attributes:
         lifetime: How long sessions are kept.
-        in_process: Whether one process alone can reach the sessions.
-        quarantined: Texts that were unreadable, by session id and a suffix.
+        in_process: Whether the sessions belong to one process alone.
+        quarantined: The unreadable texts, by session id and a suffix.
 
     Raises:
         ConfigError: `max_size` or a number of minutes is not above zero.
@@ -60,7 +60,7 @@ class MemorySessionStore(LeasingRecordStore):
         clock: Clock = utc_now,
     ) -> None:
         if max_size < 1:
-            raise ConfigError(f"max_size is a number of sessions above zero; got {max_size}")
+            raise ConfigError(f"max_size is not a number of sessions above zero: {max_size}")
         lifetime = Lifetime(expires_in, max_lifetime=max_lifetime, clock=clock)
         super().__init__(f"MemorySessionStore(max_size={max_size})", lifetime)
         self.quarantined: dict[str, bytes] = {}
@@ -72,7 +72,7 @@ class MemorySessionStore(LeasingRecordStore):
 
     @property
     def evictions(self) -> int:
-        """How many sessions that had not expired were dropped for lack of room."""
+        """How many sessions were dropped for lack of room before they expired."""
         return self._records.evictions
 
     async def init(self) -> Self:
@@ -102,7 +102,7 @@ class MemorySessionStore(LeasingRecordStore):
 
     def _check_open(self) -> None:
         if not self._open:
-            raise StoreError("the memory store is not open; call `await store.init()` first")
+            raise StoreError("the memory store is not open", remedy="Call `await store.init()` first.")
         self._binding.enter()
 
     async def _load(self, session_ids: Sequence[str]) -> list[bytes | None]:
@@ -129,7 +129,7 @@ class MemorySessionStore(LeasingRecordStore):
         return None
 
     async def _page(self, prefix: str, after: str | None, limit: int | None) -> tuple[list[Entry], str | None]:
-        # Sorted once for each scan: whatever stays until the last page is in the list, whichever scan has made it.
+        # Sorted once per scan. Concurrent scans may share the list: it holds whatever is there from first page to last.
         if after is None or self._listed is None:
             self._listed = sorted(self._records)
         first = bisect_left(self._listed, prefix)
