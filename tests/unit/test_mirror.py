@@ -66,8 +66,11 @@ class Jittery:
     async def touch(self, session_id, expires_at):
         return await self.call("touch", session_id, expires_at)
 
-    async def restore_many(self, restorations):
-        return await self.call("commit", restorations)
+    async def read_many(self, session_ids):
+        return await self.call("read_many", session_ids)
+
+    async def commit(self, steps):
+        return await self.call("commit", steps)
 
 
 class Surroundings:
