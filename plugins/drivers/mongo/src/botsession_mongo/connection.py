@@ -32,12 +32,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from bson.raw_bson import RawBSONDocument
-    from pymongo import DeleteOne, ReplaceOne, UpdateOne
+    from pymongo import DeleteOne, UpdateOne
     from pymongo.asynchronous.collection import AsyncCollection
 
     from botsession_mongo.clients import Client
 
-    Operation = ReplaceOne[RawBSONDocument] | UpdateOne | DeleteOne
+    Collection = AsyncCollection[RawBSONDocument]
+    Operation = UpdateOne | DeleteOne
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -144,8 +145,8 @@ class Connection:
         self._limit = limit + _GRACE if limit else None
         self._binding = LoopBinding("the mongo store")
         self._opening = asyncio.Lock()
-        self.collection: AsyncCollection[RawBSONDocument] | None = None
-        self.leases: AsyncCollection[RawBSONDocument]
+        self.collection: Collection | None = None
+        self.leases: Collection
         self.clock: ServerClock
 
     def __str__(self) -> str:
@@ -179,7 +180,7 @@ class Connection:
         if self.collection is None:
             self._binding.leave()
 
-    def check_open(self) -> AsyncCollection[RawBSONDocument]:
+    def check_open(self) -> Collection:
         """Refuses to work outside of `open` and `close`; returns the collection."""
         if self.collection is None:
             raise StoreError("the mongo store is not open. Call `await init()` first")
@@ -222,7 +223,7 @@ class Connection:
             cause = conflict if conflict is not None and isinstance(error, TimeoutError) else error
             raise translated(cause, self.where) from cause
 
-    async def send(self, collection: AsyncCollection[RawBSONDocument], operations: Sequence[Operation]) -> Sent:
+    async def send(self, collection: Collection, operations: Sequence[Operation]) -> Sent:
         """Send many changes in one call. Those that met another write and took no effect are sent again."""
         sent = Sent()
         attempts = self.attempts()
@@ -256,7 +257,7 @@ class Connection:
         """Return the attempts at a change that others may be faster with, within the time limit."""
         return Attempts(self.where, self._limit)
 
-    async def _open(self) -> AsyncCollection[RawBSONDocument]:
+    async def _open(self) -> Collection:
         client = self._given
         if client is None:
             client = self._client = await self.run(clients.connect, self._address, self._api, self._timeout)
