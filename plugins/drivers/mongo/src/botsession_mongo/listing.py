@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from botsession import CorruptSessionError, Lifetime, ScanPage
-from botsession.configuration.limits import check_page_size
+from botsession.storage import check_page_size
 from botsession_mongo import documents
 
 if TYPE_CHECKING:
