@@ -230,8 +230,9 @@ class Commits:
         if document is None or documents.is_placeholder(document) or (is_any and documents.is_ours(document)):
             is_race = step.holder is None and (is_any or step.expected is None)
             return change.first if is_race else None
+        is_second = step.holder is not None and change.operation is not change.first  # the holder has lost the lease
         with contextlib.suppress(CorruptSessionError):
-            if step.expected is None and self._read(document, step.session_id) is None:
+            if step.expected is None and not is_second and self._read(document, step.session_id) is None:
                 return change.over_expired(document, self._lifetime.now())
         return None
 
