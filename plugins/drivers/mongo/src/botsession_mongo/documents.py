@@ -46,7 +46,7 @@ NEVER: Final = datetime(9999, 12, 31, 23, 59, 59, 999_000, UTC)
 """The deadline of a session that never ends."""
 
 MARK: Final = {"botsession": "session"}
-"""What every document of ours has, and no other; a number would equal `True` on some servers."""
+"""A field that every document of ours has, and no other. A number would equal `True` on some servers."""
 
 NOTHING: Final = {"$pull": {"_": 0}}
 """Part of an update that changes nothing, as no document has that field. Without it NX-27017 would store dates as text."""
@@ -71,7 +71,7 @@ ENVELOPE: Final = CodecOptions(
     datetime_conversion=DatetimeConversion.DATETIME_MS,
     unicode_decode_error_handler="replace",
 )
-"""How the client hands documents over: as their bytes, and with an `_id` that can be read whatever is wrong inside."""
+"""How the client returns documents: as bytes, and so that the `_id` can be read whatever is wrong inside."""
 
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -149,7 +149,8 @@ def encode(session: StoredSession, previous: str | None = None) -> RawBSONDocume
     encoded = bson.encode(fields)
     if len(encoded) > MAX_BYTES:
         raise SessionTooLargeError(
-            f"session {session.id!r} has {len(encoded):,} bytes; MongoDB takes {MAX_BYTES:,}; keep less in its state"
+            f"session {session.id!r} has {len(encoded):,} bytes, and a document of MongoDB can hold {MAX_BYTES:,}",
+            remedy="Keep less in its state.",
         )
     return RawBSONDocument(encoded)
 
@@ -189,21 +190,21 @@ def is_placeholder(document: RawBSONDocument) -> bool:
 
 
 def foreign(document: RawBSONDocument, session_id: str, *, store: str) -> CorruptSessionError:
-    """Return the error that a document of another program lies under the id of a session."""
-    reason = "botsession did not write it and leaves it alone, so move it elsewhere or choose another collection_name"
+    """Return the error that a document of another program has the id of a session."""
+    reason = "botsession did not write it and leaves it alone. Move it elsewhere, or choose another collection_name"
     return CorruptSessionError(session_id, store=store, raw=bytes(document.raw), reason=reason)
 
 
 def decode(document: RawBSONDocument, session_id: str, *, store: str) -> StoredSession:
-    """Returns the session of a document.
+    """Return the session of a document.
 
     Args:
         document: What is stored.
-        session_id: The id under which it was asked for.
+        session_id: The id that was asked for.
         store: A description of the store, without secrets, for the error.
 
     Raises:
-        CorruptSessionError: It is no session, or another session than this one.
+        CorruptSessionError: It is not a session, or it is another session.
     """
     found = _convert(document, session_id, _Document, store)
     try:
@@ -225,14 +226,14 @@ def decode(document: RawBSONDocument, session_id: str, *, store: str) -> StoredS
 
 
 def decode_info(document: RawBSONDocument, *, store: str) -> SessionInfo:
-    """Returns what a scan tells of the session in a document without its body.
+    """Return what a scan lists of the session in a document.
 
     Args:
-        document: What is stored, at least the header, and its `size`.
+        document: At least the header of the document, and its `size`.
         store: A description of the store, without secrets, for the error.
 
     Raises:
-        CorruptSessionError: It is no session.
+        CorruptSessionError: It is not a session.
     """
     found = _convert(document, str(document["_id"]), _Listed, store)
     return SessionInfo(found.id, found.created_at, found.last_activity, _end(found), found.version, found.size)
@@ -246,7 +247,7 @@ def _convert(document: RawBSONDocument, session_id: str, kind: type[_HeaderT], s
     except (BSONError, msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
         raise CorruptSessionError(session_id, store=store, raw=bytes(document.raw), reason=str(error)) from error
     if found.id != session_id:
-        reason = f"it is session {found.id!r}; has the collection a collation?"
+        reason = f"it is the session {found.id!r}. The collection may have a collation"
         raise CorruptSessionError(session_id, store=store, raw=bytes(document.raw), reason=reason)
     return found
 

@@ -15,115 +15,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-import bson
-import msgspec
-from bson.errors import BSONError
-from bson.raw_bson import RawBSONDocument
 from pymongo import DeleteOne, ReturnDocument, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
 from botsession import Held, StoreError, StoreUnavailableError
-from botsession.storage.leases import Lease
 from botsession_mongo.documents import MARK, NOTHING, is_ours, ours
+from botsession_mongo.found_lease import FoundLease, held, plain, removed_at
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Iterable, Mapping, Sequence
+
+    from bson.raw_bson import RawBSONDocument
 
     from botsession import Claim, StoredSession
     from botsession_mongo.connection import Connection
+    from botsession_mongo.found_lease import Read
 
     Outcome = StoredSession | Held | StoreError | None
-    Read = Callable[[RawBSONDocument | None, str], StoredSession | None]
-    """Returns the session of a document, or `None` if there is none or it has expired."""
 
 FRESH: Final = 0.75
 """The part of its time that a place in the queue must have left, or it is renewed: so not every question writes."""
-
-GRACE: Final = timedelta(hours=1)
-"""How long a placeholder outlives its lease, however the clocks of several servers differ."""
-
-_LATEST: Final = 32_503_680_000_000
-"""The year 3000, in milliseconds: no lease lasts longer."""
-
-
-def held(holder: str, moment: int) -> dict[str, Any]:
-    """Return the condition that somebody holds the lease at that moment, whoever waits for it."""
-    return {"lease.holder": holder, "lease.until": {"$gt": moment}}
-
-
-def removed_at(until: float) -> datetime:
-    """Return when a placeholder may be removed whose lease ends then."""
-    return datetime.fromtimestamp(until / 1000, UTC) + GRACE
-
-
-class FoundLease:
-    """A document, or none, and the lease in it.
-
-    Args:
-        session_id: The session.
-        document: What is stored there.
-        moment: The present moment by the server's clock.
-        is_absent: Whether there is no session, or one that has expired.
-
-    Attributes:
-        session_id: The session.
-        document: What is stored there.
-        moment: The present moment by the server's clock.
-        is_absent: Whether there is no session, or one that has expired.
-        lease: The lease, to be changed; a free one if there is none that can be read.
-    """
-
-    def __init__(self, session_id: str, document: RawBSONDocument | None, moment: int, *, is_absent: bool) -> None:
-        self.session_id = session_id
-        self.document = document
-        self.moment = moment
-        self.lease = Lease()
-        self.is_absent = is_absent
-        self._stored: Mapping[str, Any] = {} if document is None else document
-        with contextlib.suppress(BSONError, msgspec.MsgspecError):
-            places = bson.decode(bson.encode({"queue": self._stored.get("queue", [])}))
-            lease = msgspec.convert({**_raw(self._stored.get("lease")), **places}, Lease)
-            if all(0 <= moment <= _LATEST for moment in (lease.until, *(place.until for place in lease.queue))):
-                self.lease = lease
-
-    def concerns(self, holder: str) -> bool:
-        """Return whether somebody has the lease or waits for it."""
-        return self.lease.holder == holder or any(place.holder == holder for place in self.lease.queue)
-
-    def is_over(self) -> bool:
-        """Return whether nobody holds the lease and nobody waits for it."""
-        return self.lease.is_over(self.moment)
-
-    def condition(self) -> dict[str, Any]:
-        """Return the condition that the lease is still as it was found; of what is no session, the rest as well."""
-        lease, queue = self._stored.get("lease"), self._stored.get("queue")
-        condition = {**ours(self.session_id), "queue": None if queue is None else {"$eq": queue}}
-        if isinstance(lease, RawBSONDocument):
-            condition |= {f"lease.{name}": lease.get(name) for name in ("holder", "until")}
-        else:
-            condition["lease"] = None if lease is None else {"$eq": lease}
-        if self.is_absent:
-            condition |= {name: self._stored.get(name) for name in ("version", "expires_at")}
-        return condition
-
-    def fields(self) -> dict[str, Any]:
-        """Return the fields of the lease as they are to be stored."""
-        lease, fields = self.lease, dict[str, object]()
-        if lease.holder and lease.until > self.moment:
-            fields["lease"] = {"holder": lease.holder, "until": int(lease.until)}
-        if lease.queue:
-            places = [{"holder": place.holder, "until": int(place.until)} for place in lease.queue]
-            fields["queue"] = places
-        return fields
-
-    def placeholder(self) -> RawBSONDocument:
-        """Return the document that carries the lease without a session."""
-        ends = max(self.moment, self.lease.until, *(place.until for place in self.lease.queue))
-        document = {**ours(self.session_id), "placeholder": True, "expires_at": removed_at(ends), **self.fields()}
-        return RawBSONDocument(bson.encode(document))
 
 
 class Leases:
@@ -170,7 +83,7 @@ class Leases:
         if done == len(holders):
             return [True] * len(holders)
         found = await self._find(list(holders))
-        leases = {each: _raw(document.get("lease")) for each, document in found.items()}
+        leases = {each: plain(document.get("lease")) for each, document in found.items()}
         wanted = {each: {"holder": holder, "until": until} for each, holder in holders.items()}
         return [leases.get(each) == lease for each, lease in wanted.items()]
 
@@ -214,7 +127,7 @@ class Leases:
         await self._send(UpdateOne(_free(each.session_id), _taking(each, moment), upsert=True) for each in claims)
         found = await self._find([claim.session_id for claim in claims])
         mine = {claim.session_id: _record(claim, moment) for claim in claims}
-        return {each: document for each, document in found.items() if _raw(document.get("lease")) == mine[each]}
+        return {each: document for each, document in found.items() if plain(document.get("lease")) == mine[each]}
 
     async def _outcome(self, claim: Claim, document: RawBSONDocument | None, moment: int) -> Outcome:
         """Return the outcome of a claim: with the document that it got with the lease, if it was free."""
@@ -353,8 +266,3 @@ def _taking(claim: Claim, moment: int) -> dict[str, Any]:
     lease = _record(claim, moment)
     inserted = {"placeholder": True, "expires_at": removed_at(lease["until"])}
     return {"$set": {"lease": lease}, "$setOnInsert": inserted, **NOTHING}
-
-
-def _raw(value: object) -> dict[str, Any]:
-    """Return a document inside a document; an empty one if it is anything else."""
-    return bson.decode(value.raw) if isinstance(value, RawBSONDocument) else {}

@@ -14,11 +14,11 @@ from pymongo.errors import DuplicateKeyError
 
 from botsession import CorruptSessionError
 from botsession_mongo import documents
-from botsession_mongo.leases import FoundLease
+from botsession_mongo.found_lease import FoundLease
 
 if TYPE_CHECKING:
     from botsession_mongo.connection import Collection, Connection
-    from botsession_mongo.leases import Read
+    from botsession_mongo.found_lease import Read
 
 SUFFIX: Final = "_quarantine"
 
