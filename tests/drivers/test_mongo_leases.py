@@ -101,13 +101,14 @@ def test_the_lease_lies_in_the_document(collection, api):
         assert await claim(store, "a") == session
         assert isinstance(await claim(store, "b", again=30), Held)
         document = collection.find_one()
-        lease = document.pop("lease")
+        lease, queue = document.pop("lease"), document.pop("queue")
         assert document == before
         now = time.time() * 1000
+        assert lease.keys() == {"holder", "until"}
         assert lease["holder"] == "a"
         assert now < lease["until"] <= now + LONG * 1000
-        assert [place["holder"] for place in lease["queue"]] == ["b"]
-        assert lease["until"] > lease["queue"][0]["until"] > now
+        assert [place["holder"] for place in queue] == ["b"]
+        assert lease["until"] > queue[0]["until"] > now
         await store.release_leases({ID: "b"})
         await store.release_leases({ID: "a"})
         assert collection.find_one() == before
@@ -213,7 +214,7 @@ def test_turns_of_two_clients_do_not_meet(collection):
             assert (await first.read(ID)).state == {"n": 16}
 
     asyncio.run(body())
-    assert "lease" not in collection.find_one()
+    assert not {"lease", "queue"} & collection.find_one().keys()
 
 
 UNREADABLE = [
@@ -222,7 +223,7 @@ UNREADABLE = [
     {"holder": 1},
     {"holder": "x", "until": "y", "mark": "z"},
     {"holder": "x", "until": 2**60, "mark": "z"},
-    {"holder": "x", "until": 0, "mark": "z", "queue": [{"holder": "y", "until": 2**60}]},
+    {"holder": "x", "until": -1},
     {"mark": 5},
     {},
     [],
@@ -243,6 +244,31 @@ def test_a_lease_that_cannot_be_read_is_none(collection, api, lease):
         collection.update_one({"_id": ID}, {"$set": {"lease": lease}})
         await store.replace(ID, session, expected=session.version)
         collection.update_one({"_id": ID}, {"$set": {"lease": lease}})
+        await store.destroy(ID)
+        assert collection.count_documents({}) == 0
+
+    run(body, collection, api)
+
+
+@pytest.mark.parametrize(
+    "queue",
+    [5, "a", [], [5], [None], [{"holder": 1}], [{"holder": "y", "until": 2**60}]],
+    ids=str,
+)
+def test_a_queue_that_cannot_be_read_is_none(collection, api, queue):
+    async def body(store):
+        session = Session(ID, {"n": 1})
+        await store.write(ID, session)
+        collection.update_one({"_id": ID}, {"$set": {"queue": queue}})
+        assert await store.read(ID) == session
+        assert await claim(store, "a") == session
+        assert isinstance(await claim(store, "b"), Held)
+        [outcome] = await store.commit([Step.replace(session, session.version, "a")])
+        assert outcome is None
+        assert await claim(store, "b") == session
+        await store.release_leases({ID: "b"})
+        assert "queue" not in collection.find_one()
+        collection.update_one({"_id": ID}, {"$set": {"queue": queue}})
         await store.destroy(ID)
         assert collection.count_documents({}) == 0
 
@@ -286,8 +312,8 @@ def test_a_session_that_is_stored_beside_a_lease_is_whole(collection, api):
         assert isinstance(await claim(store, "b"), Held)
         assert await store.commit([Step.remove(ID, holder="a"), Step.remove(OTHER)]) == [None, None]
         document = collection.find_one({"_id": ID})
-        assert document.keys() == PLACEHOLDER
-        assert [place["holder"] for place in document["lease"]["queue"]] == ["b"]
+        assert document.keys() == PLACEHOLDER - {"lease"} | {"queue"}
+        assert [place["holder"] for place in document["queue"]] == ["b"]
         assert await store.renew_leases({ID: "a"}, LONG) == [False]
         assert await claim(store, "b") is None
 
@@ -330,7 +356,7 @@ def test_who_was_killed_stands_in_nobodys_way(collection, api):
         assert isinstance(await claim(store, "killed too", again=0.05), Held)
         await asyncio.sleep(1.1)
         assert await claim(store, "a") == session
-        assert "queue" not in collection.find_one()["lease"]
+        assert "queue" not in collection.find_one()
 
     run(body, collection, api)
 
@@ -344,7 +370,7 @@ def test_a_cancelled_claim_is_over_when_it_ends(collection, api):
             task.cancel()
             await asyncio.wait([task])
             await store.release_leases({ID: f"h{number}"})
-            assert "lease" not in collection.find_one()
+            assert not {"lease", "queue"} & collection.find_one().keys()
 
     run(body, collection, api)
 

@@ -157,7 +157,7 @@ def test_a_wrong_password(collection, api):
             pytest.skip(f"the server has no authentication: {error}")
     else:
         pytest.skip("the server lets everybody in")
-    with pytest.raises(StoreUnavailableError, match=r"refuses access.*check user, password"):
+    with pytest.raises(StoreUnavailableError, match=r"refuses access.*Check user, password"):
         run(lambda store: store.ping(), collection, api, url=url)
 
 

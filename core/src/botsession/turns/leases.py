@@ -133,7 +133,7 @@ class _Pauses:
             self._pause = held.ahead * waited / (self._first - held.ahead) / 2
         else:
             self._pause *= PAUSE_GROWTH
-        self._pause = min(max(self._pause, FIRST_PAUSE), LONGEST_PAUSE)
+        self._pause = min(max(self._pause, FIRST_PAUSE * (1 + held.ahead)), LONGEST_PAUSE)
         return min(self._pause, max(held.seconds, FIRST_PAUSE))
 
 

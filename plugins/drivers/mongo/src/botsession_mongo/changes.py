@@ -1,135 +1,110 @@
-"""One session to be stored or removed: under which condition, and how to see afterwards whether it was."""
+"""One step as commands, and how to tell from a document whether it took effect."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from bson.datetime_ms import DatetimeMS
+from pymongo import DeleteOne, UpdateOne
 
-from botsession import ANYTHING
-from botsession_mongo import conditions, documents
+from botsession import ANYTHING, Session, SessionInfo, Step
+from botsession_mongo import documents
+from botsession_mongo.found_lease import held, removed_at
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from bson.raw_bson import RawBSONDocument
 
-    from botsession import (
-        Lifetime,
-        Step,
-        StoredSession,
-    )
-    from botsession_mongo.leases import Found
-
-SEEN = dict.fromkeys(("version", "previous", "last_activity"), 1)
-"""What of a document tells whether a change took place."""
+    from botsession_mongo.connection import Attempts, Operation
 
 
-class Change(NamedTuple):
-    """One session to be stored or removed.
+class Change:
+    """A step as commands.
+
+    Args:
+        step: The step.
+        now: The present moment.
+        moment: The present moment by the server's clock; of no importance without a holder.
 
     Attributes:
-        session_id: Its id.
-        session: The session; `None` to remove what is there.
-        condition: Under which one command does it. Where it is not met, that may be due to the lease or to what has expired.
-        over: What must be stored there; nothing of it where that does not matter; `None` where it must be absent.
-        upsert: Whether it is stored also where no document is.
-        holder: Who gives up the lease by this.
-        stamped: Whether its version is like no other; a restored one has that of before.
+        step: The step.
+        first: The command that is sent first.
+        operation: The command to send now.
+        otherwise: The command to send if the first one finds nothing.
+        attempts: The attempts at the commands after the first.
+
+    Raises:
+        StateError: The session holds what JSON cannot hold.
+        SessionTooLargeError: It is larger than MongoDB takes.
     """
 
-    session_id: str
-    session: StoredSession | None
-    condition: dict[str, Any]
-    over: dict[str, Any] | None
-    upsert: bool = False
-    holder: str | None = None
-    stamped: bool = True
-
-    @classmethod
-    def write(cls, session: StoredSession) -> Change:
-        """Store it whatever is there."""
-        condition = {**conditions.ours(session.id), "lease": None}
-        return cls(session.id, session, condition, {}, upsert=True)
-
-    @classmethod
-    def replacement(cls, entry: Step, now: datetime, moment: int) -> Change:
-        """Store it if nobody else wrote it.
-
-        Args:
-            entry: What to store.
-            now: The present moment.
-            moment: The present moment by the server's clock; of no importance without a holder.
-        """
-        session = entry.session
-        lease = conditions.lease_of(entry.holder, moment)
-        if entry.expected is not None:
-            condition = conditions.live(session.id, now, **{"version": entry.expected, **lease})
-            return cls(session.id, session, condition, {"version": entry.expected}, holder=entry.holder)
-        if entry.holder is not None:
-            return cls(session.id, session, {**conditions.placeholder(session.id), **lease}, None, holder=entry.holder)
-        return cls(session.id, session, conditions.nothing(session.id), None, upsert=True)
-
-    @classmethod
-    def restoration(cls, entry: Step, now: datetime) -> Change:
-        """Store it if nobody else wrote or touched it."""
-        session, there = entry.session, entry.expected
-        if there is None:
-            return cls(session.id, session, conditions.nothing(session.id), None, upsert=True, stamped=False)
-        fields = {"version": there.version, "last_activity": there.last_activity, "lease": None}
-        over = {"version": there.version, "last_activity": DatetimeMS(there.last_activity)}
-        return cls(session.id, session, conditions.live(session.id, now, **fields), over, stamped=False)
-
-    @classmethod
-    def removal(cls, entry: Step, now: datetime, moment: int) -> Change:
-        """Remove it if nobody else wrote it; without a holder, its lease goes with it."""
-        lease = {} if entry.holder is None else conditions.lease_of(entry.holder, moment)
-        over = {} if entry.expected is ANYTHING else {"version": entry.expected}
-        if entry.expected is ANYTHING:
-            condition = {**conditions.ours(entry.session_id), **lease}
+    def __init__(self, step: Step, now: datetime, moment: int) -> None:
+        self.step = step
+        self.otherwise: Operation | None = None
+        session, expected, holder = step.session, step.expected, step.holder
+        self._lease = {} if holder is None else held(holder, moment)
+        self._previous: str | None = None
+        condition = {**documents.ours(step.session_id), **self._lease}
+        if expected is None:
+            condition["placeholder"] = True
+        elif isinstance(expected, Session | SessionInfo):
+            untouched = {"version": expected.version, "last_activity": expected.last_activity}
+            condition = documents.live(step.session_id, now, **untouched, **self._lease)
+        elif expected is not ANYTHING:
+            condition = documents.live(step.session_id, now, version=expected, **self._lease)
+            self._previous = expected
+        self._update: dict[str, Any] = {}
+        self.attempts: Attempts | None = None
+        self.first: Operation
+        if session is not None:
+            fields = documents.encode(session, self._previous)
+            self._update = documents.update(fields, *([] if holder is None else ["lease"]))
+            upsert = holder is None and (expected is ANYTHING or expected is None)
+            self.first = UpdateOne(condition, self._update, upsert=upsert)
+        elif holder is None:
+            self.first = DeleteOne(condition)
         else:
-            condition = conditions.live(entry.session_id, now, **{**over, **lease})
-        return cls(entry.session_id, None, condition, over, holder=entry.holder)
-
-    def encode(self) -> RawBSONDocument | None:
-        """Return the document to be stored; `None` where one is to be removed."""
-        return None if self.session is None else documents.encode(self.session, self._previous)
-
-    def allows(self, found: Found, lifetime: Lifetime) -> bool:
-        """Return whether it may be carried out in the place of what was found."""
-        if found.is_foreign or (self.holder is not None and not found.is_held_by(self.holder)):
-            return False
-        if not self.over:
-            return self.over is not None or found.is_absent(lifetime)
-        document = found.document
-        return (
-            document is not None
-            and not found.is_absent(lifetime)
-            and all(document.get(field) == value for field, value in self.over.items())
-        )
-
-    def is_done(self, document: RawBSONDocument | None) -> bool:
-        """Return whether a document that is there now, or its absence, shows that it took place."""
-        if self.session is None:
-            return document is None
-        if document is None:
-            return False
-        if self.stamped:
-            return self.session.version in (document.get("version"), document.get("previous"))
-        moment = DatetimeMS(self.session.last_activity)
-        return document.get("version") == self.session.version and document.get("last_activity") == moment
-
-    def is_beaten(self, document: RawBSONDocument | None) -> bool:
-        """Return whether a document that is there now shows that somebody else was faster."""
-        previous = self._previous
-        return (
-            document is not None
-            and self.session is not None
-            and previous is not None
-            and document.get("version") != self.session.version
-            and document.get("previous") == previous
-        )
+            self.first = DeleteOne({**condition, "queue": None})
+            self.otherwise = UpdateOne(condition, documents.emptied(removed_at(moment)))
+        self.operation = self.first
 
     @property
-    def _previous(self) -> str | None:
-        return self.over["version"] if self.stamped and self.over else None
+    def is_exact(self) -> bool:
+        """Whether its outcome can be told from the documents that are stored after it."""
+        step = self.step
+        if step.session is None:
+            return step.expected is ANYTHING and step.holder is None
+        return step.holder is not None or self._previous is None
+
+    def verdict(self, document: RawBSONDocument | None, *, is_taken: bool) -> bool | None:
+        """Return whether it took effect, where fewer commands did than were sent; `None` if its document does not tell.
+
+        Args:
+            document: What is stored now.
+            is_taken: Whether it would have inserted a document and there was one already.
+        """
+        if self.step.session is None:
+            return self.is_exact and (document is None or documents.is_ours(document))
+        if self.is_done(document) and (self.step.is_stamped or not is_taken):
+            return True
+        return False if is_taken or self.is_beaten(document) or not self.is_exact else None
+
+    def is_done(self, document: RawBSONDocument | None) -> bool:
+        """Return whether what is stored now shows that it took effect."""
+        session = self.step.session
+        if document is None or session is None:
+            return session is None and (document is None or documents.is_placeholder(document))
+        if self.step.is_stamped:
+            return session.version in (document.get("version"), document.get("previous"))
+        moment = DatetimeMS(session.last_activity)
+        return document.get("version") == session.version and document.get("last_activity") == moment
+
+    def is_beaten(self, document: RawBSONDocument | None) -> bool:
+        """Return whether what is stored now shows that somebody else replaced the version that it expects."""
+        return document is not None and self._previous is not None and document.get("previous") == self._previous
+
+    def over_expired(self, document: RawBSONDocument, now: datetime) -> Operation:
+        """Return the command that stores a new session in the place of one that has expired."""
+        condition = {**documents.ours(self.step.session_id), **self._lease, "version": document.get("version")}
+        return UpdateOne({**condition, "expires_at": {"$lte": now}}, self._update)

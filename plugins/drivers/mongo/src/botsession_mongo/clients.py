@@ -1,4 +1,4 @@
-"""The two clients, motor's and PyMongo's own: what a URL says, how each is made and closed."""
+"""The two clients, Motor's and PyMongo's own: what a URL says, and how each is made and closed."""
 
 from __future__ import annotations
 
@@ -29,10 +29,9 @@ DEFAULT_URL = "mongodb://localhost:27017/"
 DEFAULT_DATABASE = "botsession"
 TTL_INDEX = "botsession_expiry"
 
-_ESCAPE: Final = (
-    "the url of the MongoSessionStore is no MongoDB URL; "
-    "percent-encode the characters : / ? # [ ] @ % in user and password, and check the options after ?"
-)
+_INVALID: Final = "the url of the MongoSessionStore is not a valid MongoDB URL"
+_ESCAPE: Final = "In user and password, percent-encode the characters : / ? # [ ] @ %. Check the options after the ?."
+_UNACKNOWLEDGED: Final = "the server would not report whether a session was stored"
 
 
 class Address(NamedTuple):
@@ -40,9 +39,9 @@ class Address(NamedTuple):
 
     Attributes:
         url: The URL itself, with its secrets.
-        servers: Where it leads, without secrets.
+        servers: The servers, without secrets.
         database: The database it names, or the default one.
-        options: Its options, by name in any case.
+        options: Its options.
     """
 
     url: str
@@ -52,32 +51,32 @@ class Address(NamedTuple):
 
     @property
     def by_dns(self) -> bool:
-        """Whether the servers are found in the DNS."""
+        """Whether the servers are looked up in the DNS."""
         return self.url.startswith("mongodb+srv://")
 
 
 def parse(url: str) -> Address:
-    """Returns what a URL says, without any talk on the network.
+    """Return what a URL says, without using the network.
 
     Raises:
-        ConfigError: It is no MongoDB URL; the message repeats nothing that may be a password.
+        ConfigError: It is not a MongoDB URL. The message repeats nothing that may be a password.
     """
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in ("mongodb", "mongodb+srv", "mongo"):
         raise ConfigError("the url of a MongoSessionStore begins with mongodb:// or mongodb+srv://")
     if re.search(r"[/?#].*@", rest, re.DOTALL):
-        raise ConfigError(_ESCAPE)
+        raise ConfigError(_INVALID, remedy=_ESCAPE)
     try:
         parsed = parse_uri(f"mongodb://{rest}", warn=False)
     except (PyMongoError, ValueError) as error:
         if "@" in rest:
-            raise ConfigError(_ESCAPE) from None
+            raise ConfigError(_INVALID, remedy=_ESCAPE) from None
         names = ", ".join(re.findall(r"[?&;]([^=&;]*)", rest))
         named = f" (its options: {names})" if names else ""
-        raise ConfigError(f"the url of the MongoSessionStore is no MongoDB URL: {error}{named}") from error
+        raise ConfigError(f"{_INVALID}: {error}{named}") from error
     options = dict(parsed["options"])
     if options.get("w") == 0:
-        raise ConfigError("w=0 in the url: the server would not tell whether a session was stored; leave it out")
+        raise ConfigError(f"w=0 in the url: {_UNACKNOWLEDGED}", remedy="Remove it.")
     servers = ",".join(host if port is None else f"{host}:{port}" for host, port in parsed["nodelist"])
     if scheme == "mongodb+srv":
         servers = servers.removesuffix(":27017")
@@ -86,22 +85,22 @@ def parse(url: str) -> Address:
 
 
 def check(client: object) -> None:
-    """Refuses what is no asynchronous client.
+    """Refuse what is not an asynchronous client.
 
     Raises:
-        ConfigError: It is neither motor's `AsyncIOMotorClient` nor PyMongo's `AsyncMongoClient`.
+        ConfigError: It is neither Motor's `AsyncIOMotorClient` nor PyMongo's `AsyncMongoClient`.
     """
     motor = sys.modules.get("motor.motor_asyncio")
     if not isinstance(client, AsyncMongoClient) and not (motor and isinstance(client, motor.AsyncIOMotorClient)):
         raise ConfigError(
-            "client is motor's AsyncIOMotorClient or PyMongo's AsyncMongoClient; "
+            "client must be Motor's AsyncIOMotorClient or PyMongo's AsyncMongoClient; "
             f"got {type(client).__module__}.{type(client).__qualname__}"
         )
 
 
 async def connect(address: Address, api: Api, seconds: float) -> Client:
-    """Makes a client of the running event loop, which connects at its first use and gives up after some seconds."""
-    # timeoutMS does not bound the look for a server to which `close` says goodbye.
+    """Return a client for the running event loop, which connects at its first use and gives up after some seconds."""
+    # timeoutMS does not bound the server selection of `close`, which ends the sessions there.
     limits = dict.fromkeys(("timeoutMS", "connectTimeoutMS", "serverSelectionTimeoutMS"), seconds * 1000)
     given = {name.lower() for name in address.options}
     options: dict[str, Any] = {name: value for name, value in limits.items() if name.lower() not in given}
@@ -116,7 +115,7 @@ async def connect(address: Address, api: Api, seconds: float) -> Client:
 
 
 async def close(client: Client) -> None:
-    """Closes a client; motor's blocks while it does so."""
+    """Close a client. Motor's blocks while it closes."""
     if isinstance(client, AsyncMongoClient):
         await client.close()
     else:
@@ -124,17 +123,17 @@ async def close(client: Client) -> None:
 
 
 def collection(client: Client, name: str) -> AsyncCollection[RawBSONDocument]:
-    """Returns the collection, read from the primary and written to a majority unless the client says otherwise.
+    """Return the collection, read from the primary and written to a majority unless the client says otherwise.
 
-    Motor's has the same methods, and what they return is awaited in the same way.
+    Motor's has the same methods, whose results are awaited in the same way.
 
     Raises:
-        ConfigError: The client does not wait for the server's word on a write.
+        ConfigError: The client does not wait for the server to acknowledge a write.
     """
     database = client.get_default_database(DEFAULT_DATABASE)
     concern = database.write_concern
     if not concern.acknowledged:
-        raise ConfigError("w=0 in the client: the server would not tell whether a session was stored; leave it out")
+        raise ConfigError(f"w=0 in the client: {_UNACKNOWLEDGED}", remedy="Remove it.")
     if "w" not in concern.document:
         concern = WriteConcern(w="majority", **concern.document)
     found = database.get_collection(
@@ -144,28 +143,29 @@ def collection(client: Client, name: str) -> AsyncCollection[RawBSONDocument]:
 
 
 async def make_ttl_index(collection: AsyncCollection[RawBSONDocument]) -> None:
-    """Have the server remove those of our documents that have expired, unless it does so already, or cannot tell ours.
+    """Create the index by which the server removes expired documents of ours, unless one exists.
 
     Raises:
-        StoreError: Another index on `expires_at` stands in the way.
+        StoreError: There is another index on `expires_at`.
     """
     index: Mapping[str, Any]
-    obstacle = f"another index on expires_at of the collection {collection.name!r} stands in the way; drop it, or choose another collection_name"
+    obstacle = f"another index on expires_at of the collection {collection.name!r} stands in the way"
+    remedy = "Drop it, or choose another collection_name."
     for name, index in (await collection.index_information()).items():
         if [field for field, _ in index["key"]] == ["expires_at"]:
             if index.get("expireAfterSeconds") == 0:
                 return
             if index["key"][0][1] == 1:
-                raise StoreError(f"{obstacle} (it is {name!r})")
+                raise StoreError(f"{obstacle}: {name!r}", remedy=remedy)
     try:
         await collection.create_index(
             "expires_at", name=TTL_INDEX, expireAfterSeconds=0, partialFilterExpression=documents.MARK
         )
     except OperationFailure as error:
         if error.code in (85, 86):
-            raise StoreError(obstacle) from error
+            raise StoreError(obstacle, remedy=remedy) from error
         raise
     for name, index in (await collection.index_information()).items():
         if index["key"] == [("expires_at", 1)] and "partialFilterExpression" not in index:
-            # A server that forgets the filter, such as NX-27017, would remove the documents of other programs.
+            # A server that ignores the filter, such as NX-27017, would remove documents of other programs.
             await collection.drop_index(name)

@@ -1,6 +1,6 @@
-"""The server's clock, by which leases go, so that the clocks of the bots' machines do not matter.
+"""The server's clock, which leases use, so that the clocks of the bots' machines do not matter.
 
-Not every server can compare with its own time inside an update, but each tells it in its answer to `hello`.
+Not every server can compare with its own time inside an update, but each reports it in its reply to `hello`.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ OLD: Final = 60.0
 """Seconds after which the server is asked again."""
 
 _JUMP: Final = 1.0
-"""Seconds between this machine's two clocks from which on one of them was set, or stood still while the machine slept."""
+"""By how many seconds this machine's two clocks may drift apart; beyond, one was set, or stopped while the machine slept."""
 
 _QUICK: Final = 0.2
-"""Seconds within which an answer comes back that is exact enough; a slower one is asked for once more."""
+"""Seconds within which a reply is exact enough; after a slower one the server is asked again."""
 
 
 class ServerClock:
-    """Tells the server's time.
+    """Knows the server's time.
 
     Args:
-        hello: Asks the server for its answer to `hello`.
+        hello: Sends `hello` to the server and returns its reply.
     """
 
     def __init__(self, hello: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
@@ -37,7 +37,7 @@ class ServerClock:
         self._ahead = 0.0
 
     async def now(self) -> int:
-        """Return the present moment in milliseconds since 1970; ask the server if it was not asked for a while.
+        """Return the server's time in milliseconds since 1970; ask the server if it was not asked for a while.
 
         Raises:
             StoreUnavailableError: The server does not answer.
@@ -61,7 +61,7 @@ class ServerClock:
             answer = await self._hello()
             after = time.monotonic()
             if "localTime" not in answer:
-                raise StoreError("the server does not tell its time in its answer to hello, which leases need")
+                raise StoreError("the server does not report its time in its reply to hello, which leases need")
             if after - before < quickest:
                 quickest = after - before
                 theirs = answer["localTime"].replace(tzinfo=UTC).timestamp()

@@ -1,4 +1,4 @@
-"""The connection of one store: opened once, bounded in time, with errors that are ours."""
+"""The connection of one store: opened once, each call bounded in time, the client's errors translated."""
 
 from __future__ import annotations
 
@@ -32,29 +32,30 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from bson.raw_bson import RawBSONDocument
-    from pymongo import DeleteOne, ReplaceOne, UpdateOne
+    from pymongo import DeleteOne, UpdateOne
     from pymongo.asynchronous.collection import AsyncCollection
 
     from botsession_mongo.clients import Client
 
-    Operation = ReplaceOne[RawBSONDocument] | UpdateOne | DeleteOne
+    Collection = AsyncCollection[RawBSONDocument]
+    Operation = UpdateOne | DeleteOne
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _GRACE: Final = 0.6
-"""Seconds for the client to say that its time is up (it looks twice a second); then the call ends in any case."""
+"""Seconds in which the client may report its own timeout, as it looks twice a second; then the call ends in any case."""
 
 _FIRST_PAUSE: Final = 0.001
 _LONGEST_PAUSE: Final = 0.1
 
 
 class Sent:
-    """What the server said of many changes.
+    """What the server replied to many changes.
 
     Attributes:
         found: How many documents they changed, inserted or removed.
-        failures: What went wrong, by index; `None` where another document has the `_id`.
+        failures: What went wrong, by index; `None` if another document has the `_id`.
     """
 
     def __init__(self) -> None:
@@ -62,70 +63,59 @@ class Sent:
         self.failures: dict[int, StoreError | None] = {}
 
 
-class Pauses:
-    """Random pauses, which grow, between attempts at what somebody else was faster with."""
-
-    def __init__(self) -> None:
-        self._longest = _FIRST_PAUSE
-
-    def next(self) -> float:
-        """Return the next one, in seconds."""
-        pause = random.uniform(0, self._longest)  # noqa: S311 - nothing secret
-        self._longest = min(self._longest * 2, _LONGEST_PAUSE)
-        return pause
-
-
 class Attempts:
-    """Attempts at one change, within a time limit.
+    """Attempts at a change that other writers may prevent, with growing random pauses, within a time limit.
 
     Args:
         where: The server, without secrets, for messages.
-        limit: For how many seconds; `None` for ever.
+        limit: For how many seconds; `None` for no limit.
     """
 
     def __init__(self, where: str, limit: float | None) -> None:
         self._where = where
         self._limit = limit
         self._started = time.monotonic()
-        self._pauses = Pauses()
+        self._longest = _FIRST_PAUSE
 
     def are_over(self) -> bool:
-        """Return whether there is no time for another one."""
+        """Return whether there is no time for another attempt."""
         return self._limit is not None and time.monotonic() - self._started > self._limit
 
     async def pause(self) -> None:
-        """Wait before the next one.
+        """Wait before the next attempt.
 
         Raises:
             StoreUnavailableError: There is no time for another one.
         """
         if self.are_over():
             raise StoreUnavailableError(
-                f"others changed the same session in {self._where} at every attempt for {self._limit:g} s. Try again later"
+                f"other writers changed the same session in {self._where} at every attempt for {self._limit:g} s",
+                remedy="Try again later.",
             )
-        await asyncio.sleep(self._pauses.next())
+        await asyncio.sleep(random.uniform(0, self._longest))  # noqa: S311 - nothing secret
+        self._longest = min(self._longest * 2, _LONGEST_PAUSE)
 
 
 class Connection:
-    """A client, its own or a given one, and the collection.
+    """A client, its own or one that was handed in, and the collection.
 
     Attributes:
         where: The server, without secrets, for messages.
-        collection: The collection; `None` while not open.
-        leases: The same, where one server's word is enough for a write, since a lease that is lost loses no session, and
-            where a read tells what that server has now, whatever the URL says of reads.
-        clock: The server's.
+        collection: The collection; `None` while the connection is not open.
+        leases: The same collection, with writes that wait for one server only, since a lost lease loses no session, and with
+            reads of what the primary has now, whatever the URL says about reads.
+        clock: The server's clock.
     """
 
     def __init__(self, url: str | None, client: Client | None, name: str, api: Api, timeout: float) -> None:
         if client is not None and url is not None:
-            raise ConfigError("give a MongoSessionStore either a url or a client, not both")
+            raise ConfigError("a MongoSessionStore takes either a url or a client, not both")
         if api not in ("motor", "pymongo"):
-            raise ConfigError(f"api is 'motor' or 'pymongo'; got {api!r}")
+            raise ConfigError(f"api must be 'motor' or 'pymongo'; got {api!r}")
         if not timeout > 0:
-            raise ConfigError(f"timeout is a number of seconds above zero; got {timeout}")
+            raise ConfigError(f"timeout must be a number of seconds above zero; got {timeout}")
         if not name or "$" in name or "\0" in name:
-            raise ConfigError(f"collection_name is no name of a collection: {name!r}")
+            raise ConfigError(f"collection_name is not the name of a collection: {name!r}")
         limit = timeout
         if client is None:
             self._address = clients.parse(url or clients.DEFAULT_URL)
@@ -144,20 +134,20 @@ class Connection:
         self._limit = limit + _GRACE if limit else None
         self._binding = LoopBinding("the mongo store")
         self._opening = asyncio.Lock()
-        self.collection: AsyncCollection[RawBSONDocument] | None = None
-        self.leases: AsyncCollection[RawBSONDocument]
+        self.collection: Collection | None = None
+        self.leases: Collection
         self.clock: ServerClock
 
     def __str__(self) -> str:
         return f"{self._text}, collection_name={self._name!r}"
 
     async def open(self) -> None:
-        """Connects, and makes the TTL index where there is none; may be called again, in another event loop as well."""
+        """Connect, and create the TTL index unless it exists; may be called again, also in another event loop."""
         inherited = self._binding.is_inherited
         if inherited and self._given is not None:
             raise StoreError(
-                "the mongo store was made with a client that the parent process uses. "
-                "Make a client and a store of its own in this process"
+                "the mongo store was made with a client that belongs to the parent process",
+                remedy="Make a client and a store in this process.",
             )
         if self._binding.enter():
             if inherited:
@@ -172,24 +162,27 @@ class Connection:
                     raise
 
     async def close(self) -> None:
-        """Closes the client, unless it was given or belongs to the parent process; may be called again."""
+        """Close the client, unless it was handed in or belongs to the parent process; may be called again."""
         if self._binding.is_inherited or not self._binding.is_entered:
             return
         await self._forget(ended=self._binding.enter())
         if self.collection is None:
             self._binding.leave()
 
-    def check_open(self) -> AsyncCollection[RawBSONDocument]:
-        """Refuses to work outside of `open` and `close`; returns the collection."""
+    def check_open(self) -> Collection:
+        """Return the collection; raise a `StoreError` unless the connection is open in this event loop."""
         if self.collection is None:
-            raise StoreError("the mongo store is not open. Call `await init()` first")
+            raise StoreError("the mongo store is not open", remedy="Call `await init()` first.")
         self._binding.check()
         return self.collection
 
     async def run(self, operation: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call the client within the time limit; its errors become ours, but for those that tell of a conflict.
+        """Call the client within the time limit, and again if the call met another write and had no effect.
 
-        What met another write and took no effect is called again.
+        Raises:
+            DuplicateKeyError: Another document has the `_id`.
+            BulkWriteError: Some of many changes failed.
+            StoreError: Anything else that went wrong.
         """
         task = asyncio.current_task()
         cancelled_before = 0 if task is None else task.cancelling()
@@ -197,21 +190,21 @@ class Connection:
             return await self._within_limit(operation, *args, **kwargs)
         finally:
             if task is not None and task.cancelling() > cancelled_before:
-                raise asyncio.CancelledError  # PyMongo swallows it where it waits for a connection or a reply
+                raise asyncio.CancelledError  # PyMongo swallows it while it waits for a connection or a reply
 
     async def _within_limit(self, operation: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         conflict: Exception | None = None
-        pauses = Pauses()
+        attempts = self.attempts()
         try:
             async with asyncio.timeout(self._limit):
                 while True:
                     try:
                         return await operation(*args, **kwargs)
                     except OperationFailure as error:
-                        if not is_write_conflict(error):
+                        if not is_write_conflict(error) or attempts.are_over():
                             raise
                         conflict = error
-                    await asyncio.sleep(pauses.next())
+                    await attempts.pause()
         except BulkWriteError:
             raise
         except ConfigurationError as error:
@@ -222,8 +215,8 @@ class Connection:
             cause = conflict if conflict is not None and isinstance(error, TimeoutError) else error
             raise translated(cause, self.where) from cause
 
-    async def send(self, collection: AsyncCollection[RawBSONDocument], operations: Sequence[Operation]) -> Sent:
-        """Send many changes in one call. Those that met another write and took no effect are sent again."""
+    async def send(self, collection: Collection, operations: Sequence[Operation]) -> Sent:
+        """Send many changes in one call, and those again that met another write and had no effect."""
         sent = Sent()
         attempts = self.attempts()
         waiting = list(range(len(operations)))
@@ -253,10 +246,10 @@ class Connection:
         return sent
 
     def attempts(self) -> Attempts:
-        """Return the attempts at a change that others may be faster with, within the time limit."""
+        """Return the attempts at a change that other writers may prevent, within the time limit."""
         return Attempts(self.where, self._limit)
 
-    async def _open(self) -> AsyncCollection[RawBSONDocument]:
+    async def _open(self) -> Collection:
         client = self._given
         if client is None:
             client = self._client = await self.run(clients.connect, self._address, self._api, self._timeout)
@@ -273,13 +266,15 @@ class Connection:
         await self._close_client(ended=ended)
 
     async def _close_client(self, *, ended: bool = False) -> None:
-        """Closes the client that was made here; PyMongo's does not let itself be closed once its event loop has ended."""
+        """Close the client that was made here. PyMongo's cannot be closed once its event loop has ended."""
         client, self._client, self._binding.opened = self._client, None, None
         if client is not None:
             with contextlib.suppress(*[RuntimeError] if ended else []):
-                await asyncio.shield(clients.close(client))  # a client that is half closed would be nobody's
+                await asyncio.shield(clients.close(client))  # nobody would close a client that is half closed
 
     def _misconfigured(self, error: ConfigurationError) -> StoreUnavailableError | ConfigError:
         if self._given is None and self._address.by_dns:
-            return StoreUnavailableError(f"{self.where} is not found in the DNS: {error}; is the name right?")
+            return StoreUnavailableError(
+                f"{self.where} is not found in the DNS: {error}", remedy="Check the name in the URL."
+            )
         return ConfigError(f"{self.where} cannot be used: {error}")

@@ -1,4 +1,4 @@
-"""What in MongoDB, or in how it is asked, would lose sessions."""
+"""What in MongoDB or its settings would lose sessions."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _FULL: Final = 0.95
 _OF_ADMIN: Final = ("getCmdLineOpts", "getParameter", "serverStatus")
 
 Answers = Mapping[str, Any]
-"""What a server tells of itself, by name; empty where it does not tell, or not to this user."""
+"""What a server reports about itself; empty if it does not, or not to this user."""
 
 
 async def diagnose(connection: Connection, collection: AsyncCollection[Any], lifetime: Lifetime) -> list[Finding]:
-    """Asks the server.
+    """Return the findings for a server.
 
     Raises:
         StoreUnavailableError: It does not answer.

@@ -3,18 +3,18 @@
     {_id: "telegram:42", botsession: "session", version: "9f86d081884c7d65", previous: "2c26b46b68ffc68f",
      expires_at: ISODate(...), last_activity: ISODate(...), created_at: ISODate(...), user: null, state: {count: 3}}
 
-`botsession` marks every document that this driver has written. What lacks it is another program's: no command of ours changes,
-replaces, removes or expires that, and reading it is a `CorruptSessionError`.
+`botsession` marks every document that this driver has written. A document without it belongs to another program: no command
+of ours changes, replaces, removes or expires it, and reading it is a `CorruptSessionError`.
 
-`expires_at` is the last moment of the year 9999 where a session never ends: one comparison tells what is alive, and no `$or` leads
-a server from the index of ids to that of deadlines.
-
-`previous` is the version in whose place this one was stored, where it is known: a writer whose own version has been
-replaced meanwhile finds it there.
+`expires_at` is the last moment of the year 9999 if the session never ends, so that one comparison finds what is alive.
+`previous` is the version that this one replaced, where it is known: a writer whose version has been replaced in the meantime
+finds it there.
 
 A state is a document, so that people can query `state.count`. A state that no BSON document can hold faithfully (a key
-with a NUL or one that begins with `$`) is kept as JSON text under the same name.
-The module `leases` tells of the field `lease`, which is there while somebody holds the session's lease.
+with a NUL, or one that begins with `$`) is kept as JSON text under the same name.
+
+A session is stored by setting these fields and no others. So it leaves alone what the module `leases` keeps in the same document:
+`lease`, `queue`, and `placeholder`, which marks a document that carries them without a session.
 """
 
 from __future__ import annotations
@@ -40,20 +40,38 @@ from botsession.states import json_values
 from botsession.storage import records
 
 MAX_BYTES: Final = 16 * 1024 * 1024 - 16 * 1024
-"""The largest document that MongoDB takes, less room for a lease and those who wait for it."""
+"""The largest document that MongoDB takes, less room for the id, a lease and its queue."""
 
 NEVER: Final = datetime(9999, 12, 31, 23, 59, 59, 999_000, UTC)
 """The deadline of a session that never ends."""
 
 MARK: Final = {"botsession": "session"}
-"""What every document of ours has, and no other; a number would equal `True` on some servers."""
+"""A field that every document of ours has, and no other. A number would equal `True` on some servers."""
+
+NOTHING: Final = {"$pull": {"_": 0}}
+"""Part of an update that changes nothing, as no document has that field. Without it NX-27017 would store dates as text."""
+
+FIELDS: Final = (
+    "version",
+    "previous",
+    "expires_at",
+    "last_activity",
+    "created_at",
+    "user",
+    "state",
+    "expires_in",
+    "shape",
+)
+"""The fields of a session, beyond its id and the mark."""
+
+_BARE: Final = {"_id", *MARK, "lease", "queue", "expires_at", "size"}
 
 ENVELOPE: Final = CodecOptions(
     document_class=RawBSONDocument,
     datetime_conversion=DatetimeConversion.DATETIME_MS,
     unicode_decode_error_handler="replace",
 )
-"""How the client hands documents over: as their bytes, and with an `_id` that can be read whatever is wrong inside."""
+"""How the client returns documents: as bytes, and so that the `_id` can be read whatever is wrong inside."""
 
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -93,21 +111,29 @@ _options: CodecOptions[dict[str, Any]] = CodecOptions(
 _objects = msgspec.json.Decoder(dict[str, Any])
 
 
+def ours(session_id: str) -> dict[str, Any]:
+    """Return the condition for whatever this driver has stored under an id."""
+    return {"_id": session_id, **MARK}
+
+
+def live(session_id: str, now: datetime, **fields: Any) -> dict[str, Any]:
+    """Return the condition for a session that has not expired and has these fields."""
+    return {**ours(session_id), "version": {"$exists": True}, **fields, "expires_at": {"$gt": now}}
+
+
 def encode(session: StoredSession, previous: str | None = None) -> RawBSONDocument:
-    """Returns the session's document, encoded: what is changed afterwards is not stored.
+    """Return the fields of a session, encoded: what is changed afterwards is not stored.
 
     Args:
         session: The session.
-        previous: The version in whose place it is stored, where it is known.
+        previous: The version that it replaces, where that is known.
 
     Raises:
         StateError: The state or the user holds what JSON cannot hold.
-        SessionTooLargeError: The document is larger than MongoDB takes.
+        SessionTooLargeError: The document would be larger than MongoDB takes.
     """
     json_values.check_user(session.user)
-    document: dict[str, object] = {
-        "_id": session.id,
-        **MARK,
+    fields: dict[str, object] = {
         "version": session.version,
         **({} if previous is None else {"previous": previous}),
         "expires_at": deadline(session.expires_at),
@@ -117,15 +143,29 @@ def encode(session: StoredSession, previous: str | None = None) -> RawBSONDocume
         "state": _to_bson(json_values.to_json(session.state), "$.state"),
     }
     if session.expires_in is not msgspec.UNSET:
-        document["expires_in"] = session.expires_in
+        fields["expires_in"] = session.expires_in
     if session.shape:
-        document["shape"] = session.shape
-    encoded = bson.encode(document)
+        fields["shape"] = session.shape
+    encoded = bson.encode(fields)
     if len(encoded) > MAX_BYTES:
         raise SessionTooLargeError(
-            f"session {session.id!r} has {len(encoded):,} bytes; MongoDB takes {MAX_BYTES:,}; keep less in its state"
+            f"session {session.id!r} has {len(encoded):,} bytes, and a document of MongoDB can hold {MAX_BYTES:,}",
+            remedy="Keep less in its state.",
         )
     return RawBSONDocument(encoded)
+
+
+def update(fields: RawBSONDocument, *dropped: str) -> dict[str, Any]:
+    """Return the update that stores a session, and drops some fields beyond its own."""
+    absent = [field for field in FIELDS if field not in fields]
+    return {"$set": fields, "$unset": dict.fromkeys((*absent, "placeholder", *dropped), ""), **NOTHING}
+
+
+def emptied(removed_at: datetime) -> dict[str, Any]:
+    """Return the update that removes a session and its lease, and leaves a placeholder for those who wait for the lease."""
+    gone = dict.fromkeys((*FIELDS, "lease"), "")
+    del gone["expires_at"]
+    return {"$set": {"placeholder": True, "expires_at": removed_at}, "$unset": gone, **NOTHING}
 
 
 def deadline(expires_at: datetime | None) -> datetime:
@@ -142,22 +182,29 @@ def is_ours(document: RawBSONDocument) -> bool:
     return bool(document.get("botsession") == MARK["botsession"])
 
 
+def is_placeholder(document: RawBSONDocument) -> bool:
+    """Return whether a document of ours only carries a lease or its queue, so that there is no session."""
+    if not is_ours(document):
+        return False
+    return document.get("placeholder") is True or ("lease" in document and document.keys() <= _BARE)
+
+
 def foreign(document: RawBSONDocument, session_id: str, *, store: str) -> CorruptSessionError:
-    """Return the error that a document of another program lies under the id of a session."""
-    reason = "botsession did not write it and leaves it alone, so move it elsewhere or choose another collection_name"
+    """Return the error that a document of another program has the id of a session."""
+    reason = "botsession did not write it and leaves it alone. Move it elsewhere, or choose another collection_name"
     return CorruptSessionError(session_id, store=store, raw=bytes(document.raw), reason=reason)
 
 
 def decode(document: RawBSONDocument, session_id: str, *, store: str) -> StoredSession:
-    """Returns the session of a document.
+    """Return the session of a document.
 
     Args:
         document: What is stored.
-        session_id: The id under which it was asked for.
+        session_id: The id that was asked for.
         store: A description of the store, without secrets, for the error.
 
     Raises:
-        CorruptSessionError: It is no session, or another session than this one.
+        CorruptSessionError: It is not a session, or it is another session.
     """
     found = _convert(document, session_id, _Document, store)
     try:
@@ -179,14 +226,14 @@ def decode(document: RawBSONDocument, session_id: str, *, store: str) -> StoredS
 
 
 def decode_info(document: RawBSONDocument, *, store: str) -> SessionInfo:
-    """Returns what a scan tells of the session in a document without its body.
+    """Return what a scan lists of the session in a document.
 
     Args:
-        document: What is stored, at least the header, and its `size`.
+        document: At least the header of the document, and its `size`.
         store: A description of the store, without secrets, for the error.
 
     Raises:
-        CorruptSessionError: It is no session.
+        CorruptSessionError: It is not a session.
     """
     found = _convert(document, str(document["_id"]), _Listed, store)
     return SessionInfo(found.id, found.created_at, found.last_activity, _end(found), found.version, found.size)
@@ -200,7 +247,7 @@ def _convert(document: RawBSONDocument, session_id: str, kind: type[_HeaderT], s
     except (BSONError, msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
         raise CorruptSessionError(session_id, store=store, raw=bytes(document.raw), reason=str(error)) from error
     if found.id != session_id:
-        reason = f"it is session {found.id!r}; has the collection a collation?"
+        reason = f"it is the session {found.id!r}. The collection may have a collation"
         raise CorruptSessionError(session_id, store=store, raw=bytes(document.raw), reason=reason)
     return found
 
