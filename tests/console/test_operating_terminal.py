@@ -57,7 +57,9 @@ def test_a_pipe_gets_no_escape_codes_and_whole_lines(run, some, arguments):
 def test_a_narrow_window(open_terminal, some, arguments, columns):
     terminal = open_terminal(*arguments, *DRIVER, ready=":", columns=columns, **XTERM)
     assert terminal.end() == 0
-    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.screen).splitlines()  # at "\r" too: each state of a line that moves
+    lines = re.sub(
+        r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.screen
+    ).splitlines()  # at "\r" too: each state of a line that moves
     assert max(map(len, lines)) <= columns
     # Nothing is cut: the whole of the long id is there, line by line.
     assert LONG in "".join("".join(lines).replace("│", "").split())

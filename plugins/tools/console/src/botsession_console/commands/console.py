@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from typing import Any
 
 from botsession.ids import check_session_id
 from botsession_console.backend import add_backend_options, choose_backend
@@ -67,7 +68,7 @@ def run(parsed: argparse.Namespace) -> int:
     return converse(bot)
 
 
-async def greet(context: Context) -> None:
+async def greet(context: Context[dict[str, Any]]) -> None:
     """Answer one message: the handler of the built-in bot, which shows what a session remembers."""
     text = context.event.text.strip()
     if _FORGET.fullmatch(text):
