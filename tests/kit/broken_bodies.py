@@ -204,13 +204,13 @@ class RemovesBeforeItChecks(Reference):
             self.entries[session.id] = old
 
 
-@caught_by("test_destroying_an_absent_session_is_no_error")
+@caught_by("test_destroying_an_absent_session_is_not_an_error")
 class MissesWhatIsAbsent(Reference):
     def remove(self, session_id):
         del self.entries[session_id]
 
 
-@caught_by("test_a_destroyed_session_is_absent", "test_destroying_an_absent_session_is_no_error")
+@caught_by("test_a_destroyed_session_is_absent", "test_destroying_an_absent_session_is_not_an_error")
 class DestroysNothing(Reference):
     def remove(self, session_id):
         pass
@@ -239,7 +239,7 @@ class ReturnsNothingFromInit(Reference):
         await super().init()
 
 
-@caught_by("test_init_may_be_called_by_several_at_once")
+@caught_by("test_init_may_be_called_concurrently")
 class StumblesOverASecondInit(Reference):
     async def init(self):
         if getattr(self, "opening", False):

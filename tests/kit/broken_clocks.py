@@ -67,19 +67,19 @@ class ForgetsWhichHourItWas(Reference):
         super().put(session)
 
 
-@caught_by("test_leases_do_not_go_by_the_clocks_of_the_bots")
+@caught_by("test_leases_do_not_depend_on_the_clocks_of_the_bots")
 class LeasesByTheTimeOfDay(Reference):
     def tick(self):
         return time.time()
 
 
-@caught_by("test_leases_do_not_go_by_the_clocks_of_the_bots")
+@caught_by("test_leases_do_not_depend_on_the_clocks_of_the_bots")
 class LeasesByTheMomentInUtc(Reference):
     def tick(self):
         return dt.datetime.now(dt.UTC).timestamp()
 
 
-@caught_by("test_leases_do_not_go_by_the_clocks_of_the_bots")
+@caught_by("test_leases_do_not_depend_on_the_clocks_of_the_bots")
 class LeasesByTheClockOfSessions(Reference):
     def tick(self):
         return utc_now().timestamp()

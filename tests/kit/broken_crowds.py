@@ -12,7 +12,7 @@ from botsession import SessionConflictError
 from botsession_file import FileSessionStore
 
 
-@caught_by("test_different_sessions_at_once")
+@caught_by("test_concurrent_writes_of_different_sessions")
 class KeepsTheAnswerInTheStore(Reference):
     async def read(self, session_id):
         self.answer = self.load(session_id)
@@ -20,7 +20,7 @@ class KeepsTheAnswerInTheStore(Reference):
         return self.answer
 
 
-@caught_by("test_a_read_beside_writes_is_never_torn")
+@caught_by("test_a_read_during_writes_is_never_torn")
 class WritesInTwoParts(Reference):
     async def write(self, session_id, session):
         old = self.load(session_id)
@@ -57,7 +57,7 @@ class TouchesInTwoSteps(Reference):
         return True
 
 
-@caught_by("test_touch_beside_destroy_brings_nothing_back", "test_touch_beside_write_undoes_nothing")
+@caught_by("test_touch_during_destroy_brings_nothing_back", "test_touch_during_write_undoes_nothing")
 class TouchesSlowly(TouchesInTwoSteps):
     steps = 3
 

@@ -55,7 +55,7 @@ class RenewsWhatItLooksAt(Reference):
         return await super().diagnose()
 
 
-@caught_by("test_a_diagnosis_goes_on_where_a_session_is_unreadable")
+@caught_by("test_a_diagnosis_survives_an_unreadable_session")
 class StumblesOverTheUnreadable(Reference):
     async def diagnose(self):
         for key in self.entries:
@@ -63,7 +63,7 @@ class StumblesOverTheUnreadable(Reference):
         return await super().diagnose()
 
 
-@caught_by("test_a_diagnosis_goes_on_where_a_session_is_unreadable")
+@caught_by("test_a_diagnosis_survives_an_unreadable_session")
 class PutsTheUnreadableAside(Reference):
     async def diagnose(self):
         for key in list(self.entries):

@@ -57,7 +57,7 @@ class ReadsBeforeItWrites(Reference):
         super().save(session)
 
 
-@caught_by("test_a_corrupt_session_is_told_by_a_scan")
+@caught_by("test_a_corrupt_session_is_reported_by_a_scan")
 class HidesTheCorrupt(Reference):
     async def scan(self, prefix="", *, after=None, limit=None):
         page = await super().scan(prefix, after=after, limit=limit)
@@ -76,7 +76,7 @@ class PurgesTheCorrupt(Reference):
         return super().is_expired(key) or not self.entries[key].endswith(b"}")
 
 
-@caught_by("test_what_has_expired_and_is_corrupt_is_not_purged")
+@caught_by("test_an_expired_corrupt_session_is_not_purged")
 class PurgesByAColumn(Reference):
     """The deadline has a column of its own, which is readable where the record is not."""
 
@@ -88,7 +88,7 @@ class PurgesByAColumn(Reference):
         return self.lifetime.expired(self.ends[key])
 
 
-@caught_by("test_what_has_expired_and_is_corrupt_is_not_purged")
+@caught_by("test_an_expired_corrupt_session_is_not_purged")
 class PurgesByAColumnWithoutAWord(PurgesByAColumn):
     async def purge(self):
         readable = [key for key in self.entries if Reference.is_expired(self, key)]
@@ -129,13 +129,13 @@ class RaisesTheBackendsOwnError(Reference):
         return await super().init()
 
 
-@caught_by("test_secrets_are_not_told")
+@caught_by("test_secrets_are_not_disclosed")
 class TellsItsPassword(Reference):
     def __repr__(self):
         return f"Reference(password={self.password!r})"
 
 
-@caught_by("test_secrets_are_not_told")
+@caught_by("test_secrets_are_not_disclosed")
 class TellsItsPasswordInAnError(Reference):
     async def init(self):
         if self.down:
@@ -143,21 +143,21 @@ class TellsItsPasswordInAnError(Reference):
         return await super().init()
 
 
-@caught_by("test_secrets_are_not_told")
+@caught_by("test_secrets_are_not_disclosed")
 class LogsItsPassword(Reference):
     async def init(self):
         logging.getLogger("botsession.reference").warning("connecting with %s", self.password)
         return await super().init()
 
 
-@caught_by("test_secrets_are_not_told")
+@caught_by("test_secrets_are_not_disclosed")
 class LogsItsPasswordUnderItsOwnName(Reference):
     async def init(self):
         logging.getLogger(__name__).debug("connecting with %s", self.password)
         return await super().init()
 
 
-@caught_by("test_a_corrupt_session_is_told_by_a_scan")
+@caught_by("test_a_corrupt_session_is_reported_by_a_scan")
 class NamesAnotherThanTheCorrupt(Reference):
     def decode_info(self, key):
         self.decode(self.entries[key], key)

@@ -8,7 +8,7 @@ from kit.reference import Reference
 from kit.suites import caught_by
 
 
-@caught_by("test_sessions_keep_apart", "test_different_sessions_at_once")
+@caught_by("test_sessions_keep_apart", "test_concurrent_writes_of_different_sessions")
 class CutsIds(Reference):
     def key(self, session_id):
         return session_id[:5]

@@ -45,7 +45,7 @@ class OpensAlthoughItIsCancelled(Reference):
         return self
 
 
-@caught_by("test_calls_under_way_at_close_end")
+@caught_by("test_calls_in_progress_at_close_end")
 class WaitsForEverOnceItIsClosed(Reference):
     async def read(self, session_id):
         self.check(session_id)
@@ -55,7 +55,7 @@ class WaitsForEverOnceItIsClosed(Reference):
         return self.load(session_id)
 
 
-@caught_by("test_calls_under_way_at_close_end")
+@caught_by("test_calls_in_progress_at_close_end")
 class StumblesOverClose(Reference):
     async def pause(self):
         await super().pause()
@@ -63,7 +63,7 @@ class StumblesOverClose(Reference):
             raise RuntimeError("Event loop is closed")
 
 
-@caught_by("test_calls_under_way_at_close_end")
+@caught_by("test_calls_in_progress_at_close_end")
 class CancelsCallsAtClose(Reference):
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
@@ -80,7 +80,7 @@ class CancelsCallsAtClose(Reference):
             task.cancel()
 
 
-@caught_by("test_calls_under_way_at_close_end")
+@caught_by("test_calls_in_progress_at_close_end")
 class WaitsInCloseForItself(Reference):
     """Calls hold a lock of the store, and `close` never gives up the place that it took in between."""
 

@@ -7,7 +7,7 @@ import dataclasses
 import math
 
 import msgspec
-from kit.reference import Reference
+from kit.reference import Reference, is_replacement
 from kit.suites import FileSuite, caught_by
 
 from botsession import Held, Session, SessionConflictError
@@ -36,35 +36,35 @@ class ClaimsInTwoSteps(Reference):
         return self.lease(claim.session_id).is_held_by_another(claim.holder, self.tick())
 
 
-@caught_by("test_held_tells_when_the_lease_may_be_free")
+@caught_by("test_held_reports_when_the_lease_may_be_free")
 class TellsTheTimeOfTheClaim(Reference):
     def claim_now(self, claim):
         outcome = super().claim_now(claim)
         return Held(claim.ttl) if isinstance(outcome, Held) else outcome
 
 
-@caught_by("test_held_tells_when_the_lease_may_be_free", "test_leases_are_given_in_order_of_arrival")
+@caught_by("test_held_reports_when_the_lease_may_be_free", "test_leases_are_granted_in_order_of_arrival")
 class TellsMilliseconds(Reference):
     def claim_now(self, claim):
         outcome = super().claim_now(claim)
         return Held(outcome.seconds * 1000) if isinstance(outcome, Held) else outcome
 
 
-@caught_by("test_leases_are_given_in_order_of_arrival", "test_who_asks_again_keeps_the_place_for_longer")
+@caught_by("test_leases_are_granted_in_order_of_arrival", "test_a_waiter_that_asks_again_keeps_its_place")
 class GivesLeasesToWhoComesFirst(Reference):
     def claim_now(self, claim):
         self.lease(claim.session_id).queue.clear()
         return super().claim_now(claim)
 
 
-@caught_by("test_leases_are_given_in_order_of_arrival", "test_storing_keeps_those_who_wait")
+@caught_by("test_leases_are_granted_in_order_of_arrival", "test_storing_keeps_the_waiters")
 class GivesLeasesToWhoCameLast(Reference):
     def release_now(self, session_id, holder):
         super().release_now(session_id, holder)
         self.lease(session_id).queue.reverse()
 
 
-@caught_by("test_leases_are_given_in_order_of_arrival")
+@caught_by("test_leases_are_granted_in_order_of_arrival")
 class SendsWhoAsksAgainToTheEnd(Reference):
     def claim_now(self, claim):
         lease = self.lease(claim.session_id)
@@ -73,7 +73,7 @@ class SendsWhoAsksAgainToTheEnd(Reference):
         return super().claim_now(claim)
 
 
-@caught_by("test_who_asks_again_keeps_the_place_for_longer")
+@caught_by("test_a_waiter_that_asks_again_keeps_its_place")
 class KeepsAPlaceAsLongAsItFirstSaid(Reference):
     def claim_now(self, claim):
         places = {place.holder: place.until for place in self.lease(claim.session_id).queue}
@@ -83,10 +83,10 @@ class KeepsAPlaceAsLongAsItFirstSaid(Reference):
         return outcome
 
 
-@caught_by("test_who_does_not_ask_again_loses_the_place")
+@caught_by("test_a_waiter_that_does_not_ask_again_loses_its_place")
 class KeepsPlacesForEver(Reference):
     def claim_now(self, claim):
-        return super().claim_now(dataclasses.replace(claim, again=math.inf))
+        return super().claim_now(msgspec.structs.replace(claim, again=math.inf))
 
 
 @caught_by("test_a_place_in_the_queue_can_be_given_up")
@@ -96,16 +96,16 @@ class KeepsThePlaceThatWasGivenUp(Reference):
             super().release_now(session_id, holder)
 
 
-@caught_by("test_a_lease_ends_by_itself", "test_who_lost_the_lease_stores_nothing")
+@caught_by("test_a_lease_ends_by_itself", "test_a_holder_that_lost_the_lease_stores_nothing")
 class HoldsForEver(Reference):
     def claim_now(self, claim):
-        return super().claim_now(dataclasses.replace(claim, ttl=math.inf))
+        return super().claim_now(msgspec.structs.replace(claim, ttl=math.inf))
 
 
-@caught_by("test_a_lease_that_is_over_is_free_at_once")
+@caught_by("test_a_lease_that_has_ended_is_free_at_once")
 class CountsWholeMinutes(Reference):
     def claim_now(self, claim):
-        return super().claim_now(dataclasses.replace(claim, ttl=math.ceil(claim.ttl / 60) * 60))
+        return super().claim_now(msgspec.structs.replace(claim, ttl=math.ceil(claim.ttl / 60) * 60))
 
 
 @caught_by("test_a_renewed_lease_is_held_for_longer")
@@ -148,7 +148,7 @@ class ComparesTheBeginningOfHolders(Reference):
     def claim_now(self, claim):
         holder = self.lease(claim.session_id).holder
         return super().claim_now(
-            dataclasses.replace(claim, holder=holder) if holder and claim.holder.startswith(holder) else claim
+            msgspec.structs.replace(claim, holder=holder) if holder and claim.holder.startswith(holder) else claim
         )
 
 
@@ -167,7 +167,7 @@ class SendsItsHolderToTheEnd(Reference):
         return Held(1) if lease.queue and lease.holder == claim.holder else super().claim_now(claim)
 
 
-@caught_by("test_nobody_gives_up_the_lease_of_another", "test_a_place_in_the_queue_can_be_given_up")
+@caught_by("test_nobody_releases_the_lease_of_another", "test_a_place_in_the_queue_can_be_given_up")
 class GivesUpTheLeaseOfAnother(Reference):
     def release_now(self, session_id, holder):
         super().release_now(session_id, holder)
@@ -186,7 +186,7 @@ class ReleasesOnlyTheFirst(Reference):
         await super().release_leases(dict(list(holders.items())[:1]))
 
 
-@caught_by("test_no_claims_at_once_are_nothing")
+@caught_by("test_an_empty_batch_of_claims_does_nothing")
 class ReleasesAllForNobody(Reference):
     async def release_leases(self, holders):
         await super().release_leases(holders)
@@ -229,7 +229,7 @@ class KeepsLeasesToItself(Reference):
         self.leases = {}
 
 
-@caught_by("test_a_cancelled_claim_can_be_given_up")
+@caught_by("test_a_cancelled_claim_can_be_released")
 class ClaimsAfterItWasCancelled(Reference):
     async def lease_many(self, claims):
         try:
@@ -252,8 +252,8 @@ class IsAloneWithItsLeases(FileSessionStore):
     async def release_leases(self, holders):
         pass
 
-    async def _replace_many(self, replacements):
-        return await super()._replace_many([dataclasses.replace(each, holder=None) for each in replacements])
+    async def commit(self, steps):
+        return await super().commit([msgspec.structs.replace(step, holder=None) for step in steps])
 
 
 @caught_by("test_a_claim_reads_the_session_as_it_is")
@@ -321,7 +321,7 @@ class LeasesTheExpired(Reference):
         return outcome if raw is None or isinstance(outcome, Held) else self.decode(raw, claim.session_id)
 
 
-@caught_by("test_a_lease_goes_by_the_real_time")
+@caught_by("test_a_lease_ends_in_real_time")
 class GoesByTheClockOfTheTest(Reference):
     def tick(self):
         return self.lifetime.now().timestamp()
@@ -338,24 +338,27 @@ class RaisesForTheCorrupt(Reference):
 
 
 class ChangesTheHolder(Reference):
-    def replace_now(self, replacement):
-        super().replace_now(dataclasses.replace(replacement, holder=self.holder(replacement)))
+    """Takes somebody else for the holder of a replacement; a subclass says whom."""
+
+    def commit_now(self, step):
+        super().commit_now(msgspec.structs.replace(step, holder=self.holder(step)) if is_replacement(step) else step)
 
 
-@caught_by("test_storing_gives_the_lease_up", "test_who_lost_the_lease_stores_nothing")
+@caught_by("test_storing_releases_the_lease", "test_a_holder_that_lost_the_lease_stores_nothing")
 class IgnoresTheHolder(ChangesTheHolder):
-    def holder(self, replacement):
+    def holder(self, step):
         return None
 
 
-@caught_by("test_storing_keeps_those_who_wait")
+@caught_by("test_storing_keeps_the_waiters")
 class ForgetsThoseWhoWait(Reference):
-    def replace_now(self, replacement):
-        super().replace_now(replacement)
-        self.leases.pop(replacement.session.id, None)
+    def commit_now(self, step):
+        super().commit_now(step)
+        if is_replacement(step):
+            self.leases.pop(step.session_id, None)
 
 
-@caught_by("test_who_lost_the_lease_stores_nothing")
+@caught_by("test_a_holder_that_lost_the_lease_stores_nothing")
 class TakesTheLeaseOfAnotherAway(Reference):
     def may_store(self, session_id, holder):
         if not super().may_store(session_id, holder):
@@ -363,7 +366,7 @@ class TakesTheLeaseOfAnotherAway(Reference):
         return super().may_store(session_id, holder)
 
 
-@caught_by("test_who_lost_the_lease_to_nobody_stores_nothing")
+@caught_by("test_a_holder_whose_lease_ended_stores_nothing")
 class StoresForWhoWasSlow(Reference):
     def may_store(self, session_id, holder):
         return holder is None or not self.lease(session_id).is_held_by_another(holder, self.tick())
@@ -371,29 +374,28 @@ class StoresForWhoWasSlow(Reference):
 
 @caught_by("test_a_conflict_keeps_the_lease")
 class GivesUpBeforeItCompares(Reference):
-    def replace_now(self, replacement):
-        if self.lease(replacement.session.id).holder == replacement.holder:
-            self.release_now(replacement.session.id, replacement.holder)
-        super().replace_now(replacement)
+    def is_as_expected(self, step):
+        if step.holder is not None:
+            self.release_now(step.session_id, step.holder)
+        return super().is_as_expected(step)
 
 
-@caught_by("test_storing_without_a_holder_goes_by_the_version_alone")
+@caught_by("test_storing_without_a_holder_compares_only_the_version")
 class RefusesWhoHasNoLease(Reference):
     def may_store(self, session_id, holder):
         return super().may_store(session_id, holder or "nobody")
 
 
-@caught_by("test_storing_without_a_holder_goes_by_the_version_alone")
+@caught_by("test_storing_without_a_holder_compares_only_the_version")
 class GivesUpTheLeaseForWhoHasNone(ChangesTheHolder):
-    def holder(self, replacement):
-        return replacement.holder or self.lease(replacement.session.id).holder
+    def holder(self, step):
+        return step.holder or self.lease(step.session_id).holder or None
 
 
 @caught_by("test_many_are_stored_each_by_its_own_lease")
 class TakesTheFirstHolderForAll(Reference):
-    async def _replace_many(self, replacements):
-        holder = replacements[0].holder
-        return await super()._replace_many([dataclasses.replace(each, holder=holder) for each in replacements])
+    async def commit(self, steps):
+        return await super().commit([msgspec.structs.replace(step, holder=steps[0].holder) for step in steps])
 
 
 @caught_by("test_destroying_ends_the_lease")
@@ -402,14 +404,14 @@ class KeepsTheLeaseOfWhatIsDestroyed(Reference):
         pass
 
 
-@caught_by("test_other_calls_pass_by_a_lease")
+@caught_by("test_other_calls_ignore_a_lease")
 class ForgetsTheLeaseAtAWrite(Reference):
     async def write(self, session_id, session):
         await super().write(session_id, session)
         self.leases.pop(session_id, None)
 
 
-@caught_by("test_other_calls_pass_by_a_lease")
+@caught_by("test_other_calls_ignore_a_lease")
 class PurgesLeases(Reference):
     async def purge(self):
         leases = len(self.leases)
@@ -417,26 +419,26 @@ class PurgesLeases(Reference):
         return leases + await super().purge()
 
 
-@caught_by("test_held_tells_when_the_lease_may_be_free", "test_a_renewed_lease_is_held_for_longer")
+@caught_by("test_held_reports_when_the_lease_may_be_free", "test_a_renewed_lease_is_held_for_longer")
 class RenewsForMilliseconds(Reference):
     def renew_now(self, session_id, holder, ttl):
         return super().renew_now(session_id, holder, ttl / 1000)
 
 
-@caught_by("test_who_asks_again_keeps_the_place_for_longer")
+@caught_by("test_a_waiter_that_asks_again_keeps_its_place")
 class KeepsPlacesForMilliseconds(Reference):
     def claim_now(self, claim):
         return super().claim_now(msgspec.structs.replace(claim, again=claim.again / 1000))
 
 
-@caught_by("test_held_tells_how_many_wait_longer")
+@caught_by("test_held_reports_how_many_are_ahead")
 class CountsTheHolderAsWaiting(Reference):
     def claim_now(self, claim):
         outcome = super().claim_now(claim)
         return Held(outcome.seconds, outcome.ahead + 1) if isinstance(outcome, Held) else outcome
 
 
-@caught_by("test_a_lease_outlasts_what_is_put_aside")
+@caught_by("test_a_lease_outlasts_the_quarantine_of_its_session")
 class PutsTheLeaseAsideToo(Reference):
     def put_aside(self, session_id):
         self.leases.pop(session_id, None)

@@ -29,13 +29,13 @@ class RemovesALeaseOnlyWhereItIsAskedForAgain(Reference):
             del self.leases[session_id]
 
 
-@caught_by("test_what_is_given_up_or_destroyed_leaves_nothing")
+@caught_by("test_released_leases_and_destroyed_sessions_leave_nothing")
 class KeepsTheLeaseOfEverySession(Reference):
     def sweep(self):
         pass
 
 
-@caught_by("test_what_is_given_up_or_destroyed_leaves_nothing")
+@caught_by("test_released_leases_and_destroyed_sessions_leave_nothing")
 class KeepsAStoneForTheDestroyed(Reference):
     def remove(self, session_id):
         super().remove(session_id)

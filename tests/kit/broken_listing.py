@@ -1,4 +1,4 @@
-"""Stores that list or handle many sessions wrongly."""
+"""Stores that list or read many sessions wrongly."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ import re
 from kit.reference import Reference
 from kit.suites import caught_by
 
-from botsession import (
-    ScanPage,
-    SessionConflictError,
-    Step,
-)
+from botsession import ScanPage
 from botsession.storage import records
 
 
@@ -24,7 +20,7 @@ class Listing(Reference):
         return self.change(await super().scan(prefix, after=after, limit=limit), limit)
 
 
-@caught_by("test_a_scan_of_an_empty_store_finds_nothing", "test_nothing_at_once_is_nothing")
+@caught_by("test_a_scan_of_an_empty_store_finds_nothing", "test_an_empty_batch_does_nothing")
 class NeverEnds(Listing):
     def change(self, page, limit):
         return ScanPage(page.sessions, page.next or "")
@@ -60,7 +56,7 @@ class CountsPositions(Reference):
         return ScanPage(whole.sessions[start:end], str(end) if end < len(whole.sessions) else None)
 
 
-@caught_by("test_what_is_no_cursor_is_refused_or_ends_the_scan")
+@caught_by("test_an_invalid_cursor_is_refused_or_ends_the_scan")
 class StumblesOverACursor(Reference):
     async def scan(self, prefix="", *, after=None, limit=None):
         if after is not None and not after.startswith("kit"):
@@ -68,37 +64,37 @@ class StumblesOverACursor(Reference):
         return await super().scan(prefix, after=after, limit=limit)
 
 
-@caught_by("test_a_scan_tells_what_a_read_tells")
+@caught_by("test_a_scan_agrees_with_a_read")
 class TellsNoDeadline(Listing):
     def change(self, page, limit):
         return ScanPage([dataclasses.replace(info, expires_at=None) for info in page.sessions], page.next)
 
 
-@caught_by("test_a_scan_tells_what_a_read_tells")
+@caught_by("test_a_scan_agrees_with_a_read")
 class TellsAnotherVersion(Listing):
     def change(self, page, limit):
         return ScanPage([dataclasses.replace(info, version="1") for info in page.sessions], page.next)
 
 
-@caught_by("test_a_scan_that_tells_sizes_tells_how_they_grow")
+@caught_by("test_sizes_in_a_scan_grow_with_the_sessions")
 class TellsTheSizeOfTheBeginning(Listing):
     def change(self, page, limit):
         return ScanPage([dataclasses.replace(info, size=min(info.size, 1000)) for info in page.sessions], page.next)
 
 
-@caught_by("test_a_scan_that_tells_sizes_tells_bytes")
+@caught_by("test_sizes_in_a_scan_are_bytes")
 class TellsTheNumberOfFields(Listing):
     def change(self, page, limit):
         return ScanPage([dataclasses.replace(info, size=info.size // 1024 + 8) for info in page.sessions], page.next)
 
 
-@caught_by("test_a_scan_that_tells_sizes_tells_bytes")
+@caught_by("test_sizes_in_a_scan_are_bytes")
 class TellsBits(Listing):
     def change(self, page, limit):
         return ScanPage([dataclasses.replace(info, size=info.size * 100) for info in page.sessions], page.next)
 
 
-@caught_by("test_a_scan_that_tells_sizes_tells_bytes")
+@caught_by("test_sizes_in_a_scan_are_bytes")
 class TellsTheLargestSizeEver(Listing):
     def change(self, page, limit):
         return ScanPage([dataclasses.replace(info, size=self.largest[info.id]) for info in page.sessions], page.next)
@@ -110,7 +106,7 @@ class TellsTheLargestSizeEver(Listing):
         self.largest[session.id] = max(self.largest.get(session.id, 0), size)
 
 
-@caught_by("test_a_scan_finds_what_is_used_while_it_goes_on")
+@caught_by("test_a_scan_finds_sessions_that_are_used_during_it")
 class ListsTheLatestFirst(Reference):
     async def scan(self, prefix="", *, after=None, limit=None):
         whole = await super().scan(prefix)
@@ -120,7 +116,7 @@ class ListsTheLatestFirst(Reference):
         return ScanPage([latest[moment] for moment in page], page[-1] if len(page) < len(rest) else None)
 
 
-@caught_by("test_a_scan_finds_what_is_used_while_it_goes_on")
+@caught_by("test_a_scan_finds_sessions_that_are_used_during_it")
 class CountsPositionsByActivity(Reference):
     async def scan(self, prefix="", *, after=None, limit=None):
         whole = await super().scan(prefix)
@@ -130,13 +126,13 @@ class CountsPositionsByActivity(Reference):
         return ScanPage(infos[start:end], str(end) if end < len(infos) else None)
 
 
-@caught_by("test_a_prefix_is_no_pattern")
+@caught_by("test_a_prefix_is_not_a_pattern")
 class TakesAPrefixForAGlob(Reference):
     def has_prefix(self, key, prefix):
         return fnmatch.fnmatchcase(key, prefix + "*")
 
 
-@caught_by("test_a_prefix_is_no_pattern")
+@caught_by("test_a_prefix_is_not_a_pattern")
 class TakesAPrefixForARegularExpression(Reference):
     def has_prefix(self, key, prefix):
         try:
@@ -145,13 +141,13 @@ class TakesAPrefixForARegularExpression(Reference):
             return key.startswith(prefix)
 
 
-@caught_by("test_a_prefix_is_no_pattern")
+@caught_by("test_a_prefix_is_not_a_pattern")
 class TakesAPrefixForARange(Reference):
     def has_prefix(self, key, prefix):
         return not prefix or prefix <= key < prefix + "\uffff"
 
 
-@caught_by("test_a_prefix_is_no_pattern")
+@caught_by("test_a_prefix_is_not_a_pattern")
 class IgnoresCaseInAPrefix(Reference):
     def has_prefix(self, key, prefix):
         return key.lower().startswith(prefix.lower())
@@ -193,76 +189,6 @@ class ReadsEachIdOnce(Reference):
         distinct = list(dict.fromkeys(session_ids))
         found = dict(zip(distinct, await super().read_many(distinct), strict=True))
         return list(found.values()) if len(found) > 1 else [found[session_id] for session_id in session_ids]
-
-
-@caught_by("test_commit_has_an_outcome_for_each")
-class StopsAtTheFirstConflict(Reference):
-    async def _replace_many(self, replacements):
-        outcomes = []
-        for replacement in replacements:
-            outcomes += await super()._replace_many([replacement])
-            if outcomes[-1] is not None:
-                break
-        return outcomes + [outcomes[-1] for _ in replacements[len(outcomes) :]]
-
-
-@caught_by("test_commit_has_an_outcome_for_each")
-class MisplacesOutcomes(Reference):
-    async def _replace_many(self, replacements):
-        return sorted(await super()._replace_many(replacements), key=lambda outcome: outcome is not None)
-
-
-@caught_by("test_commit_has_an_outcome_for_each")
-class RaisesTheFirstConflict(Reference):
-    async def _replace_many(self, replacements):
-        outcomes = await super()._replace_many(replacements)
-        for outcome in outcomes:
-            if outcome is not None:
-                raise outcome
-        return outcomes
-
-
-@caught_by("test_commit_has_an_outcome_for_each", "test_many_states_come_back_as_they_were")
-class StampsCopiesInABatch(Reference):
-    async def _replace_many(self, replacements):
-        copies = [Step.replace(dataclasses.replace(entry.session), entry.expected) for entry in replacements]
-        return await super()._replace_many(copies)
-
-
-@caught_by("test_commit_has_an_outcome_for_each")
-class NamesTheWrongSession(Reference):
-    async def _replace_many(self, replacements):
-        outcomes = await super()._replace_many(replacements)
-        return [outcome and SessionConflictError(replacements[0].session.id) for outcome in outcomes]
-
-
-@caught_by("test_commit_stores_nothing_where_one_state_is_refused")
-class StoresUpToTheRefusedState(Reference):
-    async def _replace_many(self, replacements):
-        return [outcome for entry in replacements for outcome in await super(type(self), self).commit([entry])]
-
-
-@caught_by("test_commit_removes_those_and_no_others")
-class DestroysAll(Reference):
-    async def _destroy_many(self, removals):
-        outcomes = await super()._destroy_many(removals)
-        if removals:
-            self.entries.clear()
-        return outcomes
-
-
-@caught_by("test_commit_removes_those_and_no_others")
-class StopsAtTheFirstAbsent(Reference):
-    async def _destroy_many(self, removals):
-        present = [removal.session_id in self.entries for removal in removals]
-        outcomes = await super()._destroy_many(removals[: present.index(False)] if False in present else removals)
-        return outcomes + [None] * (len(removals) - len(outcomes))
-
-
-@caught_by("test_commit_of_removals_has_an_outcome_for_each")
-class DestroysWhateverIsThere(Reference):
-    def destroy_now(self, removal):
-        super().destroy_now(Step.remove(removal.session_id, holder=removal.holder))
 
 
 @caught_by("test_a_page_holds_about_as_many_as_asked")

@@ -11,7 +11,7 @@ from kit.suites import caught_by
 from botsession import StoreUnavailableError
 
 
-@caught_by("test_several_stores_may_be_opened_at_once")
+@caught_by("test_several_stores_may_be_opened_concurrently")
 class StumblesOverAnothersInit(Reference):
     opening: ClassVar[set[int]] = set()
 
@@ -24,7 +24,7 @@ class StumblesOverAnothersInit(Reference):
         return await super().init()
 
 
-@caught_by("test_several_stores_may_be_opened_at_once")
+@caught_by("test_several_stores_may_be_opened_concurrently")
 class EmptiesWhatOthersHave(Reference):
     async def write(self, session_id, session):
         if not getattr(self, "written", False):

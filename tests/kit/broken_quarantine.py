@@ -10,7 +10,7 @@ from kit.suites import caught_by
 from botsession import CorruptSessionError
 
 
-@caught_by("test_the_unreadable_is_put_out_of_the_way")
+@caught_by("test_an_unreadable_session_is_quarantined")
 class PutsItAsideAmongTheSessions(Reference):
     def put_aside(self, session_id):
         where = super().put_aside(session_id)
@@ -18,7 +18,7 @@ class PutsItAsideAmongTheSessions(Reference):
         return where
 
 
-@caught_by("test_the_unreadable_is_put_out_of_the_way", "test_one_of_many_puts_it_aside")
+@caught_by("test_an_unreadable_session_is_quarantined", "test_one_of_many_quarantines_it")
 class CopiesOnly(Reference):
     def put_aside(self, session_id):
         raw = self.entries[session_id]
@@ -27,19 +27,19 @@ class CopiesOnly(Reference):
         return where
 
 
-@caught_by("test_a_quarantined_session_begins_anew")
+@caught_by("test_a_quarantined_session_starts_over")
 class LeavesATombstone(Reference):
     def matches(self, session_id, expected):
         return super().matches(session_id, expected) and not self.aside
 
 
-@caught_by("test_a_quarantined_session_begins_anew", "test_the_readable_is_left_alone")
+@caught_by("test_a_quarantined_session_starts_over", "test_a_readable_session_is_not_quarantined")
 class PutsAsideWhateverIsThere(Reference):
     def quarantine_now(self, session_id):
         return self.put_aside(session_id) if session_id in self.entries else None
 
 
-@caught_by("test_the_readable_is_left_alone")
+@caught_by("test_a_readable_session_is_not_quarantined")
 class PutsAsideWhatWasRepaired(Reference):
     def load(self, session_id):
         try:
@@ -52,13 +52,13 @@ class PutsAsideWhatWasRepaired(Reference):
         return self.put_aside(session_id) if session_id in getattr(self, "seen", ()) else None
 
 
-@caught_by("test_there_is_nothing_to_put_aside_where_nothing_is")
+@caught_by("test_an_absent_session_is_not_quarantined")
 class TellsAPlaceOfNothing(Reference):
     def quarantine_now(self, session_id):
         return super().quarantine_now(session_id) if session_id in self.entries else "nowhere"
 
 
-@caught_by("test_the_expired_is_not_put_aside")
+@caught_by("test_an_expired_session_is_not_quarantined")
 class PutsAsideTheExpired(Reference):
     def quarantine_now(self, session_id):
         if session_id in self.entries and self.is_expired(session_id):
@@ -66,7 +66,7 @@ class PutsAsideTheExpired(Reference):
         return super().quarantine_now(session_id)
 
 
-@caught_by("test_what_was_put_aside_is_as_it_was")
+@caught_by("test_the_quarantine_keeps_every_byte")
 class HasOnePlaceForEachSession(Reference):
     def put_aside(self, session_id):
         where = super().put_aside(session_id)
@@ -74,7 +74,7 @@ class HasOnePlaceForEachSession(Reference):
         return f"the place of {session_id}"
 
 
-@caught_by("test_what_was_put_aside_is_as_it_was")
+@caught_by("test_the_quarantine_keeps_every_byte")
 class KeepsOnlyTheBeginning(Reference):
     def put_aside(self, session_id):
         where = super().put_aside(session_id)
@@ -82,7 +82,7 @@ class KeepsOnlyTheBeginning(Reference):
         return where
 
 
-@caught_by("test_what_was_put_aside_is_as_it_was")
+@caught_by("test_the_quarantine_keeps_every_byte")
 class KeepsOnlyTheLast(Reference):
     def put_aside(self, session_id):
         where = super().put_aside(session_id)
@@ -91,7 +91,7 @@ class KeepsOnlyTheLast(Reference):
         return where
 
 
-@caught_by("test_ids_that_look_alike_keep_apart_when_put_aside")
+@caught_by("test_ids_that_look_alike_keep_apart_when_quarantined")
 class PutsItsLookalikeAsideToo(Reference):
     def put_aside(self, session_id):
         where = super().put_aside(session_id)
@@ -114,23 +114,23 @@ class PutsAsideInTwoSteps(Reference):
         return None
 
 
-@caught_by("test_one_of_many_puts_it_aside")
+@caught_by("test_one_of_many_quarantines_it")
 class TellsEverybodyThatItDid(PutsAsideInTwoSteps):
     pass
 
 
-@caught_by("test_quarantine_beside_write_puts_aside_nothing_readable")
+@caught_by("test_quarantine_during_write_takes_nothing_readable")
 class PutsAsideWhatWasWrittenMeanwhile(PutsAsideInTwoSteps):
     steps = 3
 
 
-@caught_by("test_a_hostile_id_is_not_put_aside")
+@caught_by("test_a_hostile_id_is_not_quarantined")
 class PutsAsideUnderAnyName(Reference):
     async def quarantine(self, session_id):
         return None
 
 
-@caught_by("test_what_was_put_aside_is_as_it_was")
+@caught_by("test_the_quarantine_keeps_every_byte")
 class KeepsTextOnly(Reference):
     def put_aside(self, session_id):
         where = super().put_aside(session_id)

@@ -18,7 +18,7 @@ from botsession.storage import records
 
 @caught_by(
     "test_replace_refuses_a_version_of_before",
-    "test_replace_refuses_what_is_no_version",
+    "test_replace_refuses_what_is_not_the_version",
     "test_no_increment_is_lost",
     "test_replace_concerns_one_session_only",
 )
@@ -38,7 +38,7 @@ class CreatesOverWhatIsThere(Reference):
     "test_replace_does_not_bring_back_what_was_destroyed",
     "test_replace_does_not_bring_back_what_has_expired",
     "test_commit_does_not_bring_back_what_has_expired",
-    "test_replace_beside_destroy_brings_nothing_back",
+    "test_replace_during_destroy_brings_nothing_back",
 )
 class Resurrects(Reference):
     def matches(self, session_id, expected):
@@ -52,7 +52,7 @@ class ComparesWithWhatHasExpired(Reference):
         return expected is None if raw is None else self.decode(raw, session_id).version == expected
 
 
-@caught_by("test_replace_creates_where_only_an_expired_session_was")
+@caught_by("test_replace_creates_over_an_expired_session")
 class TakesALeftoverForASession(Reference):
     def matches(self, session_id, expected):
         return super().matches(session_id, expected) and (expected is not None or session_id not in self.entries)
@@ -72,7 +72,7 @@ class KeepsTheUser(Reference):
         await super().replace(session_id, session, expected=expected)
 
 
-@caught_by("test_replace_refuses_what_is_no_version")
+@caught_by("test_replace_refuses_what_is_not_the_version")
 class ComparesTheBeginning(Reference):
     def matches(self, session_id, expected):
         session = self.load(session_id)
@@ -91,7 +91,7 @@ class RenewsTheVersionAtATouch(Reference):
 @caught_by(
     "test_every_write_gives_a_new_version",
     "test_every_replace_gives_a_new_version",
-    "test_replace_tells_a_new_session_from_a_destroyed_one",
+    "test_replace_distinguishes_a_new_session_from_a_destroyed_one",
 )
 class TakesAHashForAVersion(Reference):
     def stamp(self, session):
@@ -99,7 +99,7 @@ class TakesAHashForAVersion(Reference):
         session.version = hashlib.sha256(repr(session.state).encode()).hexdigest()[:16]
 
 
-@caught_by("test_replace_tells_a_new_session_from_a_destroyed_one")
+@caught_by("test_replace_distinguishes_a_new_session_from_a_destroyed_one")
 class CountsVersionsFromOne(Reference):
     def stamp(self, session):
         old = self.load(session.id)
@@ -127,7 +127,7 @@ class ComparesAndSetsInTwoSteps(Reference):
         self.save(session)
 
 
-@caught_by("test_replace_beside_destroy_brings_nothing_back")
+@caught_by("test_replace_during_destroy_brings_nothing_back")
 class ReplacesInTwoSteps(Reference):
     async def replace(self, session_id, session, *, expected):
         self.check(session_id)
@@ -191,19 +191,19 @@ class ComparesVersionsLoosely(Reference):
         return self.loose(session.version) == self.loose(expected)
 
 
-@caught_by("test_replace_refuses_what_is_no_version")
+@caught_by("test_replace_refuses_what_is_not_the_version")
 class FoldsTheCaseOfVersions(ComparesVersionsLoosely):
     def loose(self, version):
         return version.casefold()
 
 
-@caught_by("test_replace_refuses_what_is_no_version")
+@caught_by("test_replace_refuses_what_is_not_the_version")
 class PadsVersions(ComparesVersionsLoosely):
     def loose(self, version):
         return version.rstrip(" ")
 
 
-@caught_by("test_replace_refuses_what_is_no_version")
+@caught_by("test_replace_refuses_what_is_not_the_version")
 class CutsVersionsAtNul(ComparesVersionsLoosely):
     def loose(self, version):
         return version.partition("\x00")[0]
@@ -232,13 +232,13 @@ class SortsTheKeysOfWhatReplaces(Reference):
         self.put(dataclasses.replace(session, state=dict(sorted(session.state.items()))))
 
 
-@caught_by("test_a_replace_goes_by_the_lifetimes_of_session_and_store")
+@caught_by("test_a_replace_uses_the_lifetimes_of_session_and_store")
 class IgnoresTheLongestLifetimeInAReplace(ChangesInAReplace):
     def change(self, session):
         session.expires_at = Lifetime(10, clock=self.lifetime.now).deadline(session, self.lifetime.now())
 
 
-@caught_by("test_a_replace_goes_by_the_lifetimes_of_session_and_store")
+@caught_by("test_a_replace_uses_the_lifetimes_of_session_and_store")
 class IgnoresTheSessionsOwnLifetimeInAReplace(ChangesInAReplace):
     def change(self, session):
         usual = dataclasses.replace(session, expires_in=msgspec.UNSET)

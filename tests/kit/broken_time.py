@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import timedelta, timezone
 
-from kit.reference import Reference
+from kit.reference import Reference, is_restoration
 from kit.suites import caught_by
 
 from botsession import Lifetime, ScanPage, StoreError
@@ -38,13 +38,13 @@ class TakesNeverForAYear(Miscounting):
         return 525_600 if expires_in is None else expires_in
 
 
-@caught_by("test_a_session_lives_for_a_year_where_nothing_is_said")
+@caught_by("test_a_session_lives_for_a_year_by_default")
 class KeepsForADay(Miscounting):
     def miscount(self, expires_in):
         return 1440 if expires_in == 525_600 else expires_in
 
 
-@caught_by("test_what_is_no_lifetime_is_refused")
+@caught_by("test_an_invalid_lifetime_is_refused")
 class TakesZeroForNever(Miscounting):
     def miscount(self, expires_in):
         return expires_in or None
@@ -56,7 +56,7 @@ class RoundsUpToSeconds(Miscounting):
         return timedelta(seconds=5) if isinstance(expires_in, timedelta) and expires_in.seconds < 5 else expires_in
 
 
-@caught_by("test_a_sessions_own_lifetime_goes_first")
+@caught_by("test_a_sessions_own_lifetime_takes_precedence")
 class IgnoresTheSessionsOwnLifetime(Reference):
     def stamp(self, session):
         super().stamp(session)
@@ -69,7 +69,7 @@ class IgnoresTheLongestLifetime(Reference):
         return Lifetime(expires_in, clock=clock)
 
 
-@caught_by("test_a_write_begins_the_countdown_anew", "test_a_write_may_take_the_end_away")
+@caught_by("test_a_write_restarts_the_countdown", "test_a_write_may_take_the_end_away")
 class KeepsTheFirstDeadline(Reference):
     def stamp(self, session):
         first = session.expires_at
@@ -86,7 +86,7 @@ class RenewsWhenItReads(Reference):
         return session
 
 
-@caught_by("test_a_write_may_bring_the_end_nearer", "test_a_write_after_a_touch_goes_by_its_own_deadline")
+@caught_by("test_a_write_may_bring_the_end_nearer", "test_a_write_after_a_touch_sets_its_own_deadline")
 class KeepsTheLaterDeadline(Reference):
     def save(self, session):
         old = self.load(session.id)
@@ -104,7 +104,7 @@ class CannotDestroyTheExpired(Reference):
         super().remove(session_id)
 
 
-@caught_by("test_an_expired_session_can_be_written_anew")
+@caught_by("test_an_expired_session_can_be_written_again")
 class KeepsTheBirthdayOfALeftover(Reference):
     def save(self, session):
         leftover = self.entries.get(session.id)
@@ -122,7 +122,7 @@ class Forgiving(Reference):
         return None if raw is None else self.decode(raw, session_id)
 
 
-@caught_by("test_a_session_ends_after_so_many_minutes", "test_a_write_begins_the_countdown_anew")
+@caught_by("test_a_session_ends_after_so_many_minutes", "test_a_write_restarts_the_countdown")
 class ReadsTheExpired(Forgiving):
     async def read(self, session_id):
         await super().read(session_id)
@@ -249,22 +249,21 @@ class CutsDeadlinesToSeconds(Reference):
 
 @caught_by("test_a_deadline_is_kept_to_the_millisecond")
 class RestoresToTheSecond(Reference):
-    def restore_now(self, restoration):
-        super().restore_now(restoration)
-        session = restoration.session
-        self.put(
-            dataclasses.replace(session, expires_at=session.expires_at and session.expires_at.replace(microsecond=0))
-        )
+    def carry_out(self, step):
+        super().carry_out(step)
+        if is_restoration(step):
+            ends = step.session.expires_at and step.session.expires_at.replace(microsecond=0)
+            self.put(dataclasses.replace(step.session, expires_at=ends))
 
 
-@caught_by("test_a_scan_goes_on_past_what_has_expired")
+@caught_by("test_a_scan_continues_past_expired_sessions")
 class TakesAnEmptyPageForTheLast(Reference):
     async def scan(self, prefix="", *, after=None, limit=None):
         page = await super().scan(prefix, after=after, limit=limit)
         return page if page.sessions else ScanPage([], None)
 
 
-@caught_by("test_a_scan_goes_on_past_what_has_expired")
+@caught_by("test_a_scan_continues_past_expired_sessions")
 class TakesAShortPageForTheLast(Reference):
     async def scan(self, prefix="", *, after=None, limit=None):
         page = await super().scan(prefix, after=after, limit=limit)
@@ -282,7 +281,7 @@ class PurgesItsNeighbourToo(Reference):
         return await super().purge()
 
 
-@caught_by("test_purge_beside_write_removes_nothing_living")
+@caught_by("test_purge_during_write_removes_nothing_living")
 class PurgesInTwoSteps(Reference):
     async def purge(self):
         self.check()

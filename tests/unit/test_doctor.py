@@ -355,7 +355,7 @@ def test_the_remedy_of_an_error_is_its_last_part():
     [
         (0, "ok", "agree"),
         (0.9, "ok", "agree"),
-        (5, "warning", "5.0 s ahead of this machine's: for it sessions end too early"),
+        (5, "warning", "5.0 s ahead of this machine's, so it ends sessions too early"),
         (-300, "warning", "5 minutes behind"),
         (700, "error", "12 minutes ahead"),
     ],

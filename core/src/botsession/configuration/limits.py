@@ -50,14 +50,3 @@ def check_limit(value: object, key: str) -> None:
             raise ConfigError(f"lock is one of {listed(get_args(Lock))}; got {value!r}")
     elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _LARGEST:
         raise ConfigError(f"{key} is a number of {_UNITS[key]} above zero; got {value!r}")
-
-
-def check_page_size(limit: int | None) -> None:
-    """Refuses what cannot be the `limit` of a list of sessions.
-
-    Raises:
-        ConfigError: It is neither a number of sessions above zero nor `None`.
-    """
-    given: object = limit
-    if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < 1):
-        raise ConfigError(f"limit is a number of sessions above zero, or None for the default; got {limit!r}")

@@ -1,6 +1,6 @@
-"""The conformance kit: the tests that every driver of botsession passes, for the author of one.
+"""The conformance kit: the tests that every driver of botsession passes.
 
-Needs the extra `testing` of `botsession-core`.
+It needs the extra `testing` of `botsession-core`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ASSERTING = ("bench", "calls", "leases", "machine", "machine_leases", "suite")
 
 
 def __getattr__(name: str) -> object:
-    """Imports the suite on first use: the processes that its tests start need neither pytest nor Hypothesis."""
+    """Import the suite on first use: the child processes of its tests need neither pytest nor Hypothesis."""
     if name != "StoreContract":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import pytest

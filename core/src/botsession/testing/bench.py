@@ -1,4 +1,4 @@
-"""What a test of the kit works with: an open store, its clock, and an event loop of its own."""
+"""The environment of one test: an open store, its clock, and an event loop of its own."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 ID = "kit:1"
-"""The session id where a test needs only one."""
+"""The session id of a test that needs only one."""
 
 
 class AnyStore(
@@ -62,11 +62,11 @@ class AnyStore(
     SupportsDiagnosis,
     Protocol,
 ):
-    """A store with every capability; a test names those that it uses, and is skipped where one is missing."""
+    """A store with every capability. A test names those that it uses, and is skipped if the store lacks one."""
 
 
 class Bench:
-    """The surroundings of one test: a namespace of its own, a clock, and the stores opened in it."""
+    """The environment of one test: a namespace of its own, a clock, and the stores opened in it."""
 
     def __init__(self, contract: Hooks) -> None:
         self.contract = contract
@@ -76,18 +76,18 @@ class Bench:
         self._opened: list[AnyStore] = []
 
     def make(self, beside: str = "", *, clock: Clock | None = None, **options: Any) -> AnyStore:
-        """Makes a store that is not connected, in the test's namespace or (`beside`) in one that begins with it."""
+        """Return a store that is not open, in the test's namespace or, with `beside`, in one that begins with it."""
         return cast("AnyStore", self.contract.make_store(clock or self.clock, self.namespace + beside, **options))
 
     async def open(self, beside: str = "", **options: Any) -> AnyStore:
-        """Makes a store and connects it; the bench closes it when the test ends."""
+        """Return an open store. The bench closes it when the test ends."""
         store = self.adopt(self.make(beside, **options))
         await store.init()
         return store
 
     @contextlib.asynccontextmanager
     async def proxied(self, **options: Any) -> AsyncIterator[tuple[Proxy, AnyStore]]:
-        """Opens a store that reaches the server through a proxy; closes both at the end."""
+        """Open a store that reaches the server through a proxy, and close both at the end."""
         async with Proxy(*self.contract.address()) as proxy:
             store = self.make(**{**self.contract.through(self.namespace, proxy.host, proxy.port), **options})
             try:
@@ -98,46 +98,46 @@ class Bench:
                     await store.close()
 
     def adopt(self, store: AnyStore) -> AnyStore:
-        """Has the bench close a store when the test ends."""
+        """Close a store when the test ends."""
         self._opened.append(store)
         return store
 
     async def close(self) -> None:
-        """Closes every store that was opened."""
+        """Close every store that was opened."""
         for store in reversed(self._opened):
             if isinstance(store, SupportsClose):
                 await store.close()
 
     async def age(self, minutes: float) -> None:
-        """Lets time pass."""
+        """Let time pass."""
         await self.contract.age(self.store, self.clock, minutes)
 
     def session(self, session_id: str = ID, state: dict[str, Any] | None = None, **rest: Any) -> StoredSession:
-        """Returns a session that was never stored; ready to be stored, also by a store that does not stamp."""
+        """Return a new session, stamped if the store does not stamp it itself."""
         session = Session(session_id, {} if state is None else state, **rest)
         if not isinstance(self.store, SupportsExpiry):
             Lifetime(clock=self.clock).stamp(session)
         return session
 
     async def write(self, session_id: str = ID, state: dict[str, Any] | None = None, **rest: Any) -> StoredSession:
-        """Stores a new session, whatever was there, and returns it as the store stamped it."""
+        """Store a new session, whatever was there, and return it as the store stamped it."""
         session = self.session(session_id, state, **rest)
         await self.store.write(session_id, session)
         return session
 
     async def stored(self, session_id: str = ID) -> StoredSession:
-        """Returns the session as a read finds it; it must be there."""
+        """Return the session as a read finds it. It must be there."""
         session = await self.store.read(session_id)
-        assert session is not None, f"session {session_id!r} is not there"
+        assert session is not None, f"session {session_id!r} is absent"
         return session
 
     async def scan(self, prefix: str = "", *, limit: int | None = None) -> dict[str, SessionInfo]:
-        """Returns what a scan of all pages finds, by id."""
+        """Return the sessions that a scan finds, on all pages, by id."""
         pages = [page async for page in self._pages(prefix, limit)]
         return {info.id: info for page in pages for info in page.sessions}
 
     async def unreadable(self) -> dict[str, CorruptSessionError]:
-        """Returns what a scan of all pages could not read, by id."""
+        """Return the unreadable records that a scan finds, on all pages, by id."""
         pages = [page async for page in self._pages("", None)]
         return {error.session_id: error for page in pages for error in page.unreadable}
 
@@ -153,7 +153,7 @@ class Bench:
 
 
 def later(bench: Bench, minutes: float) -> datetime:
-    """Returns the moment so many minutes from now, in whole milliseconds."""
+    """Return the moment in so many minutes, in whole milliseconds."""
     moment = bench.clock() + timedelta(minutes=minutes)
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
@@ -162,12 +162,12 @@ def later(bench: Bench, minutes: float) -> datetime:
 def opened(
     contract: Hooks, *needs: type, shared: bool = False, **options: Any
 ) -> Iterator[tuple[Bench, Callable[[Coroutine[Any, Any, T]], T]]]:
-    """Opens a store in an event loop of its own; gives the bench and a function that runs a coroutine.
+    """Open a store in an event loop of its own; yield the bench and a function that runs a coroutine.
 
     Args:
         contract: The driver's suite.
         *needs: The capabilities without which the test is skipped.
-        shared: Skip the test where the driver's stores do not share their sessions.
+        shared: Whether to skip the test if the driver's stores do not share their sessions.
         **options: Options of the store.
     """
     if shared and not contract.shared:
@@ -192,21 +192,21 @@ async def _open(bench: Bench, needs: tuple[type, ...], options: dict[str, Any]) 
 
 
 def require(store: SessionStore, *needs: type) -> None:
-    """Skips the test where the store lacks a capability."""
+    """Skip the test if the store lacks a capability."""
     for need in needs:
         if not isinstance(store, need):
             capability = next(name for name, protocol in CAPABILITIES.items() if protocol is need)
-            pytest.skip(f"the store does not have the capability {capability!r} ({need.__name__})")
+            pytest.skip(f"the store does not support {capability!r} ({need.__name__})")
 
 
 def scenario(
     *needs: type, shared: bool = False, **options: Any
 ) -> Callable[[Callable[[HooksT, Bench], Coroutine[Any, Any, None]]], Callable[[HooksT], None]]:
-    """Makes a test of a coroutine function: it runs with a store opened for it, in an event loop of its own.
+    """Make a test of a coroutine function, which runs with an open store in an event loop of its own.
 
     Args:
         *needs: The capabilities without which the test is skipped.
-        shared: Skip the test where the driver's stores do not share their sessions.
+        shared: Whether to skip the test if the driver's stores do not share their sessions.
         **options: Options of the store.
     """
 

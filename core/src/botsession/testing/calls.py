@@ -1,4 +1,4 @@
-"""One call of each method that a store has, for what holds for all of them."""
+"""One call of each method of a store, for rules that hold for all of them."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 
 WRITING: Final = ("write", "replace", "commit", "commit of a restoration")
-"""Which of the calls store the session that they are given."""
+"""The calls that store the session that they get."""
 
 REMOVING: Final = ("destroy", "commit of a removal")
-"""Which of them remove it."""
+"""The calls that remove it."""
 
 
 def calls(
     store: AnyStore, session: StoredSession | None = None, over: StoredSession | None = None
 ) -> dict[str, Callable[[], Coroutine[Any, Any, object]]]:
-    """Returns, by the method's name, a function that calls it; only of those methods that the store has.
+    """Return the calls of all methods that the store has, by name.
 
     Args:
         store: The store.
-        session: What to write; a new session where not given.
-        over: The session over which to replace or restore.
+        session: The session to write; by default a new one.
+        over: The session to replace, or to restore over.
     """
     writing = session or Session(ID)
     expected = None if over is None else over.version
@@ -64,7 +64,7 @@ def calls(
 
 
 async def accepted(store: AnyStore) -> list[str]:
-    """Calls each method of a store that must refuse them all with `StoreError`; returns the names of those that work."""
+    """Call every method of a store that must refuse them all with a `StoreError`; return the names of those that work."""
     names = []
     for name, call in calls(store).items():
         try:
@@ -76,7 +76,7 @@ async def accepted(store: AnyStore) -> list[str]:
 
 
 async def late(tasks: Mapping[str, asyncio.Future[Any]], seconds: float) -> list[str]:
-    """Waits for calls so long; returns the names of those that had not ended, and cancels them."""
+    """Wait for calls for so many seconds; cancel those that have not ended, and return their names."""
     _, pending = await asyncio.wait(tasks.values(), timeout=seconds)
     for task in pending:
         task.cancel()
@@ -84,12 +84,12 @@ async def late(tasks: Mapping[str, asyncio.Future[Any]], seconds: float) -> list
         await asyncio.wait(pending, timeout=0.1)
     for task in tasks.values():
         if task.done() and not task.cancelled():
-            task.exception()  # else it would be reported as one that nobody looked at
+            task.exception()  # so that asyncio does not report it as never retrieved
     return [name for name, task in tasks.items() if task in pending]
 
 
 async def when_it_is_back(store: AnyStore, session_id: str) -> StoredSession | None:
-    """Reads a session as soon as the backend answers again."""
+    """Read a session as soon as the backend answers again."""
     while True:
         with contextlib.suppress(StoreUnavailableError):
             return await store.read(session_id)
@@ -97,13 +97,13 @@ async def when_it_is_back(store: AnyStore, session_id: str) -> StoredSession | N
 
 
 async def steps(number: int) -> None:
-    """Lets every task make so many steps of the event loop."""
+    """Let every task take so many steps of the event loop."""
     for _ in range(number):
         await asyncio.sleep(0)
 
 
 async def cancel_after(number: int, task: asyncio.Future[object]) -> None:
-    """Cancels a call after so many steps of the event loop, and waits for its end."""
+    """Cancel a call after so many steps of the event loop, and wait until it ends."""
     await steps(number)
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):

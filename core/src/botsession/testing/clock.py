@@ -12,10 +12,9 @@ if TYPE_CHECKING:
 
 
 class ManualClock:
-    """Tells the moment at which it was made until `advance` moves it.
+    """Returns the moment at which it was made, until `advance` moves it.
 
-    It begins at the real present, so that a server which drops what has expired by its own clock does not drop what is
-    alive by this one.
+    It starts at the real present, so that a server which removes expired sessions by its own clock does not remove live ones.
     """
 
     def __init__(self) -> None:
@@ -28,5 +27,5 @@ class ManualClock:
         return f"ManualClock({self.moment.isoformat()})"
 
     def advance(self, *, minutes: float = 0, milliseconds: float = 0) -> None:
-        """Lets time pass."""
+        """Let time pass."""
         self.moment += timedelta(minutes=minutes, milliseconds=milliseconds)

@@ -1,4 +1,4 @@
-"""Clocks of this machine that are wrong, as a driver sees them."""
+"""Wrong clocks of this machine, as a driver sees them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ NOT_OF_A_DRIVER = {"abc", "botsession", "builtins", "typing"}
 
 @contextlib.contextmanager
 def wrong_clocks(contract: Hooks, seconds: float) -> Iterator[Clock]:
-    """Sets the clocks that the driver's own modules look at, so many seconds ahead; gives the clock for its store.
+    """Set the clocks that the driver's own modules use so many seconds ahead; yield the clock for its store.
 
-    The clock since boot is another one too where the backend is a server, since its bots run on several machines.
+    If the backend is a server, this includes the clock since boot, since its bots run on several machines.
     """
     classes = getattr(contract.store_type, "__mro__", (contract.store_type,))
     packages = {each.__module__.partition(".")[0] for each in classes} - NOT_OF_A_DRIVER
@@ -46,7 +46,7 @@ def wrong_clocks(contract: Hooks, seconds: float) -> Iterator[Clock]:
 
 
 def _wrong(seconds: float, *, since_boot: bool) -> list[tuple[object, object]]:
-    """Returns each clock that a module may have imported, and the wrong one."""
+    """Return each clock that a module may have imported, with its wrong replacement."""
     ahead = dt.timedelta(seconds=seconds)
 
     class Type(type):

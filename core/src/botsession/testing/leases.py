@@ -1,8 +1,8 @@
-"""Claims of leases, as the tests of them make them.
+"""Claims of leases, for the tests of leases.
 
-Leases end by the real time, which no test can stop. So what must be held is held for `LONG`, what must end for `SHORT`, and
-`PAST` is slept where it must have ended; a slow machine only makes a test slower. So many milliseconds as `LONG` has seconds are
-over by then, so that a wrong unit is found out.
+Leases end in real time, which no test can stop. So a lease that must not end lasts `LONG`, one that must end lasts `SHORT`, and a test
+sleeps `PAST` until it has ended. A slow machine only makes a test slower. `LONG` in milliseconds is shorter than `PAST`, so that a
+wrong unit is noticed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 A: Final = "a"
 B: Final = "ab"
 C: Final = "abc"
-"""Three holders; each name begins the next, so that comparing beginnings is found out."""
+"""Three holders. Each name is a prefix of the next, so that a comparison of prefixes is noticed."""
 
 LONG: Final = 300.0
 SHORT: Final = 0.25
@@ -40,7 +40,7 @@ async def claim(
     again: float = LONG,
     store: AnyStore | None = None,
 ) -> StoredSession | Held | StoreError | None:
-    """Asks for one lease, in the bench's store or in another."""
+    """Claim one lease, in the bench's store or in another."""
     [outcome] = await (store or bench.store).lease_many([Claim(session_id, holder, ttl, again)])
     return outcome
 
@@ -48,9 +48,9 @@ async def claim(
 async def take(
     bench: Bench, holder: str, session_id: str = ID, *, ttl: float = LONG, store: AnyStore | None = None
 ) -> StoredSession | None:
-    """Takes a lease, which must be free, and returns the session."""
+    """Take a lease, which must be free, and return the session."""
     outcome = await claim(bench, holder, session_id, ttl=ttl, store=store)
-    assert not isinstance(outcome, Held), f"{holder!r} does not get the lease, although it is free: {outcome}"
+    assert not isinstance(outcome, Held), f"the lease is free, but {holder!r} does not get it: {outcome}"
     assert not isinstance(outcome, Exception), f"the outcome is {outcome!r}"
     return outcome
 
@@ -58,7 +58,7 @@ async def take(
 async def wait_for(
     bench: Bench, holder: str, session_id: str = ID, *, store: AnyStore | None = None
 ) -> StoredSession | None:
-    """Asks for a lease until it is there, and returns the session."""
+    """Claim a lease until it is granted, and return the session."""
     end = time.monotonic() + bench.contract.time_limit * 0.8
     while isinstance(outcome := await claim(bench, holder, session_id, store=store), Held):
         if time.monotonic() > end:
@@ -71,13 +71,13 @@ async def wait_for(
 async def renew(
     bench: Bench, holder: str, session_id: str = ID, *, ttl: float = LONG, store: AnyStore | None = None
 ) -> bool:
-    """Renews one lease; returns whether the holder had it still."""
+    """Renew one lease; return whether the holder still had it."""
     [renewed] = await (store or bench.store).renew_leases({session_id: holder}, ttl)
     return renewed
 
 
 async def is_held(bench: Bench, session_id: str = ID, *, by: str | None = None, store: AnyStore | None = None) -> bool:
-    """Tells whether a lease is held, and `by` whom; it stays as it is, for `LONG`."""
+    """Return whether a lease is held, and by the holder `by` if given. The lease stays as it is, for `LONG`."""
     store = store or bench.store
     if by is not None and not await renew(bench, by, session_id, store=store):
         return False
@@ -87,7 +87,7 @@ async def is_held(bench: Bench, session_id: str = ID, *, by: str | None = None, 
 
 
 async def replace(bench: Bench, *replacements: Step) -> list[bool]:
-    """Replaces sessions; returns for each whether it was stored, and not refused by a conflict."""
+    """Commit replacements; return for each whether it was stored rather than refused as a conflict."""
     outcomes = await bench.store.commit(replacements)
     for outcome, replacement in zip(outcomes, replacements, strict=True):
         if outcome is not None:

@@ -1,4 +1,4 @@
-"""A store against a plain model: whatever the order of calls, both say the same."""
+"""A store compared with a plain model: whatever the order of calls, both agree."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ removals: st.SearchStrategy[tuple[str, str]] = st.tuples(
 
 
 def has(capability: type) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """Runs a rule only where the store has the capability."""
+    """Run a rule only if the store has the capability."""
     return precondition(lambda machine: isinstance(machine.bench.store, capability))
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Calls a store in any order, and keeps in a dict what must be in it.
+    """Calls a store in any order, and keeps a model of what it must contain.
 
     Args:
-        bench: Where the store is open, made with `expires_in=10`.
+        bench: The bench of the open store, made with `expires_in=10`.
         run: Runs a coroutine.
-        prefix: How the ids of this example begin; no other example uses it.
+        prefix: The beginning of the ids of this example, which no other example uses.
     """
 
     def __init__(self, bench: Bench, run: Callable[[Coroutine[Any, Any, Any]], Any], prefix: str) -> None:
@@ -64,19 +64,19 @@ class StoreMachine(RuleBasedStateMachine):
         self.versions: list[str] = []
 
     def known(self, session_id: str) -> StoredSession | None:
-        """Returns the session as the model has it."""
+        """Return the session in the model."""
         session = self.model.get(session_id)
         expired = session is not None and session.expires_at is not None and session.expires_at <= self.bench.clock()
         return None if expired else session
 
     def new(self, name: str, state: dict[str, Any], own: Any = ...) -> StoredSession:
-        """Returns a session that was never stored."""
+        """Return a session that was never stored."""
         rest = {} if own is ... else {"expires_in": own}
         return self.bench.session(self.prefix + name, copy.deepcopy(state), **rest)
 
     def remember(self, session: StoredSession) -> None:
-        """Puts into the model what was stored."""
-        assert session.version not in self.versions, "a version came twice"
+        """Put a stored session into the model."""
+        assert session.version not in self.versions, "a version was used twice"
         self.versions.append(session.version)
         if isinstance(self.bench.store, SupportsExpiry):
             length = EXPIRES_IN if session.expires_in is msgspec.UNSET else session.expires_in
@@ -84,11 +84,11 @@ class StoreMachine(RuleBasedStateMachine):
         self.model[session.id] = copy.deepcopy(session)
 
     def forget(self, session_id: str) -> None:
-        """Takes note that a session was destroyed."""
+        """Remove a session from the model."""
         self.model.pop(session_id, None)
 
     def expected(self, session_id: str, kind: str) -> tuple[str | None, bool]:
-        """Returns what to expect in a replace, and whether that is right."""
+        """Return a version to expect, and whether it is the right one."""
         current = self.known(session_id)
         version = None if current is None else current.version
         if kind == "absent" or not self.versions:
@@ -102,7 +102,7 @@ class StoreMachine(RuleBasedStateMachine):
         return wanted, wanted == version
 
     def compare(self, session_id: str, found: StoredSession | None) -> None:
-        """Compares what the store says with the model."""
+        """Compare a session in the store with the model."""
         known = self.known(session_id)
         assert found == known
         if found is not None and known is not None:
@@ -138,9 +138,9 @@ class StoreMachine(RuleBasedStateMachine):
         try:
             self.run(self.bench.store.replace(session.id, session, expected=expected))
         except SessionConflictError:
-            assert not right, f"a conflict, although {expected!r} is the version"
+            assert not right, f"a conflict although {expected!r} is the version"
         else:
-            assert right, f"no conflict, although {expected!r} is not the version"
+            assert right, f"no conflict although {expected!r} is not the version"
             self.remember(session)
 
     @has(SupportsTouch)

@@ -1,4 +1,4 @@
-"""The same with leases in between, which end by nothing but being given up."""
+"""The same model with leases, which end only when they are released."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ leased: st.SearchStrategy[str] = st.sampled_from(["a", "b"])
 
 
 class LeasingMachine(StoreMachine):
-    """Keeps who holds the lease of a session, and who may be waiting for it."""
+    """A model that also knows the holder of each lease, and who may be waiting for it."""
 
     def __init__(self, bench: Bench, run: Callable[[Coroutine[Any, Any, Any]], Any], prefix: str) -> None:
         super().__init__(bench, run, prefix)
@@ -34,7 +34,7 @@ class LeasingMachine(StoreMachine):
         self.waiting: defaultdict[str, set[str]] = defaultdict(set)
 
     def give_up(self, session_id: str, holder: str) -> None:
-        """Takes note that a holder gave up its lease or its place."""
+        """Remove a lease or a place in its queue from the model."""
         self.waiting[session_id].discard(holder)
         if self.held.get(session_id) == holder:
             del self.held[session_id]
@@ -50,11 +50,13 @@ class LeasingMachine(StoreMachine):
         current = self.held.get(session_id)
         [outcome] = self.run(self.bench.store.lease_many([Claim(session_id, holder, LONG, LONG)]))
         if isinstance(outcome, Held):
-            assert current != holder, "the holder itself is refused"
-            assert current or self.waiting[session_id] - {holder}, "it is free, and nobody else waits"
+            assert current != holder, "its own holder was refused"
+            assert current or self.waiting[session_id] - {holder}, (
+                "refused although the lease is free and nobody else waits"
+            )
             self.waiting[session_id].add(holder)
         else:
-            assert current in (None, holder), f"{current!r} holds it"
+            assert current in (None, holder), f"granted although {current!r} holds the lease"
             self.waiting[session_id].discard(holder)
             self.held[session_id] = holder
             self.compare(session_id, outcome)

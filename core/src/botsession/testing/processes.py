@@ -1,4 +1,4 @@
-"""What the tests of shared stores do in other processes."""
+"""The work of the child processes in tests of shared stores."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def in_processes(function: Callable[..., Any], *arguments: object, processes: int = 1) -> None:
-    """Runs a function in so many new processes; each counts only once all have opened their store."""
+    """Run a function in so many new processes; each starts its work when all have opened their store."""
     spawn = multiprocessing.get_context("spawn")
     started = (spawn.Barrier(processes),)
     with concurrent.futures.ProcessPoolExecutor(processes, spawn, initializer=_meet_at, initargs=started) as pool:
@@ -36,7 +36,7 @@ def in_processes(function: Callable[..., Any], *arguments: object, processes: in
 
 @contextlib.contextmanager
 def _empty_main() -> Iterator[None]:
-    """Starts processes without the `__main__` of this one: that of pytest would load pytest in each."""
+    """Start processes without the `__main__` of this one, which would import pytest in each."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:
@@ -58,7 +58,7 @@ def _wait_for_the_others() -> None:
 
 
 def increment(make: Callable[[], SessionStore], session_id: str, times: int) -> None:
-    """Counts up a session's `count`, again after each conflict."""
+    """Increment a session's `count` so many times, and retry after each conflict."""
     asyncio.run(_increment(make, session_id, times))
 
 
@@ -70,11 +70,11 @@ async def _increment(make: Callable[[], SessionStore], session_id: str, times: i
 
 
 async def count_up(store: SessionStore, session_id: str) -> None:
-    """Counts up a session's `count` once, by compare-and-set."""
+    """Increment a session's `count` once, by compare-and-set."""
     while True:
         session = await store.read(session_id)
         if session is None or not isinstance(store, SupportsReplace):
-            raise AssertionError("the session is not there, or the store cannot replace it")
+            raise AssertionError("the session is absent, or the store does not support `replace`")
         session.state["count"] += 1
         with contextlib.suppress(SessionConflictError):
             await store.replace(session_id, session, expected=session.version)
@@ -83,7 +83,7 @@ async def count_up(store: SessionStore, session_id: str) -> None:
 
 
 def take_turns(make: Callable[[], SessionStore], session_id: str, times: int) -> None:
-    """Counts up a session's `count` in turns, which wait for each other and so never conflict."""
+    """Increment a session's `count` in turns, which wait for each other and so never conflict."""
     asyncio.run(_take_turns(make, session_id, times))
 
 
@@ -97,7 +97,7 @@ async def _take_turns(make: Callable[[], SessionStore], session_id: str, times: 
 
 
 def copy(make: Callable[[], SessionStore], session_id: str, copy_id: str) -> None:
-    """Reads a session and writes its state under another id."""
+    """Copy a session to another id."""
     asyncio.run(_copy(make, session_id, copy_id))
 
 
@@ -105,7 +105,7 @@ async def _copy(make: Callable[[], SessionStore], session_id: str, copy_id: str)
     async with _open(make) as store:
         session = await store.read(session_id)
         if session is None:
-            raise AssertionError("the session is not there")
+            raise AssertionError("the session is absent")
         await store.write(copy_id, dataclasses.replace(session, id=copy_id))
 
 

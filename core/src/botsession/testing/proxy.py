@@ -1,4 +1,4 @@
-"""A TCP proxy between a store and its server, which loses answers, hangs and breaks connections."""
+"""A TCP proxy between a store and its server, which loses replies, hangs and breaks connections."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Direction = Literal["request", "answer"]
 
 
 class Proxy:
-    """Listens on a port of its own while its block runs, and passes on to a server, in the event loop of the test.
+    """Listens on a port of its own while its block runs, and forwards to a server, in the event loop of the test.
 
     Args:
-        host: Where the server listens.
-        port: Where the server listens.
+        host: The host of the server.
+        port: The port of the server.
 
     Attributes:
-        host: Where the proxy listens.
-        port: Where the proxy listens.
-        lost: How many requests and answers were lost.
+        host: The host of the proxy.
+        port: The port of the proxy.
+        lost: How many requests and replies were lost.
     """
 
     host = "127.0.0.1"
@@ -53,32 +53,32 @@ class Proxy:
 
     @property
     def connections(self) -> int:
-        """How many connections of clients are open."""
+        """How many client connections are open."""
         return len(self._connections)
 
     async def cut(self) -> None:
-        """Breaks every connection."""
+        """Break every connection."""
         while self._connections:
             for task in self._connections:
                 task.cancel()
             await asyncio.wait(self._connections)
 
     def lose(self, direction: Direction, *, after: int = 0) -> None:
-        """Has one request, or the answer to one, be lost with its connection.
+        """Lose one request or one reply, together with its connection.
 
         Args:
-            direction: `request`: the server never sees it. `answer`: the server has done what was asked for.
-            after: How many are passed on before.
+            direction: With `request` the server never sees it; with `answer` the server has carried it out.
+            after: How many are forwarded before.
         """
         self._losing, self._before_it = direction, after
 
     def calm(self) -> None:
-        """Loses nothing any more."""
+        """Stop losing."""
         self._losing = None
 
     @contextlib.asynccontextmanager
     async def hanging(self) -> AsyncIterator[None]:
-        """Passes nothing on and accepts connections that nobody answers; breaks them at the end."""
+        """Accept connections, forward nothing, and break all of them at the end."""
         self._hangs = True
         try:
             yield
@@ -88,7 +88,7 @@ class Proxy:
 
     @contextlib.asynccontextmanager
     async def refusing(self) -> AsyncIterator[None]:
-        """Breaks every connection, and new ones at once, until the end."""
+        """Break every connection, and new ones at once, until the end."""
         self._refuses = True
         await self.cut()
         try:
@@ -102,7 +102,7 @@ class Proxy:
         task.add_done_callback(self._forget)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
-        self._connections.pop(task).close()  # a task that is cancelled before it begins has closed nothing
+        self._connections.pop(task).close()  # a task that was cancelled before its first step has closed nothing
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers = [writer]
@@ -132,7 +132,7 @@ class Proxy:
     async def _pass_on(
         self, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: asyncio.Event
     ) -> None:
-        """Passes on in one direction until the connection ends; a piece that answers nothing is part of a longer answer."""
+        """Forward in one direction until the connection ends. Only the first piece of a request or reply can be lost."""
         with contextlib.suppress(OSError):
             while piece := await reader.read(_PIECE):
                 if self._hangs:

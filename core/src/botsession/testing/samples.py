@@ -1,4 +1,4 @@
-"""States, ids and prefixes that stores stumble over, and how to compare exactly."""
+"""States, ids and prefixes that are hard for stores, and exact comparison."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from botsession.states.json_values import MAX_DEPTH, MAX_INTEGER, MIN_INTEGER
 
 
 def exact(value: object) -> str:
-    """Returns a text that is the same only for the same JSON value: types, -0.0 and the order of keys included."""
+    """Return a text that is equal only for equal JSON values, including types, -0.0 and the order of keys."""
     if type(value) is dict:
         return "{" + ", ".join(f"{exact(key)}: {exact(item)}" for key, item in value.items()) + "}"
     if type(value) is list:
@@ -27,7 +27,7 @@ def exact(value: object) -> str:
 
 
 def nested(levels: int) -> dict[str, Any]:
-    """Returns a state that nests so deep, objects and arrays in turn."""
+    """Return a state with so many levels, objects and arrays in turn."""
     value: Any = {} if levels % 2 else []
     for level in range(levels - 1, 0, -1):
         value = {"in": value} if level % 2 else [value]
@@ -54,13 +54,13 @@ AWKWARD_STATES: Final[list[dict[str, Any]]] = [
     {"__class__": "x", "__proto__": {"a": 1}, "constructor": None, "py/object": "os.system"},
     nested(MAX_DEPTH),
 ]
-"""Every one of these must come back as it went in."""
+"""States that must come back as they were stored."""
 
 _surrogate = "\ud800"
 
 
 def random_text(length: int) -> str:
-    """Returns the same text at every call, which no compression makes shorter, of characters of one to four bytes."""
+    """Return an incompressible text, the same at every call, of characters of one to four bytes."""
     chance = random.Random(length)  # noqa: S311 - it keeps no secret
     ranges = ((0x20, 0x7E), (0xA1, 0x7FF), (0x800, 0xD7FF), (0x1F300, 0x1F9FF))
     return "".join(chr(chance.randint(*chance.choice(ranges))) for _ in range(length))
@@ -70,7 +70,7 @@ ALIKE: Final[list[str]] = [
     "a", "A", "a ", " a", "a\t", "a\x00", "a\u200b", "\u00e9", "e\u0301", "e", "\u00c5", "\u212b", "\u00df", "ss", "1", "01", "1.0",
     "\ufb01", "fi", "\uff21", "", " ", "\u00a0", "\ufeff", "%", "_", "\\", "\\\\", "\\x41", "\\u0041", "&amp;", "&", "null", "NULL",
 ]  # fmt: skip
-"""Texts that a collation, a normalisation or an escaping takes for one another."""
+"""Texts that a collation, a normalization or an escaping confuses."""
 
 REFUSED_STATES: Final[list[tuple[dict[str, Any], str]]] = [
     ({"cart": [{"price": math.nan}]}, "$.state.cart[0].price"),
@@ -84,10 +84,10 @@ REFUSED_STATES: Final[list[tuple[dict[str, Any], str]]] = [
     ({"a": b"bytes"}, "$.state.a"),
     ({"a": dt.datetime(2026, 11, 23, tzinfo=dt.UTC)}, "$.state.a"),
     ({"a": object()}, "$.state.a"),
-    ({"a": {1: "the key is no text"}}, "$.state.a"),
+    ({"a": {1: "the key is not a text"}}, "$.state.a"),
     ({"a": f"lone {_surrogate}"}, "$.state.a"),
 ]
-"""States that JSON cannot hold, each with the path of the value at fault."""
+"""States that JSON cannot hold, each with the path of the wrong value."""
 
 _leaves = (
     st.none()
@@ -127,7 +127,7 @@ HOSTILE_IDS: Final[list[Any]] = [
     ["list"],
     {"$ne": None},
 ]
-"""What is no session id."""
+"""Invalid session ids."""
 
 SAFE_IDS: Final[list[str]] = [
     "telegram:42", "x", "a", "A", "aa", "a:", "a:b", "a/b", "/", "//", "/etc/passwd", ".", "..", "../..",
@@ -141,23 +141,23 @@ SAFE_IDS: Final[list[str]] = [
     "\u202eabc", "\u200b", "\ufeffa", "\u2028", "\u00a0", "\u3042", "None", "null", "0", "00", "-1", "1e3", "true",
     "x" * MAX_BYTES, "x" * (MAX_BYTES - 1), "y" * 255, "y" * 256, "\U0001f600" * (MAX_BYTES // 4),
 ]  # fmt: skip
-"""Ids that look dangerous or alike; every one is a session of its own."""
+"""Ids that look dangerous or alike. Each is a session of its own."""
 
 SCANNED_PREFIXES: Final[list[str]] = [
     "a", "a:", "a:b", "ab", "A", "*", "a*", "?", "a?", "[", "[a-z]", "[^a]", "^", "^a", ".", ".*", "a.", "$", "%", "a%",
     "_", "a_", "\\", "\\a", "a\\", "(", "a|b", "+", "{", "'", '"', "/", "a/", "..", "\u00e9", "e\u0301", "e",
     "\U0001f600", "\U0010ffff", "a\U0010ffff", "\uffff", " ", "x" * MAX_BYTES,
 ]  # fmt: skip
-"""Prefixes that hold what some backend takes for a pattern, or that begin one another."""
+"""Prefixes that some backend takes for a pattern, or that are prefixes of each other."""
 
 NO_VERSIONS: Final[list[str]] = [
     "", "0" * 16, "null", "*", ".*", '"', "'", "\\", "$ne", "\x00", '{"$gt":""}', "\U0001f600", "[a-f0-9]*", "%",
 ]  # fmt: skip
-"""Texts that are the version of no session."""
+"""Texts that are not the version of any session."""
 
 
 def moderate(examples: int, **more: Any) -> settings:
-    """Returns the settings of a generated test: the same examples at every run where `CI` is set."""
+    """Return the settings of a generated test; with the same examples in every run if `CI` is set."""
     return settings(
         max_examples=examples,
         deadline=None,

@@ -1,1 +1,1 @@
-"""The tests of the conformance kit, one idea a file."""
+"""The tests of the conformance kit, one topic in each file."""

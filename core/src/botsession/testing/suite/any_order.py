@@ -1,4 +1,4 @@
-"""Any order of calls gives what a plain model gives."""
+"""Calls in any order give what a plain model gives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compare-and-set: nothing is lost, and nothing that ended comes back."""
+"""Compare-and-set: no update is lost, and no session that has ended comes back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from botsession.testing.samples import AWKWARD_STATES, NO_VERSIONS, exact
 
 
 async def conflicts(bench: Bench, session: StoredSession, expected: str | None) -> None:
-    """Checks that a replace is refused and says for which session."""
+    """Check that a replace raises a conflict that names the session."""
     with pytest.raises(SessionConflictError) as caught:
         await bench.store.replace(session.id, session, expected=expected)
     assert caught.value.session_id == session.id
@@ -72,7 +72,7 @@ class CompareAndSet(Hooks):
         assert await bench.stored() == current
 
     @scenario(SupportsReplace)
-    async def test_replace_refuses_what_is_no_version(self, bench: Bench) -> None:
+    async def test_replace_refuses_what_is_not_the_version(self, bench: Bench) -> None:
         await bench.write(state={"count": 1})
         before = await bench.stored()
         version = before.version
@@ -98,7 +98,7 @@ class CompareAndSet(Hooks):
         assert await bench.store.read(ID) is None
 
     @scenario(SupportsReplace)
-    async def test_replace_tells_a_new_session_from_a_destroyed_one(self, bench: Bench) -> None:
+    async def test_replace_distinguishes_a_new_session_from_a_destroyed_one(self, bench: Bench) -> None:
         await bench.write(state={"same": True})
         old = (await bench.stored()).version
         await bench.store.destroy(ID)
@@ -115,7 +115,7 @@ class CompareAndSet(Hooks):
         assert await bench.store.read(ID) is None
 
     @scenario(SupportsReplace, SupportsExpiry, expires_in=10)
-    async def test_replace_creates_where_only_an_expired_session_was(self, bench: Bench) -> None:
+    async def test_replace_creates_over_an_expired_session(self, bench: Bench) -> None:
         await bench.write(state={"old": 1}, user={"old": 1})
         await bench.age(10)
         await bench.store.replace(ID, bench.session(state={"new": 2}), expected=None)

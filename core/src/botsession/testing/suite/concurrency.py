@@ -1,4 +1,4 @@
-"""Several at once: nothing is lost, torn or brought back, and who is cancelled leaves no damage."""
+"""Concurrent calls lose, tear and resurrect nothing, and a cancelled call leaves no damage."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ ROUNDS = 20
 
 
 class Concurrency(Hooks):
-    """Tasks beside one another, stores beside one another, processes beside one another."""
+    """Concurrent tasks, stores and processes."""
 
     @scenario()
-    async def test_different_sessions_at_once(self, bench: Bench) -> None:
+    async def test_concurrent_writes_of_different_sessions(self, bench: Bench) -> None:
         ids = [f"kit:{number}" for number in range(64)]
         await asyncio.gather(*(bench.write(session_id, {"of": session_id}) for session_id in ids))
         found = await asyncio.gather(*(bench.stored(session_id) for session_id in ids))
         assert [session.state for session in found] == [{"of": session_id} for session_id in ids]
 
     @scenario()
-    async def test_a_read_beside_writes_is_never_torn(self, bench: Bench) -> None:
+    async def test_a_read_during_writes_is_never_torn(self, bench: Bench) -> None:
         async def write(number: int) -> None:
             for again in range(5):
                 n = number * 10 + again
@@ -95,7 +95,7 @@ class Concurrency(Hooks):
         assert [(await bench.stored(f"kit:{number}")).state for number in range(3)] == [{"count": 10}] * 3
 
     @scenario(SupportsReplace)
-    async def test_replace_beside_destroy_brings_nothing_back(self, bench: Bench) -> None:
+    async def test_replace_during_destroy_brings_nothing_back(self, bench: Bench) -> None:
         for number in range(ROUNDS):
             session = await bench.write()
             replacing = bench.store.replace(ID, bench.session(), expected=session.version)
@@ -105,7 +105,7 @@ class Concurrency(Hooks):
             assert await bench.store.read(ID) is None
 
     @scenario(SupportsTouch)
-    async def test_touch_beside_destroy_brings_nothing_back(self, bench: Bench) -> None:
+    async def test_touch_during_destroy_brings_nothing_back(self, bench: Bench) -> None:
         for number in range(ROUNDS):
             await bench.write()
             both = [bench.store.touch(ID, None), bench.store.destroy(ID)]
@@ -113,7 +113,7 @@ class Concurrency(Hooks):
             assert await bench.store.read(ID) is None
 
     @scenario(SupportsTouch)
-    async def test_touch_beside_write_undoes_nothing(self, bench: Bench) -> None:
+    async def test_touch_during_write_undoes_nothing(self, bench: Bench) -> None:
         for number in range(ROUNDS):
             await bench.write(state={"old": number})
             both = [bench.store.touch(ID, None), bench.store.write(ID, bench.session(state={"new": number}))]
@@ -121,7 +121,7 @@ class Concurrency(Hooks):
             assert (await bench.stored()).state == {"new": number}
 
     @scenario(SupportsCommit)
-    async def test_batches_beside_one_another_lose_no_increment(self, bench: Bench) -> None:
+    async def test_concurrent_batches_lose_no_increment(self, bench: Bench) -> None:
         ids = ["kit:1", "kit:2"]
         for session_id in ids:
             await bench.write(session_id, {"count": 0})
@@ -141,7 +141,7 @@ class Concurrency(Hooks):
         assert {session_id: (await bench.stored(session_id)).state["count"] for session_id in ids} == stored
 
     @scenario(SupportsCommit)
-    async def test_restore_beside_write_undoes_nothing(self, bench: Bench) -> None:
+    async def test_restore_during_write_undoes_nothing(self, bench: Bench) -> None:
         for number in range(ROUNDS):
             found = await bench.write(state={"old": number})
             restored = dataclasses.replace(bench.session(state={"restored": number}), version=new_version())
@@ -154,7 +154,7 @@ class Concurrency(Hooks):
             assert (await bench.stored()).state == {"new": number}
 
     @scenario(SupportsPurge, SupportsExpiry, expires_in=10)
-    async def test_purge_beside_write_removes_nothing_living(self, bench: Bench) -> None:
+    async def test_purge_during_write_removes_nothing_living(self, bench: Bench) -> None:
         for number in range(ROUNDS):
             await bench.write(state={"old": number})
             await bench.age(10)
@@ -182,11 +182,11 @@ class Concurrency(Hooks):
                         None if name in REMOVING else {"by": "before"},
                     ), where
                     if found and found.state == {"by": "call"} and name != "commit of a restoration":
-                        assert session.version == found.version, f"its version is not told, {where}"
+                        assert session.version == found.version, f"the caller does not know its version, {where}"
                     await bench.write(state={"by": "after"})
                     assert (await bench.stored()).state == {"by": "after"}, where
                     await asyncio.sleep(0.005)
-                    assert (await bench.stored()).state == {"by": "after"}, f"late, {where}"
+                    assert (await bench.stored()).state == {"by": "after"}, f"a late effect, {where}"
 
     @scenario(shared=True)
     async def test_two_stores_see_the_same_sessions(self, bench: Bench) -> None:

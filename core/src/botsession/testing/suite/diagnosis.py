@@ -1,4 +1,4 @@
-"""A diagnosis tells what is found, with a remedy for what is wrong, and touches nothing."""
+"""A diagnosis reports what it finds, with a remedy for each problem, and changes nothing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Diagnosis(Hooks):
     @scenario(SupportsDiagnosis)
     async def test_a_diagnosis_has_findings_with_remedies(self, bench: Bench) -> None:
         findings = await bench.store.diagnose()
-        assert findings, "it finds nothing at all"
+        assert findings, "there are no findings"
         for finding in findings:
             assert isinstance(finding, Finding)
             assert finding.level in typing.get_args(Level)
@@ -60,7 +60,7 @@ class Diagnosis(Hooks):
             assert sorted(await bench.scan()) == [ID, "kit:never"]
 
     @scenario(SupportsDiagnosis)
-    async def test_a_diagnosis_goes_on_where_a_session_is_unreadable(self, bench: Bench) -> None:
+    async def test_a_diagnosis_survives_an_unreadable_session(self, bench: Bench) -> None:
         await bench.write()
         await self.corrupt(bench.store, ID)
         raw = await self._raw(bench)
@@ -78,10 +78,10 @@ class Diagnosis(Hooks):
         await take(bench, A, "kit:short", ttl=SHORT)
         assert isinstance(await claim(bench, B), Held)
         await bench.store.diagnose()
-        assert await renew(bench, A), "who held a lease has lost it"
+        assert await renew(bench, A), "a holder has lost its lease"
         if self.lease_order:
             await bench.store.release_leases({ID: A})
-            assert isinstance(await claim(bench, C), Held), "who waited has lost the place"
+            assert isinstance(await claim(bench, C), Held), "a waiter has lost its place"
         await asyncio.sleep(PAST)
         await bench.store.diagnose()
         await take(bench, B, "kit:short")
@@ -89,7 +89,7 @@ class Diagnosis(Hooks):
     @scenario(SupportsDiagnosis, SupportsPurge, SupportsExpiry, expires_in=10)
     async def test_a_diagnosis_leaves_the_expired_to_purge(self, bench: Bench) -> None:
         if self.expires_by_itself:
-            pytest.skip("the backend of this driver removes by itself what has expired")
+            pytest.skip("the backend of this driver removes expired records itself")
         await bench.write()
         await bench.age(10)
         await bench.store.diagnose()

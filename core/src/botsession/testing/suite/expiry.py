@@ -1,4 +1,4 @@
-"""Minutes are minutes, and what has expired is absent for everything."""
+"""Sessions end on time, and an expired session is absent for every method."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from botsession.testing.hooks import Hooks
 
 
 class Expiry(Hooks):
-    """The capability `lifetime`: deadlines, in every method."""
+    """The capability `expiry`: deadlines in every method."""
 
     @scenario(SupportsExpiry, expires_in=10)
     async def test_a_session_ends_after_so_many_minutes(self, bench: Bench) -> None:
@@ -64,7 +64,7 @@ class Expiry(Hooks):
         assert await self._present(bench, ids) == []
 
     async def _present(self, bench: Bench, ids: list[str]) -> list[str]:
-        """Returns what is there of these sessions, for every method that looks."""
+        """Return which of these sessions each method finds."""
         read = [session_id for session_id in ids if await bench.store.read(session_id) is not None]
         if isinstance(bench.store, SupportsCommit):
             assert [found.id for found in await bench.store.read_many(ids) if isinstance(found, Session)] == read
@@ -91,18 +91,18 @@ class Expiry(Hooks):
         assert (await bench.stored()).expires_at is None
 
     @scenario(SupportsExpiry)
-    async def test_a_session_lives_for_a_year_where_nothing_is_said(self, bench: Bench) -> None:
+    async def test_a_session_lives_for_a_year_by_default(self, bench: Bench) -> None:
         session = await bench.write()
         assert session.expires_at == later(bench, 0) + timedelta(days=365)
 
     @scenario(SupportsExpiry)
-    async def test_what_is_no_lifetime_is_refused(self, bench: Bench) -> None:
+    async def test_an_invalid_lifetime_is_refused(self, bench: Bench) -> None:
         for wrong in (0, -1, 0.0, math.nan, math.inf, timedelta(0), "10"):
             with pytest.raises(ConfigError, match="expires_in"):
                 bench.make(expires_in=wrong)
 
     @scenario(SupportsExpiry, expires_in=10)
-    async def test_a_sessions_own_lifetime_goes_first(self, bench: Bench) -> None:
+    async def test_a_sessions_own_lifetime_takes_precedence(self, bench: Bench) -> None:
         await bench.write("kit:short", expires_in=0.5)
         await bench.write("kit:usual")
         await bench.write("kit:long", expires_in=20)
@@ -121,7 +121,7 @@ class Expiry(Hooks):
         ]
 
     @scenario(SupportsExpiry, expires_in=10)
-    async def test_a_write_begins_the_countdown_anew(self, bench: Bench) -> None:
+    async def test_a_write_restarts_the_countdown(self, bench: Bench) -> None:
         session = await bench.write()
         for _ in range(3):
             await bench.age(9)
@@ -168,7 +168,7 @@ class Expiry(Hooks):
         assert await bench.store.read(ID) is None
 
     @scenario(SupportsExpiry, SupportsReplace, expires_in=10, max_lifetime=25)
-    async def test_a_replace_goes_by_the_lifetimes_of_session_and_store(self, bench: Bench) -> None:
+    async def test_a_replace_uses_the_lifetimes_of_session_and_store(self, bench: Bench) -> None:
         created = later(bench, 0)
         usual, own = bench.session("kit:usual"), bench.session("kit:own", expires_in=7)
         for minutes in (0, 6, 6):
@@ -198,7 +198,7 @@ class Expiry(Hooks):
         assert await bench.store.read(ID) is None
 
     @scenario(SupportsExpiry, expires_in=10)
-    async def test_an_expired_session_can_be_written_anew(self, bench: Bench) -> None:
+    async def test_an_expired_session_can_be_written_again(self, bench: Bench) -> None:
         await bench.write(state={"old": 1})
         await bench.age(10)
         await bench.write(state={"new": 2})
@@ -224,7 +224,7 @@ class Expiry(Hooks):
         assert sorted(await bench.scan()) == ["kit:new"]
 
     @scenario(SupportsExpiry, SupportsScan, expires_in=5)
-    async def test_a_scan_goes_on_past_what_has_expired(self, bench: Bench) -> None:
+    async def test_a_scan_continues_past_expired_sessions(self, bench: Bench) -> None:
         for number in range(12):
             await bench.write(f"kit:{number:02}", expires_in=None if number in (5, 11) else 5)
         await bench.age(5)

@@ -1,4 +1,4 @@
-"""Unreadable and unreachable are errors, and errors tell no secret."""
+"""Unreadable records and unreachable backends are errors, and errors disclose no secrets."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from botsession.testing.bench import (
 from botsession.testing.calls import accepted, calls, when_it_is_back
 from botsession.testing.hooks import Hooks
 
-SECRET = "s3cr3t-of-the-kit"  # noqa: S105 - it is the kit's own
+SECRET = "s3cr3t-of-the-kit"  # noqa: S105 - it protects nothing
 
 
 class _Recorder(logging.Handler):
@@ -49,7 +49,7 @@ class _Recorder(logging.Handler):
 
 @contextlib.contextmanager
 def _listening(told: list[str], store_type: type) -> Iterator[None]:
-    """Takes down what is logged by anybody, and by the driver's own package at every level."""
+    """Record what is logged, and at every level what the driver's own package logs."""
     handler = _Recorder(told)
     own = [logging.getLogger(name) for name in ("botsession", store_type.__module__.partition(".")[0])]
     levels = [logger.level for logger in own]
@@ -65,10 +65,10 @@ def _listening(told: list[str], store_type: type) -> Iterator[None]:
 
 
 class Faults(Hooks):
-    """What the hooks `corrupt`, `unreachable` and `outage` make possible to try."""
+    """Faults, for suites with the hooks `corrupt`, `unreachable` and `outage`."""
 
     async def _damage(self, bench: Bench) -> tuple[str, bytes]:
-        """Stores two sessions and damages the first; returns its version and what an error shows of it."""
+        """Store two sessions and damage the first; return its version and the `raw` of its error."""
         session = await bench.write(state={"count": 1})
         await bench.write("kit:2", {"count": 2})
         await self.corrupt(bench.store, ID)
@@ -117,7 +117,7 @@ class Faults(Hooks):
         assert (await bench.stored()).state == {"count": 3}
 
     @scenario(SupportsScan)
-    async def test_a_corrupt_session_is_told_by_a_scan(self, bench: Bench) -> None:
+    async def test_a_corrupt_session_is_reported_by_a_scan(self, bench: Bench) -> None:
         await self._damage(bench)
         found: dict[str, SessionInfo] = {}
         unreadable: list[CorruptSessionError] = []
@@ -131,7 +131,7 @@ class Faults(Hooks):
                 break
         assert after is None, "the scan does not end"
         assert "kit:2" in found, "the other session is missing"
-        assert unreadable or ID in found, "the corrupt session is missing without a word"
+        assert unreadable or ID in found, "the scan is silent about the corrupt session"
         assert {error.session_id for error in unreadable} <= {ID}
 
     @scenario(SupportsCommit)
@@ -156,9 +156,9 @@ class Faults(Hooks):
         assert await self._raw(bench) == raw
 
     @scenario(SupportsPurge, SupportsExpiry, expires_in=10)
-    async def test_what_has_expired_and_is_corrupt_is_not_purged(self, bench: Bench) -> None:
+    async def test_an_expired_corrupt_session_is_not_purged(self, bench: Bench) -> None:
         if self.expires_by_itself:
-            pytest.skip("the backend of this driver removes by itself what has expired")
+            pytest.skip("the backend of this driver removes expired records itself")
         await bench.write()
         await self.corrupt(bench.store, ID)
         raw = await self._raw(bench)
@@ -173,7 +173,7 @@ class Faults(Hooks):
         async with self._unreachable(bench) as store:
             with pytest.raises(StoreUnavailableError) as caught:
                 await (await store.init()).read(ID)
-            assert caught.value.__cause__ is not None, "the backend's own exception is not the cause"
+            assert caught.value.__cause__ is not None, "the exception of the backend is not the cause"
             assert await accepted(store) == []
 
     @scenario()
@@ -186,8 +186,10 @@ class Faults(Hooks):
                 outcomes = await asyncio.gather(*(call() for call in each.values()), return_exceptions=True)
         for name, outcome in zip(each, outcomes, strict=True):
             for error in outcome if isinstance(outcome, list) and outcome else [outcome]:
-                assert isinstance(error, StoreUnavailableError), f"{name} gives {error!r}"
-                assert error.__cause__ is not None, f"the backend's own exception is not the cause, by {name}"
+                assert isinstance(error, StoreUnavailableError), f"the outcome of {name} is {error!r}"
+                assert error.__cause__ is not None, (
+                    f"the exception of the backend is not the cause of the error of {name}"
+                )
 
     @scenario()
     async def test_a_backend_that_comes_back_is_used_again(self, bench: Bench) -> None:
@@ -205,7 +207,7 @@ class Faults(Hooks):
     async def _losing(
         self, bench: Bench
     ) -> AsyncIterator[tuple[AnyStore, Callable[[], contextlib.AbstractAsyncContextManager[None]]]]:
-        """Gives a store and what cuts it off from its backend: the hook `outage`, or else a proxy."""
+        """Yield a store and a function that cuts it off from its backend: the hook `outage`, or else a proxy."""
         if type(self).outage is Hooks.outage and type(self).address is not Hooks.address:
             async with bench.proxied() as (proxy, store):
                 yield store, proxy.refusing
@@ -213,7 +215,7 @@ class Faults(Hooks):
             yield bench.store, lambda: self.outage(bench.store)
 
     @scenario()
-    async def test_secrets_are_not_told(self, bench: Bench) -> None:
+    async def test_secrets_are_not_disclosed(self, bench: Bench) -> None:
         told: list[str] = []
         with _listening(told, type(bench.store)):
             async with self._unreachable(bench) as store:

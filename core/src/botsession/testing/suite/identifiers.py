@@ -1,4 +1,4 @@
-"""What is no session id is refused by every method; every other text is a session of its own."""
+"""Every method refuses invalid session ids, and every valid id is a session of its own."""
 
 from __future__ import annotations
 

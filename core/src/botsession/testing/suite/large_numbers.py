@@ -1,4 +1,4 @@
-"""A thousand at once are treated as three are, and batches meet in any order."""
+"""Large batches work like small ones, and concurrent batches do not block each other."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from botsession.testing.hooks import Hooks
 from botsession.testing.leases import LONG, A, B
 
 WAITING = 150
-"""How many of them are waited for: a queue is changed one by one in some backends."""
+"""How many of them get a waiter: some backends change queues one by one."""
 
 ROUNDS = 3
 IDS = [f"kit:{number}" for number in range(12)]
@@ -35,7 +35,7 @@ IDS = [f"kit:{number}" for number in range(12)]
 def batches(
     bench: Bench, store: AnyStore, sessions: Sequence[StoredSession]
 ) -> dict[str, Callable[[], Coroutine[Any, Any, Sequence[object] | None]]]:
-    """Returns, by the method's name, a function that sends a batch of these sessions; A holds their leases."""
+    """Return the calls that send a batch of these sessions, whose leases A holds, by name."""
     ids = [session.id for session in sessions]
     holder = A if hasattr(store, "lease_many") else None
     each: dict[str, Callable[[], Coroutine[Any, Any, Sequence[object] | None]]] = {
@@ -57,13 +57,13 @@ def batches(
 
 
 def differing(found: Sequence[object], wanted: Sequence[object]) -> list[int]:
-    """Returns where two lists differ first; pytest would compare a thousand sessions letter by letter."""
-    assert len(found) == len(wanted), f"{len(found)} outcomes for {len(wanted)} entries"
+    """Return the first indexes at which two lists differ. Pytest would compare a thousand sessions letter by letter."""
+    assert len(found) == len(wanted), f"{len(found)} outcomes instead of {len(wanted)}"
     return [number for number, each in enumerate(found) if each != wanted[number]][:3]
 
 
 class LargeNumbers(Hooks):
-    """Large batches, and batches that meet."""
+    """Large and concurrent batches."""
 
     @scenario(SupportsCommit)
     async def test_a_thousand_sessions_are_handled_at_once(self, bench: Bench) -> None:
@@ -114,7 +114,7 @@ class LargeNumbers(Hooks):
         await self._meet(bench, *batches(bench, bench.store, []))
 
     async def _meet(self, bench: Bench, *names: str) -> None:
-        """Sends batches of these kinds at once, in both orders, from two stores where they share their sessions."""
+        """Send batches of these kinds concurrently, in both orders, from two stores if they share their sessions."""
         other = await bench.open() if self.shared else bench.store
         for number in range(ROUNDS):
             found = await bench.store.read_many(IDS)

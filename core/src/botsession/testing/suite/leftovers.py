@@ -1,4 +1,4 @@
-"""Nothing is left behind: what has ended makes room in the end."""
+"""Leases and sessions that have ended leave nothing behind."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from botsession.testing.leases import (
 
 MANY = 60
 FEW = 10
-"""So many of them may wait for their turn to be removed."""
+"""How many of them may not have been removed yet."""
 
 
 class Leftovers(Hooks):
-    """What the hook `footprint` makes possible to see."""
+    """Leftovers in the backend, for suites with the hook `footprint`."""
 
     @scenario(SupportsLease)
     async def test_leases_of_the_dead_do_not_stay(self, bench: Bench) -> None:
@@ -42,10 +42,10 @@ class Leftovers(Hooks):
         if isinstance(bench.store, SupportsPurge):
             await bench.store.purge()
         left = await self._size(bench) - before
-        assert left <= FEW, f"of {MANY} holders that died, each with one who waited, the backend keeps {left} entries"
+        assert left <= FEW, f"the backend keeps {left} entries of {MANY} dead holders, each with a waiter"
 
     @scenario(SupportsLease, SupportsCommit)
-    async def test_what_is_given_up_or_destroyed_leaves_nothing(self, bench: Bench) -> None:
+    async def test_released_leases_and_destroyed_sessions_leave_nothing(self, bench: Bench) -> None:
         before = await self._used(bench)
         ids = [f"kit:{number}" for number in range(MANY)]
         for holder in (A, B):
@@ -60,10 +60,10 @@ class Leftovers(Hooks):
         if isinstance(bench.store, SupportsPurge):
             await bench.store.purge()
         left = await self._size(bench) - before
-        assert left <= FEW, f"of {MANY} sessions that were destroyed the backend keeps {left} entries"
+        assert left <= FEW, f"the backend keeps {left} entries of {MANY} destroyed sessions"
 
     async def _used(self, bench: Bench) -> int:
-        """Returns how much lies there when the store has been used, and nothing is stored."""
+        """Return how many entries the backend keeps after the store was used and is empty again."""
         await bench.write()
         await bench.store.lease_many([Claim("kit:1", A, LONG, LONG)])
         await bench.store.release_leases({"kit:1": A})

@@ -1,4 +1,4 @@
-"""A store works from `init` to `close`, and has the methods that the protocol says."""
+"""A store works from `init` to `close`, and its methods are those of the protocol."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Lifecycle(Hooks):
                 if name.startswith("_") or not inspect.isfunction(wanted):
                     continue
                 method = getattr(bench.store, name)
-                assert inspect.iscoroutinefunction(method), f"{name} is no coroutine function"
+                assert inspect.iscoroutinefunction(method), f"{name} is not a coroutine function"
                 parameters = list(inspect.signature(wanted).parameters.values())[1:]
                 by_name = {parameter.name: None for parameter in parameters}
                 keywords = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
@@ -37,7 +37,9 @@ class Lifecycle(Hooks):
                     *(name for name in by_name if name not in keywords), **dict.fromkeys(keywords)
                 )
                 positional = {key: value for key, value in bound.arguments.items() if key not in keywords}
-                assert all(key == value for key, value in positional.items()), f"{name} takes {positional}"
+                assert all(key == value for key, value in positional.items()), (
+                    f"{name} binds its parameters differently: {positional}"
+                )
 
     @scenario()
     async def test_init_returns_the_store(self, bench: Bench) -> None:
@@ -51,7 +53,7 @@ class Lifecycle(Hooks):
         await bench.write(state={"count": 2})
 
     @scenario()
-    async def test_init_may_be_called_by_several_at_once(self, bench: Bench) -> None:
+    async def test_init_may_be_called_concurrently(self, bench: Bench) -> None:
         bench.store = bench.adopt(bench.make("y"))
         opened = await asyncio.gather(*(bench.store.init() for _ in range(5)))
         assert all(store is bench.store for store in opened)
@@ -59,7 +61,7 @@ class Lifecycle(Hooks):
         assert (await bench.stored()).state == {"count": 1}
 
     @scenario(shared=True)
-    async def test_several_stores_may_be_opened_at_once(self, bench: Bench) -> None:
+    async def test_several_stores_may_be_opened_concurrently(self, bench: Bench) -> None:
         for number in range(3):
             stores = [bench.adopt(bench.make(f"y{number}")) for _ in range(6)]
             await asyncio.gather(*(store.init() for store in stores))

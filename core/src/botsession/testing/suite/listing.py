@@ -1,4 +1,4 @@
-"""A scan finds everything that is there, and nothing else."""
+"""A scan finds every session, and nothing else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Listing(Hooks):
         assert await bench.scan("kit:", limit=1) == {}
 
     @scenario(SupportsScan)
-    async def test_a_scan_tells_what_a_read_tells(self, bench: Bench) -> None:
+    async def test_a_scan_agrees_with_a_read(self, bench: Bench) -> None:
         await bench.write("kit:1", {"large": "x" * 10_000, '","user":': '","user":'})
         bench.clock.advance(minutes=1)
         await bench.write("kit:2", user={"name": "Ann"}, expires_in=None)
@@ -33,7 +33,7 @@ class Listing(Hooks):
             assert info == told
 
     @scenario(SupportsScan)
-    async def test_a_scan_that_tells_sizes_tells_how_they_grow(self, bench: Bench) -> None:
+    async def test_sizes_in_a_scan_grow_with_the_sessions(self, bench: Bench) -> None:
         lengths = (0, 500, 5_000, 50_000)
         for length in lengths:
             await bench.write(f"kit:{length}", {"text": "x" * length})
@@ -42,12 +42,12 @@ class Listing(Hooks):
         if sizes == [None] * len(lengths):
             return
         for length, size, smaller in zip(lengths, sizes, [0, *sizes], strict=False):
-            assert type(size) is int, f"{size!r} is no size"
-            assert smaller is not None, "it tells some sizes, and not others"
-            assert size > smaller, f"{length} characters more, and the size went from {smaller} to {size}"
+            assert type(size) is int, f"{size!r} is not a size"
+            assert smaller is not None, "it reports some sizes, but not all"
+            assert size > smaller, f"the size went from {smaller} to {size} with {length} more characters"
 
     @scenario(SupportsScan)
-    async def test_a_scan_that_tells_sizes_tells_bytes(self, bench: Bench) -> None:
+    async def test_sizes_in_a_scan_are_bytes(self, bench: Bench) -> None:
         text = random_text(2_000)
         await bench.write("kit:large", {"text": text})
         await bench.write("kit:small", {"text": ""})
@@ -57,10 +57,10 @@ class Listing(Hooks):
         if found["kit:small"].size is None:
             return
         sizes = {session_id: info.size or 0 for session_id, info in found.items()}
-        assert 0 < sizes["kit:small"] < 5_000, f"a session of nearly nothing has {sizes['kit:small']} bytes"
-        assert sizes["kit:shrunk"] < 5_000, f"it was written over, and still has {sizes['kit:shrunk']} bytes"
+        assert 0 < sizes["kit:small"] < 5_000, f"a nearly empty session has {sizes['kit:small']} bytes"
+        assert sizes["kit:shrunk"] < 5_000, f"a session that was overwritten still has {sizes['kit:shrunk']} bytes"
         kept = len(text.encode())
-        assert len(text) < sizes["kit:large"] < 6 * kept + 5_000, f"{kept} bytes are told as {sizes['kit:large']}"
+        assert len(text) < sizes["kit:large"] < 6 * kept + 5_000, f"{kept} bytes are reported as {sizes['kit:large']}"
 
     @scenario(SupportsScan)
     async def test_pages_of_any_size_hold_everything(self, bench: Bench) -> None:
@@ -80,7 +80,7 @@ class Listing(Hooks):
         assert page.next is not None
 
     @scenario(SupportsScan)
-    async def test_a_prefix_is_no_pattern(self, bench: Bench) -> None:
+    async def test_a_prefix_is_not_a_pattern(self, bench: Bench) -> None:
         ids = {f"{prefix}tail" for prefix in SCANNED_PREFIXES if len(prefix) < MAX_BYTES} | set(SCANNED_PREFIXES)
         for session_id in ids:
             await bench.write(session_id)
@@ -131,7 +131,7 @@ class Listing(Hooks):
         assert staying <= found, f"missed: {sorted(staying - found)}"
 
     @scenario(SupportsScan)
-    async def test_a_scan_finds_what_is_used_while_it_goes_on(self, bench: Bench) -> None:
+    async def test_a_scan_finds_sessions_that_are_used_during_it(self, bench: Bench) -> None:
         ids = [f"kit:{number:02}" for number in range(24)]
         for session_id in ids:
             await bench.write(session_id)
@@ -162,7 +162,7 @@ class Listing(Hooks):
         assert sorted(await bench.scan()) == ["kit:mine"]
 
     @scenario(SupportsScan)
-    async def test_what_is_no_cursor_is_refused_or_ends_the_scan(self, bench: Bench) -> None:
+    async def test_an_invalid_cursor_is_refused_or_ends_the_scan(self, bench: Bench) -> None:
         await bench.write("kit:1")
         for after in ("", "no cursor", "-1", "99999999999999999999", "*", "\x00", "\U0001f600", "../..", '{"$gt":""}'):
             try:

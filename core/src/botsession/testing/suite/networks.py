@@ -1,4 +1,4 @@
-"""An answer that is lost, a server that hangs, an error that it gives: nothing is done twice, nothing waits for ever."""
+"""When a reply is lost or the server hangs or fails, nothing is done twice, and nothing waits for ever."""
 
 from __future__ import annotations
 
@@ -46,29 +46,29 @@ from botsession.testing.leases import (
 from botsession.testing.proxy import Direction, Proxy
 
 ROUND_TRIPS = 12
-"""More than any call makes."""
+"""More than any call needs."""
 
 MOMENT = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 ERRORS = 12
 SPARE = 3
-"""So many connections more than before may be open after so many errors."""
+"""How many more connections may be open after so many errors."""
 
 Call = Callable[[AnyStore, StoredSession, StoredSession | None], Coroutine[Any, Any, Any]]
 
 
 class Networks(Hooks):
-    """What the hooks `address` and `through` make possible to try."""
+    """Network faults, for suites with the hooks `address` and `through`."""
 
     @scenario()
-    async def test_a_lost_answer_is_no_conflict(self, bench: Bench) -> None:
+    async def test_a_lost_answer_is_not_a_conflict(self, bench: Bench) -> None:
         await self._lose(bench, "answer")
 
     @scenario()
-    async def test_a_lost_request_is_not_taken_for_done(self, bench: Bench) -> None:
+    async def test_a_lost_request_is_not_reported_as_success(self, bench: Bench) -> None:
         await self._lose(bench, "request")
 
     async def _lose(self, bench: Bench, direction: Direction) -> None:
-        """Calls each method while one request after the other, or its answer, is lost."""
+        """Call each method repeatedly, and each time lose a later request or reply."""
         async with bench.proxied() as (proxy, store):
             for name, (present, call) in self._changes(bench).items():
                 for number in range(ROUND_TRIPS):
@@ -81,20 +81,22 @@ class Networks(Hooks):
                     [outcome] = await asyncio.gather(call(store, session, before), return_exceptions=True)
                     proxy.calm()
                     outcome = outcome[0] if isinstance(outcome, list) else outcome
-                    where = f"{name}, whose {direction} number {number + 1} was lost"
+                    where = f"{name}, with {direction} number {number + 1} lost"
                     unknown = isinstance(outcome, StoreUnavailableError)
-                    assert unknown or outcome in (None, True), f"{where}, gives {outcome!r}"
+                    assert unknown or outcome in (None, True), f"{where}: the outcome is {outcome!r}"
                     found = await bench.store.read(ID)
-                    done = found is None if name.startswith("destroy") else found == session
+                    done = found is None if name.startswith(("destroy", "removal")) else found == session
                     done = done if name != "touch" else found is not None and found.expires_at is None
-                    assert done or (unknown and found == before), f"{where}, gave {outcome!r}; there is {found}"
+                    assert done or (unknown and found == before), (
+                        f"{where}: the outcome is {outcome!r}, and there is {found}"
+                    )
                     if proxy.lost == lost:
                         break
                 else:
                     raise AssertionError(f"{name} makes more than {ROUND_TRIPS} round trips")
 
     def _changes(self, bench: Bench) -> dict[str, tuple[bool, Call]]:
-        """Returns, by name, the calls that change a session: whether it is there before, and the call."""
+        """Return the calls that change a session, by name, each with whether the session is there before."""
         store = bench.store
         each: dict[str, tuple[bool, Call]] = {
             "write": (True, lambda store, session, _: store.write(ID, session)),
@@ -109,8 +111,8 @@ class Networks(Hooks):
                     lambda store, session, before: store.replace(ID, session, expected=_version(before)),
                 )
         if isinstance(store, SupportsCommit):
-            each["commit of a removal"] = (True, lambda store, *_: store.commit([Step.remove(ID)]))
-            each["commit of a version's removal"] = (
+            each["removal"] = (True, lambda store, *_: store.commit([Step.remove(ID)]))
+            each["removal of a version"] = (
                 True,
                 lambda store, _, before: store.commit([Step.remove(ID, _removed(before))]),
             )
@@ -150,10 +152,10 @@ class Networks(Hooks):
                     [outcome] = await asyncio.gather(call(store, session, before), return_exceptions=True)
                     proxy.calm()
                     outcome = outcome[0] if isinstance(outcome, list) else outcome
-                    where = f"{name}, whose answer number {number + 1} was lost"
+                    where = f"{name}, with answer number {number + 1} lost"
                     unknown = isinstance(outcome, StoreUnavailableError)
                     right = (before,) if name.startswith("lease_many") else (None, True)
-                    assert unknown or outcome in right, f"{where}, gives {outcome!r}"
+                    assert unknown or outcome in right, f"{where}: the outcome is {outcome!r}"
                     after = {"commit": session, "removal": None}.get(name.partition(" ")[0], before)
                     found = await bench.store.read(ID)
                     assert found == after or (unknown and found == before), f"{where}: there is {found}"
@@ -161,7 +163,7 @@ class Networks(Hooks):
                     if name.startswith(("lease_many", "renew_leases")):
                         assert held or unknown, f"{where}: the lease is not held"
                     elif not unknown or (found == after != before):
-                        assert not held, f"{where}: the lease was not given up"
+                        assert not held, f"{where}: the lease was not released"
                         await take(bench, B)
                     if proxy.lost == lost:
                         break
@@ -177,12 +179,12 @@ class Networks(Hooks):
                 tasks = {name: asyncio.ensure_future(call()) for name, call in each.items()}
                 limit = self.time_limit / 2
                 hanging = await late(tasks, limit)
-                assert not hanging, f"without an answer they wait longer than {limit:g} s: {', '.join(hanging)}"
+                assert not hanging, f"without a reply, these calls wait longer than {limit:g} s: {', '.join(hanging)}"
             for name, task in tasks.items():
                 [outcome] = await asyncio.gather(task, return_exceptions=True)
                 errors = outcome if isinstance(outcome, list) else [outcome]
                 right = all(isinstance(error, StoreUnavailableError) for error in errors)
-                assert right, f"{name} gives {outcome!r} without an answer"
+                assert right, f"the outcome of {name} without a reply is {outcome!r}"
             assert await when_it_is_back(store, ID) == before
             if isinstance(opening, SupportsClose):
                 await opening.close()
@@ -203,7 +205,7 @@ class Networks(Hooks):
             for name, task in tasks.items():
                 [outcome] = await asyncio.gather(task, return_exceptions=True)
                 right = isinstance(outcome, StoreError) or not isinstance(outcome, BaseException)
-                assert right, f"{name} ended by {outcome!r}"
+                assert right, f"{name} ended with {outcome!r}"
 
     @scenario()
     async def test_a_call_that_is_cancelled_or_fails_leaks_no_connection(self, bench: Bench) -> None:
@@ -244,7 +246,7 @@ class Networks(Hooks):
             if proxy.connections <= most:
                 return
             await asyncio.sleep(0.01)
-        raise AssertionError(f"after {ERRORS} times {what}, {proxy.connections} connections are open")
+        raise AssertionError(f"{proxy.connections} connections are open after {ERRORS} times {what}")
 
     def _made_through(self, bench: Bench, host: str, port: int) -> AnyStore:
         return bench.make(**self.through(bench.namespace, host, port))

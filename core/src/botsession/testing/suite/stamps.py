@@ -1,4 +1,4 @@
-"""Every write says when it was and gives a new version."""
+"""Every write sets a new version and its moment."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from botsession.testing.hooks import Hooks
 
 
 class Stamps(Hooks):
-    """Version and moments of a session."""
+    """The version and the moments of a session."""
 
     @scenario(SupportsExpiry)
     async def test_every_write_gives_a_new_version(self, bench: Bench) -> None:
@@ -36,7 +36,7 @@ class Stamps(Hooks):
             assert (await bench.stored()).version == session.version
             versions.append(session.version)
         assert all(type(version) is str and version for version in versions)
-        assert len(set(versions)) == 6, f"a version came twice: {versions}"
+        assert len(set(versions)) == 6, f"a version was used twice: {versions}"
 
     @scenario(SupportsExpiry, SupportsReplace)
     async def test_every_replace_gives_a_new_version(self, bench: Bench) -> None:
@@ -48,7 +48,7 @@ class Stamps(Hooks):
             assert (await bench.stored()).version == session.version
             versions.append(session.version)
         assert all(type(version) is str and version for version in versions)
-        assert len(set(versions)) == 6, f"a version came twice: {versions}"
+        assert len(set(versions)) == 6, f"a version was used twice: {versions}"
 
     @scenario()
     async def test_a_read_changes_no_version(self, bench: Bench) -> None:
@@ -114,7 +114,7 @@ class Stamps(Hooks):
     @scenario()
     async def test_a_store_without_lifetime_keeps_the_stamps_it_is_given(self, bench: Bench) -> None:
         if isinstance(bench.store, SupportsExpiry):
-            pytest.skip("the store has a lifetime and stamps what it writes itself")
+            pytest.skip("the store has a lifetime and stamps sessions itself")
         session = bench.session()
         stamped = (session.version, session.created_at, session.last_activity, session.expires_at)
         await bench.store.write(ID, session)

@@ -1,4 +1,4 @@
-"""Moments are the same wherever the bot runs and however its clock is set."""
+"""Moments do not depend on the time zone of the bot, and leases not on its clock."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ from botsession.testing.leases import (
 )
 
 ZONES = ("UTC0", "KIT-13:45", "KIT+11", "CET-1CEST,M3.5.0,M10.5.0/3")
-"""As POSIX writes them: far ahead, far behind, and with a summer time."""
+"""Time zones in POSIX notation: far ahead, far behind, and with daylight saving time."""
 
 HOUR = 3_600
 
 
 @contextlib.contextmanager
 def in_zone(zone: str) -> Iterator[None]:
-    """Has this process run in a time zone."""
+    """Run this process in a time zone."""
     if not hasattr(time, "tzset"):
         pytest.skip("this platform does not change its time zone while a process runs")
     before = os.environ.get("TZ")
@@ -63,7 +63,7 @@ def in_zone(zone: str) -> Iterator[None]:
 
 
 class TimeZones(Hooks):
-    """Time zones, and clocks that are wrong."""
+    """Time zones and wrong clocks."""
 
     @scenario(SupportsExpiry)
     async def test_the_time_zone_of_the_process_changes_nothing(self, bench: Bench) -> None:
@@ -104,7 +104,7 @@ class TimeZones(Hooks):
                 assert (await bench.stored()).expires_at == fold + timedelta(hours=hours)
 
     @scenario(SupportsLease, shared=True)
-    async def test_leases_do_not_go_by_the_clocks_of_the_bots(self, bench: Bench) -> None:
+    async def test_leases_do_not_depend_on_the_clocks_of_the_bots(self, bench: Bench) -> None:
         for number, seconds in enumerate((HOUR, -HOUR)):
             dead, alive = f"kit:dead{number}", f"kit:alive{number}"
             with wrong_clocks(self, seconds) as clock:
@@ -112,8 +112,12 @@ class TimeZones(Hooks):
                 await take(bench, A, dead, ttl=SHORT, store=other)
                 await take(bench, A, alive, store=other)
             outcome = await claim(bench, B, alive)
-            assert isinstance(outcome, Held), f"{seconds} s: the lease of a living bot was given to another"
-            assert LONG / 2 < outcome.seconds < LONG + 1, f"{seconds} s: it may be free in {outcome.seconds} s"
+            assert isinstance(outcome, Held), (
+                f"with a clock {seconds} s ahead, the lease of a living holder was given to another"
+            )
+            assert LONG / 2 < outcome.seconds < LONG + 1, (
+                f"with a clock {seconds} s ahead, the lease may be free in {outcome.seconds} s"
+            )
             with wrong_clocks(self, seconds):
                 assert await is_held(bench, alive, by=A, store=other)
         await asyncio.sleep(PAST)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Final
 
-from botsession.configuration.limits import check_page_size
 from botsession.protocol import (
     ScanPage,
     SessionStore,
@@ -13,6 +12,7 @@ from botsession.protocol import (
     SupportsScan,
     unsupported,
 )
+from botsession.storage import check_page_size
 from botsession_operations.clock import now
 
 _PAGE: Final = 500

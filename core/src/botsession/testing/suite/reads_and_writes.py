@@ -1,4 +1,4 @@
-"""What is written is what is read, and absent is nothing else than absent."""
+"""A read returns what was written, and `None` only for an absent session."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from botsession.testing.samples import (
 )
 
 
-class ReadingAndWriting(Hooks):
+class ReadsAndWrites(Hooks):
     """The four methods that every store has."""
 
     @scenario()
@@ -132,7 +132,7 @@ class ReadingAndWriting(Hooks):
             session = bench.session("kit:refused", state)
             with pytest.raises(StateError) as caught:
                 await bench.store.write("kit:refused", session)
-            assert caught.value.path.startswith(path), f"{caught.value} does not point at {path}"
+            assert caught.value.path.startswith(path), f"{caught.value} does not name {path}"
             assert await bench.store.read("kit:refused") is None
         with pytest.raises(StateError, match="nested deeper"):
             await bench.store.write("kit:refused", bench.session("kit:refused", nested(65)))
@@ -159,7 +159,7 @@ class ReadingAndWriting(Hooks):
         for state, path in REFUSED_STATES:
             with pytest.raises(StateError) as caught:
                 await bench.store.replace(ID, bench.session(state=state), expected=before.version)
-            assert caught.value.path.startswith(path), f"{caught.value} does not point at {path}"
+            assert caught.value.path.startswith(path), f"{caught.value} does not name {path}"
         assert await bench.stored() == before
 
     @scenario()
@@ -218,7 +218,7 @@ class ReadingAndWriting(Hooks):
         assert await bench.store.read("kit:2") is not None
 
     @scenario()
-    async def test_destroying_an_absent_session_is_no_error(self, bench: Bench) -> None:
+    async def test_destroying_an_absent_session_is_not_an_error(self, bench: Bench) -> None:
         await bench.store.destroy("kit:absent")
         await bench.write()
         await bench.store.destroy(ID)

@@ -1,4 +1,4 @@
-"""What is destroyed stays destroyed, and is destroyed only where the removal's conditions hold."""
+"""A destroyed session stays destroyed, and a removal is carried out only if its conditions hold."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ROUNDS = 10
 
 
 async def remove(bench: Bench, *removals: Step) -> list[bool]:
-    """Removes sessions; returns for each whether it is gone, and not refused by a conflict."""
+    """Commit removals; return for each whether it was carried out rather than refused as a conflict."""
     outcomes = await bench.store.commit(removals)
     for outcome, removal in zip(outcomes, removals, strict=True):
         if outcome is not None:
@@ -47,16 +47,18 @@ async def remove(bench: Bench, *removals: Step) -> list[bool]:
     return [outcome is None for outcome in outcomes]
 
 
-class Removing(Hooks):
+class Removals(Hooks):
     """Removals by version and by lease, and the renewal of many leases."""
 
     @scenario(SupportsCommit)
-    async def test_a_removal_goes_by_the_exact_version(self, bench: Bench) -> None:
+    async def test_a_removal_compares_the_exact_version(self, bench: Bench) -> None:
         session = await bench.write()
         version = session.version
         for other in [version.swapcase(), version + " ", version + "0", version[:-1], *NO_VERSIONS]:
             if other != version:
-                assert await remove(bench, Step.remove(ID, other)) == [False], f"it is gone by the version {other!r}"
+                assert await remove(bench, Step.remove(ID, other)) == [False], (
+                    f"it was removed by the version {other!r}"
+                )
                 assert await bench.stored() == session
         assert await remove(bench, Step.remove(ID, version)) == [True]
         assert await remove(bench, Step.remove(ID, version)) == [False]
@@ -70,7 +72,7 @@ class Removing(Hooks):
         assert await remove(bench, Step.remove(ID)) == [True]
 
     @scenario(SupportsCommit)
-    async def test_a_corrupt_session_is_removed_only_where_nothing_is_expected(self, bench: Bench) -> None:
+    async def test_a_corrupt_session_is_removed_only_if_anything_is_expected(self, bench: Bench) -> None:
         version = (await bench.write()).version
         await self.corrupt(bench.store, ID)
         [outcome] = await bench.store.commit([Step.remove(ID, version[:-1])])
@@ -89,7 +91,7 @@ class Removing(Hooks):
         await bench.stored()
 
     @scenario(SupportsCommit)
-    async def test_a_removal_beside_a_write_removes_nothing_newer(self, bench: Bench) -> None:
+    async def test_a_removal_during_a_write_removes_nothing_newer(self, bench: Bench) -> None:
         for number in range(ROUNDS):
             session = await bench.write(state={"old": number})
             both: list[Coroutine[Any, Any, Any]] = [
@@ -100,7 +102,7 @@ class Removing(Hooks):
             assert (await bench.stored()).state == {"new": number}
 
     @scenario(SupportsCommit, SupportsLease)
-    async def test_the_holder_removes_and_gives_up(self, bench: Bench) -> None:
+    async def test_the_holder_removes_and_releases(self, bench: Bench) -> None:
         for present in (True, False):
             expected = (await bench.write()).version if present else ANYTHING
             await take(bench, A)
@@ -124,7 +126,7 @@ class Removing(Hooks):
                 assert await is_held(bench, by=A)
 
     @scenario(SupportsCommit, SupportsLease)
-    async def test_who_lost_the_lease_removes_nothing(self, bench: Bench) -> None:
+    async def test_a_holder_that_lost_the_lease_removes_nothing(self, bench: Bench) -> None:
         session = await bench.write()
         other = await bench.write("kit:2")
         await take(bench, A, ttl=SHORT)
@@ -136,7 +138,7 @@ class Removing(Hooks):
         assert [await bench.stored(), await bench.stored("kit:2")] == [session, other]
 
     @scenario(SupportsCommit, SupportsLease)
-    async def test_a_first_write_beside_destroy_brings_nothing_back(self, bench: Bench) -> None:
+    async def test_a_first_write_during_destroy_brings_nothing_back(self, bench: Bench) -> None:
         for number in range(ROUNDS):
             assert await take(bench, A) is None
             both: list[Coroutine[Any, Any, Any]] = [
@@ -146,11 +148,11 @@ class Removing(Hooks):
             await asyncio.gather(*(both if number % 2 else reversed(both)))
             assert await bench.store.read(ID) is None
             [outcome] = await bench.store.commit([Step.replace(bench.session(), None, A)])
-            assert isinstance(outcome, SessionConflictError), "a write sent again brings back what was destroyed"
+            assert isinstance(outcome, SessionConflictError), "a repeated write brought back a destroyed session"
             assert await bench.store.read(ID) is None
 
     @scenario(SupportsLease)
-    async def test_many_leases_are_renewed_each_for_itself(self, bench: Bench) -> None:
+    async def test_many_leases_are_renewed_independently(self, bench: Bench) -> None:
         await bench.store.lease_many([Claim(f"kit:{name}", A, LONG, LONG) for name in ("held", "given up", "last")])
         await bench.store.release_leases({"kit:given up": A})
         await take(bench, B, "kit:of another")
@@ -164,7 +166,7 @@ class Removing(Hooks):
         assert renewed == [True, False, False, True, False, True, False, True]
         outcome = await claim(bench, C, "kit:short")
         assert isinstance(outcome, Held)
-        assert outcome.seconds > LONG / 2, "it is not held for longer"
+        assert outcome.seconds > LONG / 2, "the lease was not renewed"
         held = [await is_held(bench, session_id) for session_id in holders]
         assert held == [True, False, True, True, False, True, False, True]
         assert await is_held(bench, "kit:of another", by=B)

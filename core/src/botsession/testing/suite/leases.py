@@ -1,4 +1,4 @@
-"""A lease has one holder at a time, in order of arrival, until it is given up or its time is over."""
+"""A lease has one holder at a time, in order of arrival, until it is released or ends."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ from botsession.testing.processes import in_processes, take_turns
 from botsession.testing.samples import HOSTILE_IDS, SAFE_IDS
 
 
-class LeaseManager(Hooks):
-    """The capability `lease`: holders and those who wait."""
+class Leases(Hooks):
+    """The capability `lease`: holders and waiters."""
 
     @scenario(SupportsLease)
     async def test_a_lease_has_one_holder(self, bench: Bench) -> None:
@@ -63,7 +63,7 @@ class LeaseManager(Hooks):
         assert await is_held(bench, by=f"h{winners[0]}")
 
     @scenario(SupportsLease)
-    async def test_held_tells_when_the_lease_may_be_free(self, bench: Bench) -> None:
+    async def test_held_reports_when_the_lease_may_be_free(self, bench: Bench) -> None:
         before = time.monotonic()
         await take(bench, A, ttl=LONG)
         for ttl in (LONG / 10, LONG * 10):
@@ -77,7 +77,7 @@ class LeaseManager(Hooks):
         assert LONG * 2 - (time.monotonic() - before) - 1 < outcome.seconds < LONG * 2 + 0.01
 
     @scenario(SupportsLease)
-    async def test_held_tells_how_many_wait_longer(self, bench: Bench) -> None:
+    async def test_held_reports_how_many_are_ahead(self, bench: Bench) -> None:
         self._need_order()
         await take(bench, A)
         for waiting in (B, C, "d", B, C, "d"):
@@ -87,10 +87,10 @@ class LeaseManager(Hooks):
         await bench.store.release_leases({ID: B})
         outcome = await claim(bench, C)
         assert isinstance(outcome, Held)
-        assert outcome.ahead == 0, "the next one has somebody ahead"
+        assert outcome.ahead == 0, "somebody is ahead of the next waiter"
 
     @scenario(SupportsLease)
-    async def test_leases_are_given_in_order_of_arrival(self, bench: Bench) -> None:
+    async def test_leases_are_granted_in_order_of_arrival(self, bench: Bench) -> None:
         self._need_order()
         await bench.write()
         await take(bench, A)
@@ -98,7 +98,7 @@ class LeaseManager(Hooks):
             assert isinstance(await claim(bench, waiting), Held)
         await bench.store.release_leases({ID: A})
         outcome = await claim(bench, C)
-        assert isinstance(outcome, Held), "it came later, and was given the lease"
+        assert isinstance(outcome, Held), "a later waiter was given the lease"
         assert 0 < outcome.seconds < LONG + 0.01
         await take(bench, B)
         assert isinstance(await claim(bench, C), Held)
@@ -106,7 +106,7 @@ class LeaseManager(Hooks):
         await take(bench, C)
 
     @scenario(SupportsLease)
-    async def test_who_asks_again_keeps_the_place_for_longer(self, bench: Bench) -> None:
+    async def test_a_waiter_that_asks_again_keeps_its_place(self, bench: Bench) -> None:
         self._need_order()
         await take(bench, A)
         for again in (SHORT, LONG):
@@ -114,11 +114,11 @@ class LeaseManager(Hooks):
         await asyncio.sleep(PAST)
         assert isinstance(await claim(bench, C), Held)
         await bench.store.release_leases({ID: A})
-        assert isinstance(await claim(bench, C), Held), "it came later, and was given the lease"
+        assert isinstance(await claim(bench, C), Held), "a later waiter was given the lease"
         await take(bench, B)
 
     @scenario(SupportsLease)
-    async def test_who_does_not_ask_again_loses_the_place(self, bench: Bench) -> None:
+    async def test_a_waiter_that_does_not_ask_again_loses_its_place(self, bench: Bench) -> None:
         await take(bench, A)
         assert isinstance(await claim(bench, B, again=SHORT), Held)
         assert isinstance(await claim(bench, C), Held)
@@ -132,7 +132,7 @@ class LeaseManager(Hooks):
         for waiting in (B, C):
             assert isinstance(await claim(bench, waiting), Held)
         await bench.store.release_leases({ID: B})
-        assert await renew(bench, A), "the holder lost it when another gave up its place"
+        assert await renew(bench, A), "the holder lost its lease when a waiter gave up its place"
         await bench.store.release_leases({ID: A})
         await take(bench, C)
 
@@ -146,7 +146,7 @@ class LeaseManager(Hooks):
         assert await is_held(bench, by=B)
 
     @scenario(SupportsLease)
-    async def test_a_lease_that_is_over_is_free_at_once(self, bench: Bench) -> None:
+    async def test_a_lease_that_has_ended_is_free_at_once(self, bench: Bench) -> None:
         await take(bench, A, ttl=SHORT)
         await asyncio.sleep(PAST)
         await take(bench, B)
@@ -159,9 +159,9 @@ class LeaseManager(Hooks):
             await take(bench, A, session_id, ttl=ttl)
             if await renew(bench, A, session_id):
                 await asyncio.sleep(ttl * 2)
-                assert await is_held(bench, session_id), "it ended although it was renewed"
+                assert await is_held(bench, session_id), "the lease ended although it was renewed"
                 return
-            assert time.monotonic() - taken >= ttl, "it is not renewed although its time is not over"
+            assert time.monotonic() - taken >= ttl, "the lease was not renewed although it had not ended"
         pytest.skip("the machine is too slow to renew a lease in time")
 
     @scenario(SupportsLease)
@@ -192,12 +192,12 @@ class LeaseManager(Hooks):
         assert await take(bench, A) == await bench.stored()
         await asyncio.sleep(PAST)
         assert isinstance(await claim(bench, B), Held)
-        assert await take(bench, A) == await bench.stored(), "it is held, and only others wait"
+        assert await take(bench, A) == await bench.stored(), "the holder did not get its lease again"
         await bench.store.release_leases({ID: A})
         await take(bench, B)
 
     @scenario(SupportsLease)
-    async def test_nobody_gives_up_the_lease_of_another(self, bench: Bench) -> None:
+    async def test_nobody_releases_the_lease_of_another(self, bench: Bench) -> None:
         await bench.store.release_leases({ID: A})
         await take(bench, A)
         await bench.store.release_leases({ID: B})
@@ -225,7 +225,7 @@ class LeaseManager(Hooks):
         await take(bench, B, held.id)
 
     @scenario(SupportsLease)
-    async def test_no_claims_at_once_are_nothing(self, bench: Bench) -> None:
+    async def test_an_empty_batch_of_claims_does_nothing(self, bench: Bench) -> None:
         assert await bench.store.lease_many([]) == []
         await take(bench, A)
         await bench.store.release_leases({})
@@ -276,10 +276,10 @@ class LeaseManager(Hooks):
         closed = await bench.open()
         if isinstance(closed, SupportsClose):
             await closed.close()
-        assert isinstance(await claim(bench, A), Held), "it went when a store was closed that did not hold it"
+        assert isinstance(await claim(bench, A), Held), "the lease ended when a store that did not hold it was closed"
 
     @scenario(SupportsLease)
-    async def test_a_cancelled_claim_can_be_given_up(self, bench: Bench) -> None:
+    async def test_a_cancelled_claim_can_be_released(self, bench: Bench) -> None:
         for steps in (0, 1, 2, 3, 5, 8, 13, 21, 34):
             task = asyncio.ensure_future(claim(bench, f"h{steps}"))
             for _ in range(steps):
@@ -299,4 +299,4 @@ class LeaseManager(Hooks):
 
     def _need_order(self) -> None:
         if not self.lease_order:
-            pytest.skip("the leases of this driver are not given in order of arrival")
+            pytest.skip("this driver does not grant leases in order of arrival")

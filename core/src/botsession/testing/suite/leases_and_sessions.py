@@ -1,4 +1,4 @@
-"""A lease is beside its session: it neither creates nor changes it, and goes when the session is stored by its holder."""
+"""A lease is independent of its session, which it neither creates nor changes, until its holder stores the session."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ TASKS = 6
 ROUNDS = 3
 
 
-class LeasesBesideSessions(Hooks):
-    """The capability `lease`: what it means for sessions."""
+class LeasesAndSessions(Hooks):
+    """The capability `lease`: its effect on sessions."""
 
     @scenario(SupportsLease)
     async def test_a_claim_reads_the_session_as_it_is(self, bench: Bench) -> None:
@@ -133,13 +133,13 @@ class LeasesBesideSessions(Hooks):
         assert await take(bench, A) is None
         if isinstance(bench.store, SupportsPurge):
             await bench.store.purge()
-        assert await is_held(bench, by=A), "it went with the session that has expired"
+        assert await is_held(bench, by=A), "the lease ended when its session expired"
         await bench.store.release_leases({ID: A})
         assert await take(bench, B) is None
         assert await bench.store.read(ID) is None
 
     @scenario(SupportsLease, SupportsExpiry, expires_in=None)
-    async def test_a_lease_goes_by_the_real_time(self, bench: Bench) -> None:
+    async def test_a_lease_ends_in_real_time(self, bench: Bench) -> None:
         await bench.write()
         await take(bench, A)
         await bench.age(LONG)
@@ -160,7 +160,7 @@ class LeasesBesideSessions(Hooks):
         assert await take(bench, B) == await bench.stored()
 
     @scenario(SupportsLease, SupportsCommit)
-    async def test_storing_gives_the_lease_up(self, bench: Bench) -> None:
+    async def test_storing_releases_the_lease(self, bench: Bench) -> None:
         await bench.write("kit:present")
         for session_id in ("kit:present", "kit:absent"):
             read = await take(bench, A, session_id)
@@ -171,7 +171,21 @@ class LeasesBesideSessions(Hooks):
             assert await take(bench, B, session_id) == session == await bench.stored(session_id)
 
     @scenario(SupportsLease, SupportsCommit)
-    async def test_storing_keeps_those_who_wait(self, bench: Bench) -> None:
+    async def test_the_holder_replaces_whatever_is_there(self, bench: Bench) -> None:
+        await bench.write("kit:present")
+        for session_id in ("kit:present", "kit:absent"):
+            before = await bench.store.read(session_id)
+            for nobody in (A, B):
+                assert await replace(bench, Step.replace(bench.session(session_id), holder=nobody)) == [False]
+                await take(bench, C, session_id)
+            assert await bench.store.read(session_id) == before
+            session = bench.session(session_id, {"by": C})
+            assert await replace(bench, Step.replace(session, holder=C)) == [True]
+            assert not await renew(bench, C, session_id)
+            assert await bench.stored(session_id) == session
+
+    @scenario(SupportsLease, SupportsCommit)
+    async def test_storing_keeps_the_waiters(self, bench: Bench) -> None:
         for expected in (None, (await bench.write("kit:present")).version):
             session = bench.session("kit:absent" if expected is None else "kit:present", {"by": A})
             await take(bench, A, session.id)
@@ -179,11 +193,11 @@ class LeasesBesideSessions(Hooks):
                 assert isinstance(await claim(bench, waiting, session.id), Held)
             assert await replace(bench, Step.replace(session, expected, A)) == [True]
             if self.lease_order:
-                assert isinstance(await claim(bench, C, session.id), Held), "who waited longer was forgotten"
+                assert isinstance(await claim(bench, C, session.id), Held), "the next waiter lost its place"
             assert await take(bench, B, session.id) == session
 
     @scenario(SupportsLease, SupportsCommit)
-    async def test_who_lost_the_lease_stores_nothing(self, bench: Bench) -> None:
+    async def test_a_holder_that_lost_the_lease_stores_nothing(self, bench: Bench) -> None:
         await bench.write("kit:present", {"by": "write"})
         for session_id in ("kit:present", "kit:absent"):
             read = await take(bench, A, session_id, ttl=SHORT)
@@ -197,7 +211,7 @@ class LeasesBesideSessions(Hooks):
             assert (await bench.stored(session_id)).state == {"by": B}
 
     @scenario(SupportsLease, SupportsCommit)
-    async def test_who_lost_the_lease_to_nobody_stores_nothing(self, bench: Bench) -> None:
+    async def test_a_holder_whose_lease_ended_stores_nothing(self, bench: Bench) -> None:
         before = await bench.write()
         ids = [ID, "kit:absent", "kit:never"]
         for session_id in ids[:2]:
@@ -224,7 +238,7 @@ class LeasesBesideSessions(Hooks):
                 expected = None if before is None else before.version
                 late = [Step.replace(bench.session(session_id), each, A) for each in {None, expected}]
                 for each in late:
-                    assert await replace(bench, each) == [False], "what was destroyed has come back"
+                    assert await replace(bench, each) == [False], "a destroyed session came back"
                 assert await take(bench, B, session_id) is None
                 await bench.store.release_leases({session_id: B})
 
@@ -241,7 +255,7 @@ class LeasesBesideSessions(Hooks):
         await take(bench, B)
 
     @scenario(SupportsLease, SupportsCommit)
-    async def test_storing_without_a_holder_goes_by_the_version_alone(self, bench: Bench) -> None:
+    async def test_storing_without_a_holder_compares_only_the_version(self, bench: Bench) -> None:
         session = await bench.write()
         await take(bench, A)
         await bench.store.replace(ID, bench.session(state={"by": "replace"}), expected=session.version)
@@ -266,7 +280,7 @@ class LeasesBesideSessions(Hooks):
         assert await bench.store.read("kit:1") is None
 
     @scenario(SupportsLease, SupportsReplace)
-    async def test_other_calls_pass_by_a_lease(self, bench: Bench) -> None:
+    async def test_other_calls_ignore_a_lease(self, bench: Bench) -> None:
         await bench.write()
         await take(bench, A)
         await bench.write(state={"by": "write"})
@@ -291,7 +305,7 @@ class LeasesBesideSessions(Hooks):
             nonlocal inside
             session = await wait_for(bench, holder)
             inside += 1
-            assert inside == 1, "two hold the lease"
+            assert inside == 1, "two holders have the lease"
             assert session is not None
             session.state["count"] += 1
             await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""A touch moves the deadline, and nothing but the deadline."""
+"""A touch moves the deadline and nothing else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from botsession.testing.hooks import Hooks
 from botsession.testing.samples import AWKWARD_STATES, exact
 
 
-class Touching(Hooks):
+class Touch(Hooks):
     """The capability `touch`."""
 
     @scenario(SupportsTouch, SupportsExpiry, expires_in=10)
@@ -84,7 +84,7 @@ class Touching(Hooks):
         assert await bench.store.read(ID) is None
 
     @scenario(SupportsTouch, SupportsExpiry, expires_in=10)
-    async def test_a_write_after_a_touch_goes_by_its_own_deadline(self, bench: Bench) -> None:
+    async def test_a_write_after_a_touch_sets_its_own_deadline(self, bench: Bench) -> None:
         session = await bench.write()
         await bench.store.touch(ID, later(bench, 60))
         await bench.store.write(ID, session)

@@ -1,4 +1,4 @@
-"""What comes from elsewhere stays as it is, and undoes nothing."""
+"""A restored session stays as it was, and overwrites nothing newer."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from botsession.testing.samples import (
 def from_elsewhere(
     bench: Bench, session_id: str = ID, state: dict[str, Any] | None = None, **rest: Any
 ) -> StoredSession:
-    """Returns a session that another store has kept for days; it ends in five minutes."""
+    """Return a session that another store has kept for days, and that ends in five minutes."""
     moments: dict[str, Any] = {
         "created_at": later(bench, -9_000),
         "last_activity": later(bench, -3_000.003),
@@ -54,14 +54,14 @@ def from_elsewhere(
 
 
 async def conflicts(bench: Bench, session: StoredSession, over: StoredSession | SessionInfo | None) -> None:
-    """Checks that restoring is refused and says for which session."""
+    """Check that restoring is a conflict that names the session."""
     [outcome] = await bench.store.commit([Step.restore(session, over)])
     assert isinstance(outcome, SessionConflictError)
     assert outcome.session_id == session.id
 
 
-class Restoring(Hooks):
-    """The capability `commit`."""
+class Restorations(Hooks):
+    """The capability `commit`: restored sessions."""
 
     @scenario(SupportsCommit)
     async def test_what_is_restored_is_as_it_was(self, bench: Bench) -> None:
@@ -89,21 +89,21 @@ class Restoring(Hooks):
         assert found[1::2] == [None] * len(SAFE_IDS[1::2])
 
     @scenario(SupportsCommit)
-    async def test_nothing_restored_is_nothing(self, bench: Bench) -> None:
+    async def test_restoring_nothing_does_nothing(self, bench: Bench) -> None:
         await bench.write()
         before = await bench.stored()
         assert await bench.store.commit([]) == []
         assert await bench.stored() == before
 
     @scenario(SupportsCommit)
-    async def test_restoring_goes_over_what_was_found(self, bench: Bench) -> None:
+    async def test_restoring_replaces_what_was_found(self, bench: Bench) -> None:
         await bench.write(state={"old": 1}, user={"old": 1}, expires_in=7)
         session = from_elsewhere(bench)
         assert await bench.store.commit([Step.restore(session, await bench.stored())]) == [None]
         assert await bench.stored() == session
 
     @scenario(SupportsCommit, SupportsScan)
-    async def test_restoring_goes_over_what_a_scan_found(self, bench: Bench) -> None:
+    async def test_restoring_replaces_what_a_scan_found(self, bench: Bench) -> None:
         await bench.write(state={"old": 1})
         session = from_elsewhere(bench)
         found = (await bench.scan())[ID]
@@ -135,7 +135,7 @@ class Restoring(Hooks):
         assert await bench.store.read("kit:absent") is None
 
     @scenario(SupportsCommit)
-    async def test_restoring_goes_over_nothing_that_was_not_found(self, bench: Bench) -> None:
+    async def test_restoring_replaces_nothing_else(self, bench: Bench) -> None:
         found = await bench.write(state={"by": "write"})
         await conflicts(bench, from_elsewhere(bench), None)
         await conflicts(bench, from_elsewhere(bench), dataclasses.replace(found, version=new_version()))
@@ -188,7 +188,7 @@ class Restoring(Hooks):
             assert await bench.scan() == {}
 
     @scenario(SupportsCommit, SupportsExpiry, expires_in=10)
-    async def test_restoring_takes_the_expired_for_absent(self, bench: Bench) -> None:
+    async def test_an_expired_session_is_absent_for_restoring(self, bench: Bench) -> None:
         leftover = await bench.write(state={"old": 1})
         await bench.age(10)
         session = from_elsewhere(bench)
@@ -204,7 +204,7 @@ class Restoring(Hooks):
         assert (await bench.stored()).state == {"new": 1}
 
     @scenario(SupportsCommit)
-    async def test_restoring_stores_nothing_where_one_is_refused(self, bench: Bench) -> None:
+    async def test_restoring_stores_nothing_if_one_is_refused(self, bench: Bench) -> None:
         naive = datetime(2026, 11, 23)  # noqa: DTZ001 - that is what is refused
         refused = [
             from_elsewhere(bench, state={"a": [object()]}),
