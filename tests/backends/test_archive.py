@@ -8,8 +8,8 @@ import pytest
 from botsession import ConfigError, Session, open_store
 from botsession.testing import ManualClock
 from botsession_operations import (
-    Exported,
-    Imported,
+    ExportReport,
+    ImportReport,
     archive,
     export_lines,
     import_lines,
@@ -34,13 +34,13 @@ def sessions():
 
 
 async def exported(store, prefix=""):
-    done = Exported()
+    done = ExportReport()
     lines = [line async for line in export_lines(store, done, prefix)]
     return lines, done
 
 
 async def imported(store, lines, **options):
-    done = Imported()
+    done = ImportReport()
     rejected = [each async for each in import_lines(store, lines, done, **options)]
     return rejected, done
 
@@ -87,14 +87,14 @@ def test_what_is_newer_in_the_store_stays_unless_told_otherwise():
         _, done = await imported(store, lines)
         assert (done.stored, done.kept) == (0, 1)
         assert (await store.read(old.id)).state == {"from": "bot"}
-        _, done = await imported(store, lines, present="overwrite")
+        _, done = await imported(store, lines, existing="overwrite")
         assert done.stored == 1
         assert await store.read(old.id) == old
         lines, _ = await exported(store)
         await store.destroy(old.id)
         older = Session("telegram:1", {"from": "older"})
         await store.write(older.id, older)
-        _, done = await imported(store, lines, present="skip")
+        _, done = await imported(store, lines, existing="skip")
         assert done.kept == 1
         assert (await store.read(old.id)).state == {"from": "older"}
 
@@ -148,7 +148,7 @@ def test_what_has_expired_is_left_out():
 @pytest.mark.parametrize("first", [b"", b"hello\n", b'{"botsession":"export","format":2}\n', b'{"id":"a:1"}\n'])
 def test_what_is_no_export_is_refused(first):
     async def scenario():
-        with pytest.raises(ArchiveError, match=r"first line does not say so|has the format 2"):
+        with pytest.raises(ArchiveError, match=r"not an export's header|has format 2"):
             await imported(await open_store("memory").init(), [first] if first else [])
 
     asyncio.run(scenario())
@@ -158,9 +158,9 @@ def test_what_is_no_export_is_refused(first):
     ("rest", "what"),
     [
         (lambda lines: lines, "line 6: another export begins after the end of the export on line 5"),
-        (lambda lines: lines[1:2], "line 6: there is something after the end"),
-        (lambda lines: [b"\n", b"x"], "line 7: there is something after the end"),
-        (lambda lines: lines[-1:], "line 6: there is something after the end"),
+        (lambda lines: lines[1:2], "line 6: there is more text after the end"),
+        (lambda lines: [b"\n", b"x"], "line 7: there is more text after the end"),
+        (lambda lines: lines[-1:], "line 6: there is more text after the end"),
     ],
     ids=["joined", "a session", "a blank and a word", "the end again"],
 )

@@ -15,7 +15,7 @@ from botsession import (
 
 
 def spoil(store, session_id=ID):
-    store._entries[session_id] = b'{"version":"00'
+    store._records.put(session_id, b'{"version":"00', None)
 
 
 def test_a_turn_of_an_unreadable_session_leaves_it_and_says_what_to_do():
@@ -27,7 +27,7 @@ def test_a_turn_of_an_unreadable_session_leaves_it_and_says_what_to_do():
             with pytest.raises(CorruptSessionError, match=r"sessions\.recover\(id\)"):
                 async with sessions.turn(ID):
                     pytest.fail("the handler ran")
-        assert store._entries[ID] == b'{"version":"00'
+        assert store._records.peek(ID) == b'{"version":"00'
         assert store.quarantined == {}
 
     with_store(scenario)
