@@ -17,8 +17,6 @@ from botsession.errors import ConfigError, StateError
 from botsession.states import json_values
 from botsession.states.unknown_fields import carry
 
-StateT = TypeVar("StateT")
-
 _ALLOWED: Final = "a state_type is a msgspec.Struct, a dataclass, an attrs class or a TypedDict"
 _OBJECTS: Final = (msgspec.inspect.StructType, msgspec.inspect.DataclassType, msgspec.inspect.TypedDictType)
 _FREE: Final = (
@@ -27,6 +25,8 @@ _FREE: Final = (
     msgspec.inspect.TypedDictType,
     msgspec.inspect.NamedTupleType,
 )
+
+StateT = TypeVar("StateT")
 
 _encode: Final = msgspec.json.Encoder().encode
 _MISSING: Final = msgspec.UNSET
