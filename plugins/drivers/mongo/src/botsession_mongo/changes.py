@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from bson.raw_bson import RawBSONDocument
 
-    from botsession_mongo.connection import Attempts, Operation
+    from botsession_mongo.attempts import Attempts
+    from botsession_mongo.connection import Operation
 
 
 class Change:

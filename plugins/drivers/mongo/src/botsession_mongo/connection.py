@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
@@ -23,7 +21,9 @@ from pymongo.read_concern import ReadConcern
 
 from botsession import ConfigError, StoreError, StoreUnavailableError
 from botsession.storage.binding import LoopBinding
+from botsession.turns.batching import hidden_task
 from botsession_mongo import clients
+from botsession_mongo.attempts import Attempts
 from botsession_mongo.clients import Api
 from botsession_mongo.clock import ServerClock
 from botsession_mongo.errors import is_taken, is_write_conflict, translated
@@ -46,9 +46,6 @@ T = TypeVar("T")
 _GRACE: Final = 0.6
 """Seconds in which the client may report its own timeout, as it looks twice a second; then the call ends in any case."""
 
-_FIRST_PAUSE: Final = 0.001
-_LONGEST_PAUSE: Final = 0.1
-
 
 class Sent:
     """What the server replied to many changes.
@@ -61,39 +58,6 @@ class Sent:
     def __init__(self) -> None:
         self.found = 0
         self.failures: dict[int, StoreError | None] = {}
-
-
-class Attempts:
-    """Attempts at a change that other writers may prevent, with growing random pauses, within a time limit.
-
-    Args:
-        where: The server, without secrets, for messages.
-        limit: For how many seconds; `None` for no limit.
-    """
-
-    def __init__(self, where: str, limit: float | None) -> None:
-        self._where = where
-        self._limit = limit
-        self._started = time.monotonic()
-        self._longest = _FIRST_PAUSE
-
-    def are_over(self) -> bool:
-        """Return whether there is no time for another attempt."""
-        return self._limit is not None and time.monotonic() - self._started > self._limit
-
-    async def pause(self) -> None:
-        """Wait before the next attempt.
-
-        Raises:
-            StoreUnavailableError: There is no time for another one.
-        """
-        if self.are_over():
-            raise StoreUnavailableError(
-                f"other writers changed the same session in {self._where} at every attempt for {self._limit:g} s",
-                remedy="Try again later.",
-            )
-        await asyncio.sleep(random.uniform(0, self._longest))  # noqa: S311 - nothing secret
-        self._longest = min(self._longest * 2, _LONGEST_PAUSE)
 
 
 class Connection:
@@ -179,18 +143,22 @@ class Connection:
     async def run(self, operation: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call the client within the time limit, and again if the call met another write and had no effect.
 
+        A caller that is cancelled learns of it when the client has finished. So nothing is carried out after that, and the
+        connection can be used again: PyMongo closes it, and sometimes swallows the cancellation; Motor goes on in its thread.
+
         Raises:
             DuplicateKeyError: Another document has the `_id`.
             BulkWriteError: Some of many changes failed.
             StoreError: Anything else that went wrong.
         """
-        task = asyncio.current_task()
-        cancelled_before = 0 if task is None else task.cancelling()
+        call = hidden_task(asyncio.get_running_loop(), self._within_limit(operation, *args, **kwargs))
         try:
-            return await self._within_limit(operation, *args, **kwargs)
-        finally:
-            if task is not None and task.cancelling() > cancelled_before:
-                raise asyncio.CancelledError  # PyMongo swallows it while it waits for a connection or a reply
+            return await asyncio.shield(call)
+        except asyncio.CancelledError:
+            await asyncio.wait([call])
+            if not call.cancelled():
+                call.exception()  # nobody is told
+            raise
 
     async def _within_limit(self, operation: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         conflict: Exception | None = None

@@ -32,7 +32,6 @@ from bson.raw_bson import RawBSONDocument
 from botsession import (
     CorruptSessionError,
     Session,
-    SessionInfo,
     SessionTooLargeError,
     StoredSession,
 )
@@ -76,26 +75,28 @@ ENVELOPE: Final = CodecOptions(
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
-class _Header(msgspec.Struct):
+class Header(msgspec.Struct):
+    """The fields of a document that say when its session was stored and when it ends."""
+
     id: str = msgspec.field(name="_id")
     version: Annotated[str, msgspec.Meta(min_length=1)]
     expires_at: _Moment
     last_activity: _Moment
     created_at: _Moment
 
+    @property
+    def deadline(self) -> datetime | None:
+        return None if self.expires_at >= NEVER else self.expires_at
 
-class _Listed(_Header):
-    size: int
 
-
-class _Document(_Header):
+class _Document(Header):
     user: dict[str, Any] | str | None
     state: dict[str, Any] | str
     expires_in: Annotated[float, records.LENGTH] | msgspec.UnsetType | None = msgspec.UNSET
     shape: int = 0
 
 
-_HeaderT = TypeVar("_HeaderT", bound=_Header)
+HeaderT = TypeVar("HeaderT", bound=Header)
 
 
 class _PlainInteger(TypeDecoder):
@@ -173,10 +174,6 @@ def deadline(expires_at: datetime | None) -> datetime:
     return NEVER if expires_at is None else expires_at
 
 
-def _end(found: _Header) -> datetime | None:
-    return None if found.expires_at >= NEVER else found.expires_at
-
-
 def is_ours(document: RawBSONDocument) -> bool:
     """Return whether this driver wrote the document."""
     return bool(document.get("botsession") == MARK["botsession"])
@@ -206,7 +203,7 @@ def decode(document: RawBSONDocument, session_id: str, *, store: str) -> StoredS
     Raises:
         CorruptSessionError: It is not a session, or it is another session.
     """
-    found = _convert(document, session_id, _Document, store)
+    found = convert(document, session_id, _Document, store)
     try:
         user = None if found.user is None else _from_bson(found.user, "$.user")
         state = _from_bson(found.state, "$.state")
@@ -218,28 +215,15 @@ def decode(document: RawBSONDocument, session_id: str, *, store: str) -> StoredS
         user,
         found.created_at,
         found.last_activity,
-        _end(found),
+        found.deadline,
         found.expires_in,
         found.version,
         found.shape,
     )
 
 
-def decode_info(document: RawBSONDocument, *, store: str) -> SessionInfo:
-    """Return what a scan lists of the session in a document.
-
-    Args:
-        document: At least the header of the document, and its `size`.
-        store: A description of the store, without secrets, for the error.
-
-    Raises:
-        CorruptSessionError: It is not a session.
-    """
-    found = _convert(document, str(document["_id"]), _Listed, store)
-    return SessionInfo(found.id, found.created_at, found.last_activity, _end(found), found.version, found.size)
-
-
-def _convert(document: RawBSONDocument, session_id: str, kind: type[_HeaderT], store: str) -> _HeaderT:
+def convert(document: RawBSONDocument, session_id: str, kind: type[HeaderT], store: str) -> HeaderT:
+    """Return a document as a `Header` or more; raise a `CorruptSessionError` if it is not one."""
     if not is_ours(document):
         raise foreign(document, session_id, store=store)
     try:

@@ -55,16 +55,12 @@ class Leases:
         self._contended: set[str] = set()
 
     async def claim(self, claims: Sequence[Claim]) -> list[Outcome]:
-        """Take leases, or places in their queues; see `SupportsLease.lease_many`.
-
-        A caller that is cancelled learns of it when the server has answered, so that no lease is taken after it was given up.
-        """
-        task = asyncio.ensure_future(self._claim(claims))
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await asyncio.gather(task, return_exceptions=True)
-            raise
+        """Take leases, or places in their queues; see `SupportsLease.lease_many`."""
+        new = [each for each in claims if each.holder not in self._waiting and each.session_id not in self._contended]
+        moment = await self._connection.clock.now()
+        taken = await self._take(new[0], moment) if len(claims) == 1 and new else await self._take_many(new, moment)
+        outcomes = [self._outcome(claim, taken.get(claim.session_id), moment) for claim in claims]
+        return [await _settled(outcomes[0])] if len(outcomes) == 1 else await asyncio.gather(*map(_settled, outcomes))
 
     async def renew(self, holders: Mapping[str, str], ttl: float) -> list[bool]:
         """Renew leases; see `SupportsLease.renew_leases`."""
@@ -99,13 +95,6 @@ class Leases:
             found = [await self._found(*each) for each in (await self._find(list(holders))).items()]
             left = [each.session_id for each in found if each.concerns(holders[each.session_id])]
             await asyncio.gather(*(self._give_up(each, holders[each]) for each in left))
-
-    async def _claim(self, claims: Sequence[Claim]) -> list[Outcome]:
-        new = [each for each in claims if each.holder not in self._waiting and each.session_id not in self._contended]
-        moment = await self._connection.clock.now()
-        taken = await self._take(new[0], moment) if len(claims) == 1 and new else await self._take_many(new, moment)
-        outcomes = [self._outcome(claim, taken.get(claim.session_id), moment) for claim in claims]
-        return [await _settled(outcomes[0])] if len(outcomes) == 1 else await asyncio.gather(*map(_settled, outcomes))
 
     async def _take(self, claim: Claim, moment: int) -> dict[str, RawBSONDocument]:
         """Take a lease if it is free and nobody waits for it; return its document, if so."""

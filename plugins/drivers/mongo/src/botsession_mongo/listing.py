@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from botsession import CorruptSessionError, Lifetime, ScanPage
+from botsession import CorruptSessionError, Lifetime, ScanPage, SessionInfo
 from botsession.storage import check_page_size
 from botsession_mongo import documents
 
 if TYPE_CHECKING:
     from bson.raw_bson import RawBSONDocument
 
-    from botsession import SessionInfo
     from botsession_mongo.connection import Collection, Connection
 
 PAGE: Final = 5000
@@ -24,6 +23,10 @@ _HEADER: Final = {
     "size": {"$bsonSize": "$$ROOT"},
 }
 _LAST: Final = chr(0x10FFFF)
+
+
+class _Listed(documents.Header):
+    size: int
 
 
 async def scan(
@@ -47,10 +50,14 @@ async def scan(
         if documents.is_placeholder(document):
             return None
         try:
-            info = documents.decode_info(document, store=store)
+            header = documents.convert(document, str(document["_id"]), _Listed, store)
         except CorruptSessionError as error:
             return error
-        return info if info.id.startswith(prefix) and not lifetime.expired(info.expires_at, now) else None
+        if not header.id.startswith(prefix) or lifetime.expired(header.deadline, now):
+            return None
+        return SessionInfo(
+            header.id, header.created_at, header.last_activity, header.deadline, header.version, header.size
+        )
 
     return ScanPage.of(map(info, found), str(found[-1]["_id"]) if len(found) == size else None)
 
