@@ -1,12 +1,12 @@
-"""The file of an export: what its lines are.
+"""The format of an export.
 
     {"botsession":"export","format":1}
     {"version":"...","expires_at":"...",...,"id":"telegram:42","user":null,"state":{"count":3}}
     ...
     {"botsession":"end","sessions":1}
 
-One JSON object a line, in UTF-8; between the first and the last line one session each, as `botsession.storage.records` has it. A file
-without its last line is cut.
+One JSON object per line, in UTF-8. Between the first and the last line, each line is one session in the format of
+`botsession.storage.records`. A file without its last line is incomplete.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ FORMAT: Final = 1
 
 
 class ArchiveError(BotSessionError):
-    """A line is no part of an export; the message says why."""
+    """A line is not part of an export."""
 
 
 class End(msgspec.Struct, frozen=True):
-    """The last line: how many sessions the export has."""
+    """The last line, with the number of sessions in the export."""
 
     sessions: int
     botsession: Literal["end"] = "end"
 
 
-class _Beginning(msgspec.Struct):
+class _Header(msgspec.Struct):
     format: int
     botsession: Literal["export"] = "export"
 
@@ -46,47 +46,49 @@ class _WithId(msgspec.Struct):
 
 _OURS: Final = b'{"botsession":'
 
-_encoder: Final = msgspec.json.Encoder()
-_beginning: Final = msgspec.json.Decoder(_Beginning)
+_header: Final = msgspec.json.Decoder(_Header)
 _end: Final = msgspec.json.Decoder(End)
 _with_id: Final = msgspec.json.Decoder(_WithId)
 
 
 def first_line() -> bytes:
-    """Returns the line with which an export begins."""
+    """Return the first line of an export."""
     return b'{"botsession":"export","format":%d}\n' % FORMAT
 
 
 def last_line(sessions: int) -> bytes:
-    """Returns the line with which an export of so many sessions ends."""
+    """Return the last line of an export with this number of sessions."""
     return b'{"botsession":"end","sessions":%d}\n' % sessions
 
 
 def session_line(session: StoredSession) -> bytes:
-    """Returns the line of a session."""
+    """Return the line of a session."""
     return records.encode(session) + b"\n"
 
 
 def check_first_line(line: bytes) -> None:
-    """Refuses a file that is no export, or one of a later format.
+    """Check that a file is an export in a format that this version reads.
 
     Raises:
-        ArchiveError: It is none.
+        ArchiveError: It is not.
     """
     try:
-        beginning = _beginning.decode(line)
+        header = _header.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ArchiveError("this is no export of botsession: its first line does not say so") from error
-    if beginning.format != FORMAT:
-        raise ArchiveError(f"this export has the format {beginning.format}; this version reads {FORMAT}, update it")
+        raise ArchiveError("This file is not a botsession export: its first line is not the header of one.") from error
+    if header.format != FORMAT:
+        raise ArchiveError(
+            f"This export has format {header.format}, but this version of botsession reads format {FORMAT}.",
+            remedy="Upgrade botsession-operations.",
+        )
 
 
 def check_end(lines: Iterable[bytes]) -> None:
-    """Refuses a file that goes on after the last line of an export; one without that line is no matter of this.
+    """Check that nothing follows the last line of an export. A missing last line is not an error here.
 
     Raises:
-        ArchiveError: It does, and on which line.
-        Exception: Whatever the lines raise.
+        ArchiveError: Something follows; the message names the line.
+        Exception: Whatever iterating over the lines raises.
     """
     end: int | None = None
     for number, line in enumerate(lines, 1):
@@ -97,22 +99,22 @@ def check_end(lines: Iterable[bytes]) -> None:
 
 
 def check_is_blank(line: bytes, number: int, end: int) -> None:
-    """Refuses a line after the last one of an export.
+    """Check that a line after the end of an export is blank.
 
     Args:
         line: The line.
         number: Its number, from 1.
-        end: The number of the last line.
+        end: The number of the export's last line.
 
     Raises:
-        ArchiveError: There is something on it.
+        ArchiveError: The line is not blank.
     """
     if not line.strip():
         return
-    what = "another export begins" if line.startswith(b'{"botsession":"export"') else "there is something"
+    what = "another export begins" if line.startswith(b'{"botsession":"export"') else "there is more text"
     raise ArchiveError(
-        f"line {number}: {what} after the end of the export on line {end}; were files joined, or lines added? "
-        "Import each export by itself"
+        f"Line {number}: {what} after the end of the export on line {end}.",
+        remedy="If files were joined, split them and import each export by itself.",
     )
 
 
@@ -124,7 +126,7 @@ def _is_end(line: bytes) -> bool:
 
 
 def parse(line: bytes) -> StoredSession | End:
-    """Returns what a line after the first one holds.
+    """Return the content of any line after the first one.
 
     Raises:
         ArchiveError: It is neither a session nor the end.

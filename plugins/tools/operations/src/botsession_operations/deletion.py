@@ -1,4 +1,4 @@
-"""Step of sessions: those named, or all whose ids begin in the same way."""
+"""Deleting sessions by id or by prefix, and purging expired ones."""
 
 from __future__ import annotations
 
@@ -8,46 +8,40 @@ from typing import Final
 
 from botsession.errors import CorruptSessionError, InvalidSessionIdError
 from botsession.ids import check_session_id
-from botsession.protocol import (
-    SessionStore,
-    Step,
-    SupportsCommit,
-    SupportsPurge,
-    unsupported,
-)
-from botsession_operations.exports import read_all
-from botsession_operations.listing import pages
+from botsession.protocol import SessionStore, Step, SupportsCommit, SupportsPurge, unsupported
+from botsession_operations.listing import pages, read_all
 
-_AT_ONCE: Final = 500
+_BATCH: Final = 500
+_READ_BATCH: Final = 50
 
 
-async def present(store: SessionStore, session_ids: Sequence[str]) -> list[str]:
-    """Returns which of these sessions are there, unreadable ones included.
+async def find_existing(store: SessionStore, session_ids: Sequence[str]) -> list[str]:
+    """Return those of the ids under which the store has a session, readable or not.
 
     Raises:
-        InvalidSessionIdError: One of them is no session id.
+        InvalidSessionIdError: One of them is not a session id.
         StoreError: The backend failed.
     """
-    found: list[str] = []
-    for batch in _batches(session_ids, 50):
+    existing: list[str] = []
+    for batch in _batches(session_ids, _READ_BATCH):
         outcomes = await read_all(store, batch)
-        found += [session_id for session_id, outcome in zip(batch, outcomes, strict=True) if outcome is not None]
-    return found
+        existing += [session_id for session_id, outcome in zip(batch, outcomes, strict=True) if outcome is not None]
+    return existing
 
 
 async def delete(store: SessionStore, session_ids: Iterable[str]) -> AsyncGenerator[int, None]:
-    """Removes sessions, unreadable ones too; those that are absent are no error.
+    """Delete sessions, readable or not; absent ones are not an error.
 
     Yields:
-        After each batch, how many of its ids have no session any more.
+        After each batch, how many of its ids no longer have a session.
 
     Raises:
-        InvalidSessionIdError: One of them is no session id.
-        CorruptSessionError: What lies there is another program's, and stays; raised in the end, when all others are removed.
-        StoreError: The backend failed; batches before that are removed.
+        InvalidSessionIdError: One of them is not a session id.
+        CorruptSessionError: The record belongs to another program and stays; raised after all others were deleted.
+        StoreError: The backend failed; earlier batches are deleted.
     """
     refusals: list[CorruptSessionError] = []
-    for batch in _batches(session_ids, _AT_ONCE):
+    for batch in _batches(session_ids, _BATCH):
         before = len(refusals)
         if isinstance(store, SupportsCommit):
             for outcome in await store.commit([Step.remove(session_id) for session_id in dict.fromkeys(batch)]):
@@ -67,31 +61,32 @@ async def delete(store: SessionStore, session_ids: Iterable[str]) -> AsyncGenera
 
 
 async def delete_prefix(store: SessionStore, prefix: str) -> AsyncGenerator[int, None]:
-    """Removes the sessions whose ids begin with the prefix, unreadable ones too, page by page.
+    """Delete all sessions whose ids start with the prefix, readable or not, page by page.
 
-    What others store under such an id meanwhile may go or stay. An unreadable record that does not tell its id stays.
+    A session that is created while this runs may or may not be deleted. An unreadable record that does not reveal its id
+    stays.
 
     Args:
-        store: The store, open.
-        prefix: How the ids begin, not empty.
+        store: The open store.
+        prefix: How the ids start; not empty.
 
     Yields:
-        After each batch, how many were removed.
+        After each batch, how many sessions were deleted.
 
     Raises:
         ValueError: The prefix is empty.
         UnsupportedError: The store cannot list its sessions.
-        CorruptSessionError: As `delete` raises it.
-        StoreError: The backend failed; batches before that are removed.
+        CorruptSessionError: See `delete`.
+        StoreError: The backend failed; earlier batches are deleted.
     """
     if not prefix:
-        raise ValueError("an empty prefix would remove every session")
+        raise ValueError("An empty prefix would delete every session.")
     refusal: CorruptSessionError | None = None
     async for page in pages(store, prefix):
-        doomed = [info.id for info in page.sessions]
-        doomed += [error.session_id for error in page.unreadable if removable(error, prefix)]
+        session_ids = [info.id for info in page.sessions]
+        session_ids += [error.session_id for error in page.unreadable if is_deletable(error, prefix)]
         try:
-            async for count in delete(store, doomed):
+            async for count in delete(store, session_ids):
                 yield count
         except CorruptSessionError as error:
             refusal = refusal or error
@@ -99,8 +94,8 @@ async def delete_prefix(store: SessionStore, prefix: str) -> AsyncGenerator[int,
         raise refusal
 
 
-def removable(error: CorruptSessionError, prefix: str) -> bool:
-    """Tells whether an unreadable record has told an id by which it can be removed, and that begins with the prefix."""
+def is_deletable(error: CorruptSessionError, prefix: str) -> bool:
+    """Return whether an unreadable record reveals a valid session id that starts with the prefix."""
     try:
         check_session_id(error.session_id)
     except InvalidSessionIdError:
@@ -109,10 +104,10 @@ def removable(error: CorruptSessionError, prefix: str) -> bool:
 
 
 async def purge(store: SessionStore) -> int:
-    """Removes what has expired, where the backend does not do so itself; returns how many sessions.
+    """Remove expired sessions from a backend that does not do so itself, and return how many were removed.
 
     Raises:
-        UnsupportedError: The store cannot, since its backend removes them by itself or keeps them.
+        UnsupportedError: The store cannot purge: its backend removes expired sessions itself, or keeps them.
         StoreError: The backend failed.
     """
     if not isinstance(store, SupportsPurge):

@@ -1,4 +1,4 @@
-"""In what two JSON values differ."""
+"""Differences between two JSON values."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any, Final
 import msgspec
 
 ABSENT: Final = msgspec.UNSET
-"""Stands for what is not there, in a `Difference`."""
+"""Stands for a missing value in a `Difference`."""
 
 _encoder: Final = msgspec.json.Encoder()
 
 
 @dataclass(slots=True, frozen=True)
 class Difference:
-    """One place at which two values differ.
+    """One place where two values differ.
 
     Attributes:
-        path: Where, such as `$.cart[0].price`; in an array the place in the old one where something went.
-        before: The old value; `ABSENT` where there was none.
-        after: The new value; `ABSENT` where there is none.
+        path: The place, such as `$.cart[0].price`. For an item removed from an array, its index in the old array.
+        before: The old value, or `ABSENT`.
+        after: The new value, or `ABSENT`.
     """
 
     path: str
@@ -31,18 +31,18 @@ class Difference:
 
 
 def differences(before: Any, after: Any, path: str = "$") -> Iterator[Difference]:
-    """Compares two JSON values, place by place.
+    """Compare two JSON values.
 
-    Numbers differ as they do in JSON: `1` is not `1.0`, and neither is `true`. In arrays it finds what came and went, so
-    that an array which lost its first item does not differ in all of them.
+    Values are compared by their JSON text, so `1`, `1.0` and `true` are three different values. Insertions into and
+    removals from arrays are recognized: an array that lost its first item has one difference.
 
     Args:
         before: The old value.
         after: The new value.
-        path: Where the values stand, for the paths of the differences.
+        path: Prefix for the paths of the differences.
 
     Yields:
-        The differences, in the order of the old value, and what is new in an object after that.
+        The differences in the order of the old value, followed by keys that are new in an object.
     """
     if isinstance(before, dict) and isinstance(after, dict):
         for key in [*before, *(key for key in after if key not in before)]:

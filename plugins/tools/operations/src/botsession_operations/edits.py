@@ -1,4 +1,4 @@
-"""Saving of a session that somebody has changed by hand."""
+"""Saving a session that a person has edited."""
 
 from __future__ import annotations
 
@@ -19,24 +19,23 @@ from botsession.protocol import (
 from botsession.session import SessionInfo
 from botsession.states import json_values
 
-_A_LITTLE: Final = timedelta(milliseconds=1)
+_TICK: Final = timedelta(milliseconds=1)
 
 
 async def save_edited(store: SessionStore, session: StoredSession) -> None:
-    """Saves a session that was read and changed, unless somebody else has written or destroyed it meanwhile.
+    """Save a session that was read and edited, unless somebody else has written or destroyed it since.
 
-    That somebody looked after a session is no reason for it to live longer: where the store can restore sessions, its
-    deadline stays, and its last activity is a millisecond later, so that migrations and imports see which is newer.
-    Elsewhere it is written as by a turn.
+    Editing a session does not extend its life. In a store that supports `commit`, the deadline stays, and the last activity
+    moves by one millisecond so that migrations and imports recognize the newer one. Other stores save it as a turn would.
 
     Args:
-        store: The store, open.
-        session: The session as it was read, with another state or user; gets its new version in place.
+        store: The open store.
+        session: The session as it was read, with a different state or user; it receives its new version in place.
 
     Raises:
-        SessionConflictError: Somebody else was faster; nothing was stored.
-        StateError: State or user hold what JSON cannot hold; nothing was stored.
-        UnsupportedError: The store cannot tell whether somebody else was faster.
+        SessionConflictError: Somebody else wrote the session first; nothing was stored.
+        StateError: The state or the user is not JSON; nothing was stored.
+        UnsupportedError: The store cannot detect a concurrent write.
         StoreError: The backend failed.
     """
     if isinstance(store, SupportsCommit):
@@ -54,15 +53,15 @@ async def save_edited(store: SessionStore, session: StoredSession) -> None:
     await store.replace(session.id, session, expected=expected)
 
 
-async def _restore(store: SessionStore, restoring: SupportsCommit, session: StoredSession) -> None:
+async def _restore(store: SessionStore, committing: SupportsCommit, session: StoredSession) -> None:
     found: StoredSession | SessionInfo | None = SessionInfo(
         session.id, session.created_at, session.last_activity, session.expires_at, session.version
     )
     read = session.version
     session.version = new_version()
-    session.last_activity += _A_LITTLE
+    session.last_activity += _TICK
     while True:
-        (outcome,) = await restoring.commit([Step.restore(session, found)])
+        (outcome,) = await committing.commit([Step.restore(session, found)])
         if outcome is None:
             return
         if not isinstance(outcome, SessionConflictError):
@@ -70,5 +69,5 @@ async def _restore(store: SessionStore, restoring: SupportsCommit, session: Stor
         found = await store.read(session.id)
         if found is None or found.version != read:
             raise outcome
-        # A touch was all that came in between.
-        session.last_activity, session.expires_at = found.last_activity + _A_LITTLE, found.expires_at
+        # The session was only touched in between.
+        session.last_activity, session.expires_at = found.last_activity + _TICK, found.expires_at

@@ -1,4 +1,4 @@
-"""Sessions into a store, line by line; every line is checked, and each session is stored whole or not at all."""
+"""Import: lines of JSON into a store. Every line is checked, and each session is stored completely or not at all."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from botsession.errors import BotSessionError
 from botsession.lifetime import Clock, Lifetime
 from botsession.protocol import SessionStore, StoredSession
 from botsession_operations import archive
-from botsession_operations.clock import now
-from botsession_operations.restoration import Present, check_restores, restore_all
+from botsession_operations.listing import now
+from botsession_operations.restoration import Existing, check_commits, restore_all
 
-_AT_ONCE: Final = 200
+_BATCH: Final = 200
 
 
 @dataclass(slots=True)
-class Imported:
-    """What an import has done so far.
+class ImportReport:
+    """Progress of an import.
 
     Attributes:
-        stored: How many sessions were stored.
-        kept: How many the store had already, as new or newer, and kept.
-        expired: How many had expired, and were left out.
-        rejected: How many lines were put aside.
-        complete: Whether the last line of the export has come, and counts as many lines as came before it.
+        stored: Number of sessions stored.
+        kept: Number of sessions of which the store already had an equal or newer one.
+        expired: Number of sessions left out because they had expired.
+        rejected: Number of lines that could not be imported.
+        complete: Whether the last line of the export was reached and agrees with the number of lines before it.
     """
 
     stored: int = 0
@@ -38,13 +38,13 @@ class Imported:
 
 
 @dataclass(slots=True, frozen=True)
-class Rejected:
+class RejectedLine:
     """A line that was not imported.
 
     Attributes:
         number: The line's number, from 1.
-        line: The line as it stands in the file.
-        reason: Why.
+        line: The line as it is in the file.
+        reason: Why it was rejected.
     """
 
     number: int
@@ -52,54 +52,48 @@ class Rejected:
     reason: str
 
 
-@dataclass(slots=True, frozen=True)
-class _Line:
-    number: int
-    line: bytes
-    session: StoredSession
-
-
 async def import_lines(
     store: SessionStore,
     lines: Iterable[bytes],
-    done: Imported,
+    report: ImportReport,
     *,
-    present: Present = "newer",
+    existing: Existing = "newer",
     clock: Clock | None = None,
-) -> AsyncGenerator[Rejected]:
-    """Stores the sessions of an export as they are, versions and deadlines included.
+) -> AsyncGenerator[RejectedLine]:
+    """Store the sessions of an export as they are, including versions and deadlines.
 
-    It may be run again, and while bots go on: a session that was written meanwhile is not overwritten by an older one.
+    It can be repeated, and bots may keep running: an older session never overwrites one that a bot writes at the same time.
 
     Args:
-        store: The store, open.
+        store: The open store.
         lines: The lines of the file.
-        done: Counted up while the import goes on.
-        present: What to do with a session that the store has already.
-        clock: Tells the present moment, as a `datetime` with a time zone; the store's own where `None`.
+        report: Updated as the import proceeds.
+        existing: Which session to keep where the store already has one.
+        clock: Returns the current time, with a time zone; `None` means the store's own clock.
 
     Yields:
-        Each line that was not imported, and why.
+        Each line that was not imported.
 
     Raises:
-        ArchiveError: The file is no export, or goes on after its end. What came before is stored, but for the last 200
-            lines; `botsession_operations.archive.check_end` finds it before.
+        ArchiveError: The file is not an export, or continues after its end. Sessions before that are stored, except
+            for up to 200 lines; `botsession_operations.archive.check_end` detects it in advance.
         UnsupportedError: The store cannot keep sessions as they are.
         StoreError: The backend failed; what was stored before stays.
-        Exception: Whatever the lines raise, such as a compressed file that is cut; what came before is stored.
+        Exception: Whatever iterating over the lines raises, such as for a truncated compressed file; sessions before
+            that are stored.
     """
-    restoring = check_restores(store)
+    committing = check_commits(store)
     moment = partial(now, store) if clock is None else Lifetime(clock=clock).now
     numbered = enumerate(lines, 1)
     _, first = next(numbered, (1, b""))
     archive.check_first_line(first)
     end: int | None = None
-    broken_off: Exception | None = None
-    while broken_off is None:
-        batch, broken_off = _batch(numbered)
-        if not batch and broken_off is None:
+    failure: Exception | None = None
+    while failure is None:
+        batch, failure = _read_batch(numbered)
+        if not batch and failure is None:
             return
-        sessions: dict[str, _Line] = {}
+        sessions: dict[str, tuple[int, bytes, StoredSession]] = {}
         for number, line in batch:
             if end is not None:
                 archive.check_is_blank(line, number, end)
@@ -107,32 +101,32 @@ async def import_lines(
             try:
                 parsed = archive.parse(line)
             except archive.ArchiveError as error:
-                done.rejected += 1
-                yield Rejected(number, line, str(error))
+                report.rejected += 1
+                yield RejectedLine(number, line, str(error))
                 continue
             if isinstance(parsed, archive.End):
                 end = number
-                done.complete = parsed.sessions == number - 2
+                report.complete = parsed.sessions == number - 2
             elif parsed.expires_at is not None and parsed.expires_at <= moment():
-                done.expired += 1
+                report.expired += 1
             else:
-                sessions[parsed.id] = _Line(number, line, parsed)
-        outcomes = await restore_all(restoring, [line.session for line in sessions.values()], present)
-        done.stored += outcomes.count("stored")
-        done.kept += outcomes.count("kept")
-        for parsed_line, outcome in zip(sessions.values(), outcomes, strict=True):
+                sessions[parsed.id] = number, line, parsed
+        outcomes = await restore_all(committing, [session for _, _, session in sessions.values()], existing)
+        report.stored += outcomes.count("stored")
+        report.kept += outcomes.count("kept")
+        for (number, line, _), outcome in zip(sessions.values(), outcomes, strict=True):
             if isinstance(outcome, BotSessionError):
-                done.rejected += 1
-                yield Rejected(parsed_line.number, parsed_line.line, str(outcome))
-    raise broken_off
+                report.rejected += 1
+                yield RejectedLine(number, line, str(outcome))
+    raise failure
 
 
-def _batch(numbered: Iterator[tuple[int, bytes]]) -> tuple[list[tuple[int, bytes]], Exception | None]:
-    """Returns the next lines, and what has broken them off."""
+def _read_batch(numbered: Iterator[tuple[int, bytes]]) -> tuple[list[tuple[int, bytes]], Exception | None]:
+    """Return the next lines, and the error that ended them."""
     batch: list[tuple[int, bytes]] = []
     try:
-        for pair in islice(numbered, _AT_ONCE):
-            batch.append(pair)  # noqa: PERF402 - what came before counts
-    except Exception as error:  # noqa: BLE001 - raised by the caller, when the lines before are stored
+        for pair in islice(numbered, _BATCH):
+            batch.append(pair)  # noqa: PERF402 - the lines read before an error count
+    except Exception as error:  # noqa: BLE001 - the caller raises it after it has stored the lines before it
         return batch, error
     return batch, None

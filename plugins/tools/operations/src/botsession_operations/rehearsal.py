@@ -1,4 +1,4 @@
-"""A rehearsal of migrations: what they would make of every session of a store."""
+"""Rehearsal of migrations on every session of a store."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from botsession_operations.listing import pages
 
 @dataclass(slots=True)
 class Rehearsal:
-    """What a rehearsal has found.
+    """Result of a rehearsal.
 
     Attributes:
-        sessions: How many sessions were read, failed ones included.
-        migrated: How many of them have an older shape, and were taken to today's without a failure.
-        failed: Why a session could not be read, by its id: a migration failed, the state does not fit the type, or what is
-            stored is no session.
+        sessions: Number of sessions read, including those that failed.
+        migrated: How many of them have an older shape and were migrated without an error.
+        failed: The error of each session that cannot be used, by its id: a migration failed, the state does not fit the
+            type, or the stored record is unreadable.
     """
 
     sessions: int = 0
@@ -27,30 +27,30 @@ class Rehearsal:
 
 
 async def rehearse(sessions: Sessions[Any], prefix: str = "") -> Rehearsal:
-    """Reads every session as a turn would, with the migrations and the type of `sessions`, and changes nothing.
+    """Read every session as a turn would, with the migrations and the type of `sessions`, and change nothing.
 
-    Run it before a bot with new `migrations`, or with another `state_type`, meets its users.
+    Run it before you deploy a bot with new `migrations` or another `state_type`.
 
     Args:
-        sessions: As the bot makes them, with an open store.
-        prefix: How the ids begin.
+        sessions: Made as the bot makes it, with an open store.
+        prefix: Only ids that start with this.
 
     Raises:
         UnsupportedError: The store cannot list its sessions.
         StoreUnavailableError: The backend does not answer.
     """
-    found = Rehearsal()
+    result = Rehearsal()
     async for page in pages(sessions.store, prefix):
         for error in page.unreadable:
-            found.sessions += 1
-            found.failed[error.session_id] = error
+            result.sessions += 1
+            result.failed[error.session_id] = error
         for info in page.sessions:
             try:
                 session = await sessions.store.read(info.id)
                 if session is None:
                     continue
-                found.sessions += 1
-                found.migrated += sessions.rehearse(session)
+                result.sessions += 1
+                result.migrated += sessions.rehearse(session)
             except (StateError, CorruptSessionError) as error:
-                found.failed[info.id] = error
-    return found
+                result.failed[info.id] = error
+    return result

@@ -1,102 +1,90 @@
-"""Sessions from elsewhere into a store, as they are, over nothing newer."""
+"""Storing sessions from elsewhere as they are, without overwriting newer ones."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final, Literal, Protocol, cast
 
-from botsession.errors import (
-    BotSessionError,
-    SessionConflictError,
-    StateError,
-    StoreError,
-    StoreUnavailableError,
-)
-from botsession.protocol import (
-    SessionStore,
-    Step,
-    StoredSession,
-    SupportsCommit,
-    unsupported,
-)
-from botsession_operations.exports import read_all
+from botsession.errors import BotSessionError, SessionConflictError, StateError, StoreError, StoreUnavailableError
+from botsession.protocol import SessionStore, Step, StoredSession, SupportsCommit, unsupported
+from botsession_operations.listing import read_all
 
-Present = Literal["newer", "skip", "overwrite"]
-"""What to do with a session that the store has already: take the newer one, keep the store's, or take the other."""
+Existing = Literal["newer", "skip", "overwrite"]
+"""Which of two sessions to keep under one id: the newer one, the one in the store, or the one that comes in."""
 
 Outcome = Literal["stored", "kept"] | BotSessionError
-"""What became of a session: it was stored, or the store kept its own, or why neither."""
+"""Whether a session was stored, the store kept its own, or why neither was possible."""
 
 _ATTEMPTS: Final = 3
 
 
-class Restoring(SessionStore, SupportsCommit, Protocol):
-    """A store that keeps sessions from elsewhere as they are."""
+class CommittingStore(SessionStore, SupportsCommit, Protocol):
+    """A store that supports `commit`."""
 
 
-def check_restores(store: SessionStore) -> Restoring:
-    """Returns the store as one with the capability `restore`.
+def check_commits(store: SessionStore) -> CommittingStore:
+    """Return the store if it supports `commit`.
 
     Raises:
-        UnsupportedError: It lacks the capability.
+        UnsupportedError: It does not.
     """
     if not isinstance(store, SupportsCommit):
         raise unsupported(store, "commit", "keep sessions from elsewhere as they are")
-    return cast("Restoring", store)
+    return cast("CommittingStore", store)
 
 
-async def restore_all(store: Restoring, sessions: Sequence[StoredSession], present: Present) -> list[Outcome]:
-    """Stores sessions, each whole or not at all; one that somebody else writes meanwhile is looked at again.
+async def restore_all(store: CommittingStore, sessions: Sequence[StoredSession], existing: Existing) -> list[Outcome]:
+    """Store each session completely or not at all, and retry those that somebody else writes at the same time.
 
     Args:
-        store: The store, open.
+        store: The open store.
         sessions: At most one for each id.
-        present: What to do with those that the store has already.
+        existing: Which session to keep where the store already has one.
 
     Returns:
-        For each session what became of it.
+        The outcome of each session, in order.
 
     Raises:
-        StoreUnavailableError: The backend was lost; what was stored before stays.
+        StoreUnavailableError: The backend was lost; sessions stored before that stay.
     """
     outcomes: dict[str, Outcome] = {}
-    waiting = list(sessions)
+    pending = list(sessions)
     for _ in range(_ATTEMPTS):
-        chosen: list[Step] = []
-        found = await read_all(store, [session.id for session in waiting])
-        for session, there in zip(waiting, found, strict=True):
-            if isinstance(there, StoreError):
-                outcomes[session.id] = there
-            elif _is_wanted(session, there, present):
-                chosen.append(Step.restore(session, there))
+        steps: list[Step] = []
+        found = await read_all(store, [session.id for session in pending])
+        for session, current in zip(pending, found, strict=True):
+            if isinstance(current, StoreError):
+                outcomes[session.id] = current
+            elif _replaces(session, current, existing):
+                steps.append(Step.restore(session, current))
             else:
                 outcomes[session.id] = "kept"
         conflicts: set[str] = set()
-        for step, outcome in zip(chosen, await _restore_many(store, chosen), strict=True):
+        for step, outcome in zip(steps, await _commit(store, steps), strict=True):
             if isinstance(outcome, StoreUnavailableError):
                 raise outcome
             outcomes[step.session_id] = outcome or "stored"
             if isinstance(outcome, SessionConflictError):
                 conflicts.add(step.session_id)
-        waiting = [session for session in waiting if session.id in conflicts]
-        if not waiting:
+        pending = [session for session in pending if session.id in conflicts]
+        if not pending:
             break
     return [outcomes[session.id] for session in sessions]
 
 
-async def _restore_many(store: Restoring, chosen: Sequence[Step]) -> list[BotSessionError | None]:
-    """Restores sessions; one that holds what JSON cannot hold does not hinder the others."""
+async def _commit(store: CommittingStore, steps: Sequence[Step]) -> list[BotSessionError | None]:
+    """Carry out the steps; a session that is not JSON does not fail the others."""
     try:
-        return [*await store.commit(chosen)] if chosen else []
+        return [*await store.commit(steps)] if steps else []
     except StateError as error:
-        if len(chosen) == 1:
+        if len(steps) == 1:
             return [error]
-        return [(await _restore_many(store, [restoration]))[0] for restoration in chosen]
+        return [(await _commit(store, [step]))[0] for step in steps]
 
 
-def _is_wanted(session: StoredSession, there: StoredSession | None, present: Present) -> bool:
-    if there is None:
+def _replaces(session: StoredSession, current: StoredSession | None, existing: Existing) -> bool:
+    if current is None:
         return True
-    if there.version == session.version and there.last_activity == session.last_activity:
+    if current.version == session.version and current.last_activity == session.last_activity:
         return False
-    return present == "overwrite" or (present == "newer" and session.last_activity > there.last_activity)
+    return existing == "overwrite" or (existing == "newer" and session.last_activity > current.last_activity)

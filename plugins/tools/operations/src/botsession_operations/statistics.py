@@ -1,4 +1,4 @@
-"""How many sessions there are, how large, how busy, and for how long."""
+"""Number, size, activity and remaining lifetime of the sessions in a store."""
 
 from __future__ import annotations
 
@@ -10,29 +10,28 @@ from typing import Final
 
 from botsession.protocol import SessionStore
 from botsession.session import SessionInfo
-from botsession_operations.clock import now
-from botsession_operations.listing import pages
+from botsession_operations.listing import now, pages
 
-SIZES: Final = tuple(256 * 4**capability for capability in range(8))
-"""The upper bounds of the histogram of sizes, in bytes, from 256 bytes to 4 MiB."""
+SIZES: Final = tuple(256 * 4**power for power in range(8))
+"""Upper bounds of the size histogram, in bytes, from 256 bytes to 4 MiB."""
 
 SPANS: Final = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
-"""The lengths of time by which deadlines are counted."""
+"""Spans of time by which deadlines are counted."""
 
 
 @dataclass(slots=True)
 class Statistics:
-    """What a store holds.
+    """What a store contains.
 
     Attributes:
-        sessions: How many sessions were found.
-        unreadable: How many records are no session.
-        measured: Of how many sessions the driver told the size.
-        size: How many bytes these take together.
-        largest: The largest of them; `None` where no size was told.
-        sizes: How many sessions have up to so many bytes, and more than the bound before; `None` is above all bounds.
-        active: How many sessions were last active on a day, in UTC.
-        ending: How many sessions end within the hour, or else the day, or else the week, or `later`, or `never`.
+        sessions: Number of sessions.
+        unreadable: Number of records that are not sessions.
+        measured: Number of sessions for which the driver reports a size.
+        size: Total size of these, in bytes.
+        largest: The largest of these; `None` if no size was reported.
+        sizes: Number of sessions by the smallest bound in `SIZES` that they do not exceed; `None` counts those above all.
+        active: Number of sessions by the UTC day of their last activity.
+        ending: Number of sessions that end within the next hour, day, or week, `later`, or `never`; each counts once.
     """
 
     sessions: int = 0
@@ -45,7 +44,7 @@ class Statistics:
     ending: Counter[str] = field(default_factory=Counter)
 
     def add(self, info: SessionInfo, now: datetime) -> None:
-        """Counts one session."""
+        """Count one session."""
         self.sessions += 1
         self.active[info.last_activity.date()] += 1
         self.ending[_ending(info, now)] += 1
@@ -59,28 +58,28 @@ class Statistics:
 
 
 async def statistics(
-    store: SessionStore, prefix: str = "", *, told: Callable[[int], object] | None = None
+    store: SessionStore, prefix: str = "", *, progress: Callable[[int], object] | None = None
 ) -> Statistics:
-    """Counts the sessions of a store.
+    """Count the sessions of a store.
 
     Args:
-        store: The store, open.
-        prefix: How the ids begin.
-        told: Called after each page with how many sessions were in it.
+        store: The open store.
+        prefix: Only ids that start with this.
+        progress: Called after each page with the number of sessions in it.
 
     Raises:
         UnsupportedError: The store cannot list its sessions.
         StoreError: The backend failed.
     """
-    found = Statistics()
+    result = Statistics()
     moment = now(store)
     async for page in pages(store, prefix):
-        found.unreadable += len(page.unreadable)
+        result.unreadable += len(page.unreadable)
         for info in page.sessions:
-            found.add(info, moment)
-        if told is not None:
-            told(len(page.sessions))
-    return found
+            result.add(info, moment)
+        if progress is not None:
+            progress(len(page.sessions))
+    return result
 
 
 def _ending(info: SessionInfo, now: datetime) -> str:

@@ -1,4 +1,4 @@
-"""What becomes of one session, change by change."""
+"""Watching one session change."""
 
 from __future__ import annotations
 
@@ -7,44 +7,44 @@ from collections.abc import AsyncGenerator
 
 from botsession.errors import CorruptSessionError
 from botsession.protocol import SessionStore, StoredSession
-from botsession_operations.clock import live
+from botsession_operations.listing import unexpired
 
 
 async def watch(
     store: SessionStore, session_id: str, *, interval: float = 1
 ) -> AsyncGenerator[StoredSession | CorruptSessionError | None, None]:
-    """Looks at a session again and again.
+    """Poll a session and yield it whenever it has changed.
 
-    Changes that come faster than the interval are seen as one. A renewal of the deadline is no change.
+    Changes within one interval count as one. Renewing the deadline is not a change.
 
     Args:
-        store: The store, open.
-        session_id: The session; it may be absent.
-        interval: Seconds between two looks.
+        store: The open store.
+        session_id: The session to watch; it may be absent.
+        interval: Seconds between two reads.
 
     Yields:
-        The session as it is now, and then whenever it has another version; `None` where it is absent; the error where
-        it is unreadable.
+        The session as it is now, and again each time its version changes: `None` if it is absent, or the error if it is
+        unreadable.
 
     Raises:
-        InvalidSessionIdError: That is no session id.
+        InvalidSessionIdError: `session_id` is not a session id.
         StoreError: The backend failed.
     """
-    before: object = ...
+    previous: object = ...
     while True:
-        found = await _look(store, session_id)
-        if isinstance(found, CorruptSessionError):
-            now: object = found.raw
+        session = await _read(store, session_id)
+        if isinstance(session, CorruptSessionError):
+            current: object = session.raw
         else:
-            now = None if found is None else found.version
-        if now != before:
-            before = now
-            yield found
+            current = None if session is None else session.version
+        if current != previous:
+            previous = current
+            yield session
         await asyncio.sleep(interval)
 
 
-async def _look(store: SessionStore, session_id: str) -> StoredSession | CorruptSessionError | None:
+async def _read(store: SessionStore, session_id: str) -> StoredSession | CorruptSessionError | None:
     try:
-        return live(store, await store.read(session_id))
+        return unexpired(store, await store.read(session_id))
     except CorruptSessionError as error:
         return error
