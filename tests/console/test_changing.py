@@ -134,7 +134,7 @@ def test_an_edit_of_what_has_changed_meanwhile_is_refused_and_kept(edit, folder,
         "text = text.replace('Ada', 'Eve')"
     )
     assert done.returncode == FAILED
-    assert "was written or destroyed by somebody else meanwhile; what you wrote is kept in" in done.stderr
+    assert "was written or destroyed by another writer since it was read; what you wrote is kept in" in done.stderr
     assert "Eve" in kept(done)
     assert filled.read(folder, ADA.id).state == {"count": 77, "share": 1.0, "name": "Ada"}
 

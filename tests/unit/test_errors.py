@@ -13,16 +13,28 @@ import botsession_console
 import botsession_file
 import botsession_memory
 import botsession_mongo
+import botsession_operations
 import botsession_redis
 from botsession import (
     BotSessionError,
+    ConfigError,
     CorruptSessionError,
     SessionConflictError,
     StateError,
+    StoreError,
+    TurnTimeoutError,
 )
 
-PACKAGES = (botsession, botsession_console, botsession_file, botsession_memory, botsession_mongo, botsession_redis)
-VALUES = {"str": "telegram:42", "bytes": b"\xff", "float": 1.5, "int": 3}
+PACKAGES = (
+    botsession,
+    botsession_console,
+    botsession_file,
+    botsession_memory,
+    botsession_mongo,
+    botsession_operations,
+    botsession_redis,
+)
+VALUES = {"str": "telegram:42", "str | None": "telegram:42", "bytes": b"\xff", "float": 1.5, "int": 3}
 
 
 def kinds(root=BotSessionError):
@@ -37,19 +49,17 @@ def kinds(root=BotSessionError):
 
 
 def example(kind):
-    """Returns an error of that kind, with every argument that its constructor asks for."""
-    if kind.__init__ in (Exception.__init__, ValueError.__init__):
-        return kind("what happened; what to do")
+    """Return an error of that kind, with a remedy if it takes one and every argument that its constructor requires."""
     parameters = list(inspect.signature(kind).parameters.values())
     positional = [
         VALUES[each.annotation]
         for each in parameters
-        if each.kind is each.POSITIONAL_OR_KEYWORD and each.default is each.empty
+        if each.kind is each.POSITIONAL_OR_KEYWORD and (each.default is each.empty or each.name == "message")
     ]
     named = {
         each.name: VALUES[each.annotation]
         for each in parameters
-        if each.kind is each.KEYWORD_ONLY and each.default is each.empty
+        if each.kind is each.KEYWORD_ONLY and (each.default is each.empty or each.name == "remedy")
     }
     return kind(*positional, **named)
 
@@ -77,3 +87,11 @@ def test_attributes_come_back():
     assert (corrupt.session_id, corrupt.store, corrupt.raw) == ("telegram:42", "here", b"\xff")
     state = copy.deepcopy(StateError("$.state.cart[0]", "a set is no JSON value"))
     assert (state.path, str(state)) == ("$.state.cart[0]", "$.state.cart[0]: a set is no JSON value")
+
+
+def test_a_remedy_is_an_attribute_and_a_sentence_of_the_text():
+    error = pickle.loads(pickle.dumps(TurnTimeoutError("telegram:42", "it took too long", remedy="Wait longer.")))
+    assert (error.message, error.remedy) == ("it took too long", "Wait longer.")
+    assert str(error) == "it took too long. Wait longer."
+    assert str(ConfigError("is it set?", remedy="Set it.")) == "is it set? Set it."
+    assert (str(StoreError("it broke")), StoreError("it broke").remedy) == ("it broke", "")
