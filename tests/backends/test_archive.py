@@ -8,8 +8,8 @@ import pytest
 from botsession import ConfigError, Session, open_store
 from botsession.testing import ManualClock
 from botsession_operations import (
-    Exported,
-    Imported,
+    ExportReport,
+    ImportReport,
     archive,
     export_lines,
     import_lines,
@@ -34,13 +34,13 @@ def sessions():
 
 
 async def exported(store, prefix=""):
-    done = Exported()
+    done = ExportReport()
     lines = [line async for line in export_lines(store, done, prefix)]
     return lines, done
 
 
 async def imported(store, lines, **options):
-    done = Imported()
+    done = ImportReport()
     rejected = [each async for each in import_lines(store, lines, done, **options)]
     return rejected, done
 
@@ -87,14 +87,14 @@ def test_what_is_newer_in_the_store_stays_unless_told_otherwise():
         _, done = await imported(store, lines)
         assert (done.stored, done.kept) == (0, 1)
         assert (await store.read(old.id)).state == {"from": "bot"}
-        _, done = await imported(store, lines, present="overwrite")
+        _, done = await imported(store, lines, existing="overwrite")
         assert done.stored == 1
         assert await store.read(old.id) == old
         lines, _ = await exported(store)
         await store.destroy(old.id)
         older = Session("telegram:1", {"from": "older"})
         await store.write(older.id, older)
-        _, done = await imported(store, lines, present="skip")
+        _, done = await imported(store, lines, existing="skip")
         assert done.kept == 1
         assert (await store.read(old.id)).state == {"from": "older"}
 

@@ -8,7 +8,7 @@ import pytest
 
 from botsession import Session, SessionTooLargeError, UnsupportedError
 from botsession_memory import MemorySessionStore
-from botsession_operations import Migrated, hand_over, migrate
+from botsession_operations import MigrationReport, hand_over, migrate
 from botsession_operations.mirror import MirrorSessionStore
 
 
@@ -45,7 +45,7 @@ def test_what_is_destroyed_while_it_is_copied_does_not_come_back():
             await target.destroy("t:3")
 
         target.meanwhile = destroy
-        done = Migrated()
+        done = MigrationReport()
         await ended(migrate(source, target, done))
         assert (done.copied, done.gone, done.failed) == (4, 1, [])
         assert await target.read("t:3") is None
@@ -62,7 +62,7 @@ def test_what_somebody_wrote_into_the_target_meanwhile_stays():
 
         await asyncio.sleep(0.002)
         target.meanwhile = write
-        done = Migrated()
+        done = MigrationReport()
         await ended(migrate(source, target, done))
         assert (done.copied, done.kept) == (4, 1)
         assert (await target.read("t:3")).state == {"by": "the target's bot"}
@@ -73,7 +73,7 @@ def test_what_somebody_wrote_into_the_target_meanwhile_stays():
 def test_a_target_that_drops_what_it_stores_is_reported():
     async def scenario():
         source, target = await filled(50), await MemorySessionStore(max_size=10).init()
-        done = Migrated()
+        done = MigrationReport()
         await ended(migrate(source, target, done))
         assert (done.copied, len(done.failed)) == (10, 40)
         assert "is not there when it is read back" in str(done.failed[0])
@@ -94,7 +94,7 @@ def test_a_session_that_json_cannot_hold_does_not_hinder_the_others():
         source, target = await Lenient().init(), await MemorySessionStore().init()
         for number in range(5):
             await source.write(f"t:{number}", Session(f"t:{number}"))
-        done = Migrated()
+        done = MigrationReport()
         await ended(migrate(source, target, done))
         assert (done.copied, [str(error).split(":")[0] for error in done.failed]) == (4, ["$.state.when"])
 
@@ -108,7 +108,7 @@ def test_the_copies_of_a_mirror_are_no_sessions_to_migrate():
         session = await mirror.read("t:1")
         await mirror.replace("t:1", session, expected=session.version)
         await new.destroy("t:1")
-        done = Migrated()
+        done = MigrationReport()
         await ended(migrate(old, new, done))
         assert (done.copied, done.kept) == (2, 1)
         assert await new.read("t:1") is None
@@ -126,7 +126,7 @@ def test_every_session_is_handed_over():
         await old.destroy("t:9")
         turned = MirrorSessionStore(old, new, lead="new")
         await turned.replace("t:0", before[0], expected=before[0].version)
-        done = Migrated()
+        done = MigrationReport()
         await ended(hand_over(old, new, done))
         assert (done.copied, done.kept, done.failed) == (28, 1, [])
         assert await new.read("t:9") is None
@@ -136,7 +136,7 @@ def test_every_session_is_handed_over():
             assert session.state == {"number": number}
             if number in before:
                 assert session == before[number]
-        done = Migrated()
+        done = MigrationReport()
         await ended(hand_over(old, new, done))
         assert (done.copied, done.kept) == (0, 29)
 
@@ -153,7 +153,7 @@ def test_a_session_that_cannot_be_handed_over_does_not_hinder_the_others():
 
     async def scenario():
         old, new = await filled(5), await Small().init()
-        done = Migrated()
+        done = MigrationReport()
         await ended(hand_over(old, new, done))
         assert (done.copied, [str(error) for error in done.failed]) == (4, ["it is too large"])
         assert (await old.read("t:2")).state == {"number": 2}
@@ -170,7 +170,7 @@ def test_a_target_without_the_power_is_refused():
 
     async def scenario():
         source = await filled(1)
-        for steps in (migrate(source, Plain(), Migrated()), hand_over(source, Plain(), Migrated())):
+        for steps in (migrate(source, Plain(), MigrationReport()), hand_over(source, Plain(), MigrationReport())):
             with pytest.raises(UnsupportedError, match="capability"):
                 await ended(steps)
 

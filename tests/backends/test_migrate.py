@@ -11,7 +11,7 @@ import backends
 import pytest
 
 from botsession import Session, Sessions, open_store
-from botsession_operations import Migrated, migrate, save_edited
+from botsession_operations import MigrationReport, migrate, save_edited
 
 
 def settings(name, folder):
@@ -19,7 +19,7 @@ def settings(name, folder):
 
 
 async def migrated(source, target, **options):
-    done = Migrated()
+    done = MigrationReport()
     async for _ in migrate(source, target, done, **options):
         pass
     return done

@@ -22,8 +22,8 @@ from botsession import (
 from botsession_operations import (
     delete,
     delete_prefix,
+    find_existing,
     pages,
-    present,
     purge,
     save_edited,
     statistics,
@@ -116,7 +116,7 @@ def test_all_go_by_the_clock_of_the_store(on_store, clock):
         clock.ahead = dt.timedelta(days=400)
         await store.write("telegram:later", Session("telegram:later"))
         assert (await statistics(store)).ending == {"hour": 1}
-        assert await present(store, [gone, "telegram:later"]) == ["telegram:later"]
+        assert await find_existing(store, [gone, "telegram:later"]) == ["telegram:later"]
         for session_id, version in ((gone, None), ("telegram:later", (await store.read("telegram:later")).version)):
             async for found in watch(store, session_id):
                 assert (found and found.version) == version
@@ -132,7 +132,7 @@ def test_what_has_expired_in_a_store_that_keeps_it_is_absent(bare_store):
             name: Session(name, {}, None, past, past, end, version="a")
             for name, end in {"a:gone": past, "a:there": future, "a:always": None}.items()
         }
-        assert await present(bare_store, list(bare_store.kept)) == ["a:there", "a:always"]
+        assert await find_existing(bare_store, list(bare_store.kept)) == ["a:there", "a:always"]
         async for found in watch(bare_store, "a:gone"):
             assert found is None
             break
@@ -201,7 +201,7 @@ def test_delete_removes_those_and_no_others(on_store):
     async def check(store):
         ids = await fill(store, 1234)
         doomed = [*ids[:700], "telegram:absent"]
-        assert await present(store, doomed) == doomed[:-1]
+        assert await find_existing(store, doomed) == doomed[:-1]
         assert [count async for count in delete(store, doomed)] == [500, 201]
         assert sorted(await listed(store)) == ids[700:]
 
@@ -327,7 +327,7 @@ def test_a_store_without_powers(bare_store):
         with pytest.raises(UnsupportedError, match="'replace'"):
             await save_edited(bare_store, Session("x"))
         bare_store.kept |= {"x": Session("x"), "y": "broken"}
-        assert await present(bare_store, ["x", "y", "z"]) == ["x", "y"]
+        assert await find_existing(bare_store, ["x", "y", "z"]) == ["x", "y"]
         assert [count async for count in delete(bare_store, ["x", "y", "z"])] == [3]
         assert bare_store.kept == {}
 

@@ -75,10 +75,10 @@ def check_first_line(line: bytes) -> None:
     try:
         header = _header.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ArchiveError("This file is not a botsession export: its first line is not the header of one.") from error
+        raise ArchiveError("this file is not a botsession export: its first line is not an export's header") from error
     if header.format != FORMAT:
         raise ArchiveError(
-            f"This export has format {header.format}, but this version of botsession reads format {FORMAT}.",
+            f"this export has format {header.format}, but this version of botsession reads format {FORMAT}",
             remedy="Upgrade botsession-operations.",
         )
 
@@ -113,8 +113,8 @@ def check_is_blank(line: bytes, number: int, end: int) -> None:
         return
     what = "another export begins" if line.startswith(b'{"botsession":"export"') else "there is more text"
     raise ArchiveError(
-        f"Line {number}: {what} after the end of the export on line {end}.",
-        remedy="If files were joined, split them and import each export by itself.",
+        f"line {number}: {what} after the end of the export on line {end}",
+        remedy="If files were joined, import each export by itself. If lines were added, remove them.",
     )
 
 

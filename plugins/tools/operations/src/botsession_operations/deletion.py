@@ -80,7 +80,7 @@ async def delete_prefix(store: SessionStore, prefix: str) -> AsyncGenerator[int,
         StoreError: The backend failed; earlier batches are deleted.
     """
     if not prefix:
-        raise ValueError("An empty prefix would delete every session.")
+        raise ValueError("an empty prefix would delete every session")
     refusal: CorruptSessionError | None = None
     async for page in pages(store, prefix):
         session_ids = [info.id for info in page.sessions]

@@ -117,13 +117,13 @@ async def _copy(
             outcomes[index] = await _take_back(target, session)
         elif stored is None:
             outcomes[index] = StoreError(
-                f"Session {session.id!r} was stored in the target but is missing when read back.",
+                f"session {session.id!r} was stored in the target but is missing when read back",
                 remedy="Check whether the target has room for all sessions.",
             )
         elif isinstance(stored, CorruptSessionError):
             outcomes[index] = stored
         elif stored.version == session.version and stored.state != session.state:
-            outcomes[index] = StoreError(f"Session {session.id!r} differs from what was copied when read back.")
+            outcomes[index] = StoreError(f"session {session.id!r} differs from what was copied when read back")
     return outcomes
 
 

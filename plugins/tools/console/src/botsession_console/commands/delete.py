@@ -18,8 +18,8 @@ from botsession_console.screen import visible
 from botsession_operations.deletion import (
     delete,
     delete_prefix,
-    present,
-    removable,
+    find_existing,
+    is_deletable,
 )
 from botsession_operations.listing import pages
 
@@ -103,14 +103,14 @@ async def _look(parsed: argparse.Namespace) -> _Preview:
     preview = _Preview()
     async with opened_store(parsed) as store:
         if parsed.ids:
-            there = await present(store, list(dict.fromkeys(parsed.ids)))
+            there = await find_existing(store, list(dict.fromkeys(parsed.ids)))
             for absent in sorted({*parsed.ids} - {*there}):
                 report(f"there is no session {absent!r}")
             preview.add(there)
             return preview
         async with aclosing(pages(store, parsed.prefix)) as found:
             async for page in found:
-                doomed = [error.session_id for error in page.unreadable if removable(error, parsed.prefix)]
+                doomed = [error.session_id for error in page.unreadable if is_deletable(error, parsed.prefix)]
                 preview.add([info.id for info in page.sessions] + doomed)
                 preview.staying += sum(not error.session_id for error in page.unreadable)
     return preview
@@ -119,7 +119,7 @@ async def _look(parsed: argparse.Namespace) -> _Preview:
 async def _delete(parsed: argparse.Namespace, tally: _Tally) -> None:
     async with opened_store(parsed) as store:
         if parsed.prefix is None:
-            done = delete(store, await present(store, list(dict.fromkeys(parsed.ids))))
+            done = delete(store, await find_existing(store, list(dict.fromkeys(parsed.ids))))
         else:
             done = delete_prefix(store, parsed.prefix)
         async with aclosing(done) as counts:

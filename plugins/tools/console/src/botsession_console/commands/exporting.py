@@ -10,7 +10,7 @@ from botsession_console.archives import written
 from botsession_console.backend import add_backend_options, opened_store
 from botsession_console.exits import FAILED, report
 from botsession_console.progress import counting
-from botsession_operations.exports import Exported, export_lines
+from botsession_operations.exports import ExportReport, export_lines
 
 DESCRIPTION = """\
 Write all sessions, or those whose ids begin with PREFIX, into FILE: one JSON object a line, deadlines included, while bots
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Exports, and says how many."""
-    done = Exported()
+    done = ExportReport()
     asyncio.run(_export(parsed, done))
     for error in done.unreadable:
         report(f"left out: {error}")
@@ -37,7 +37,7 @@ def run(parsed: argparse.Namespace) -> int:
     return FAILED if done.unreadable else 0
 
 
-async def _export(parsed: argparse.Namespace, done: Exported) -> None:
+async def _export(parsed: argparse.Namespace, done: ExportReport) -> None:
     async with opened_store(parsed) as store:
         with written(parsed.file) as file, counting("exported") as advance:
             async with aclosing(export_lines(store, done, parsed.prefix)) as lines:

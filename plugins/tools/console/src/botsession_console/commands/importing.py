@@ -16,7 +16,7 @@ from botsession_console.backend import add_backend_options, opened_store
 from botsession_console.exits import FAILED, report
 from botsession_console.progress import counting
 from botsession_operations.archive import ArchiveError, check_end
-from botsession_operations.imports import Imported, import_lines
+from botsession_operations.imports import ImportReport, import_lines
 
 DESCRIPTION = """\
 Store the sessions of FILE, an export, as they are: versions and deadlines included. Every line is checked; those that cannot
@@ -31,22 +31,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="an export, such as sessions.jsonl.gz")
     policy = parser.add_mutually_exclusive_group()
     policy.add_argument(
-        "--skip-existing", dest="present", action="store_const", const="skip", help="keep what the store has already"
+        "--skip-existing", dest="existing", action="store_const", const="skip", help="keep what the store has already"
     )
     policy.add_argument(
         "--overwrite",
-        dest="present",
+        dest="existing",
         action="store_const",
         const="overwrite",
         help="take the file's, even if it is older",
     )
-    parser.set_defaults(present="newer")
+    parser.set_defaults(existing="newer")
     add_backend_options(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
     """Imports, and says how many."""
-    done = Imported()
+    done = ImportReport()
     aside = Path("import.rejected" if parsed.file == STANDARD else f"{parsed.file}.rejected")
     if aside.exists():
         raise ConfigError(f"{aside} is there from an earlier import; see to it and move it away first")
@@ -72,12 +72,12 @@ def run(parsed: argparse.Namespace) -> int:
     return FAILED if done.rejected or damage else 0
 
 
-async def _import(parsed: argparse.Namespace, done: Imported, aside: Path) -> None:
+async def _import(parsed: argparse.Namespace, done: ImportReport, aside: Path) -> None:
     _check_end(parsed.file)
     async with opened_store(parsed) as store:
         with read(parsed.file) as file, counting("imported") as advance, _Rejects(aside) as rejects:
             lines = _counted(file, advance)
-            async with aclosing(import_lines(store, lines, done, present=parsed.present)) as rejected:
+            async with aclosing(import_lines(store, lines, done, existing=parsed.existing)) as rejected:
                 async for each in rejected:
                     report(f"line {each.number}: {each.reason}")
                     rejects.add(each.line)
@@ -124,7 +124,7 @@ def _counted(file: Iterable[bytes], advance: Callable[[int], object]) -> Iterato
         yield line
 
 
-def _summary(done: Imported) -> str:
+def _summary(done: ImportReport) -> str:
     return (
         f"imported {done.stored:,} sessions; {done.kept:,} were there already, {done.expired:,} had expired, "
         f"{done.rejected:,} lines were rejected"

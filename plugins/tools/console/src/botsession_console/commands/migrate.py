@@ -16,7 +16,7 @@ from botsession_console.exits import FAILED, report, say
 from botsession_console.screen import make_console
 from botsession_operations.handover import hand_over
 from botsession_operations.listing import pages
-from botsession_operations.migration import Migrated, migrate
+from botsession_operations.migration import MigrationReport, migrate
 
 DESCRIPTION = """\
 Copy all sessions of the store FROM into the store TO, while bots go on: as they are, versions and deadlines included, and
@@ -48,11 +48,11 @@ def run(parsed: argparse.Namespace) -> int:
         raise ConfigError("--rate is a number of sessions a second above zero")
     if parsed.hand_over and (parsed.dry_run or parsed.rate is not None):
         raise ConfigError("--hand-over goes neither with --dry-run nor with --rate")
-    done = Migrated()
+    done = MigrationReport()
     try:
         asyncio.run(_migrate(parsed, done))
     except BaseException:
-        if done != Migrated():
+        if done != MigrationReport():
             report(f"{_summary(done, parsed)} before it ended; run it again to go on")
         raise
     for error in [*done.unreadable, *done.failed]:
@@ -61,7 +61,7 @@ def run(parsed: argparse.Namespace) -> int:
     return FAILED if done.unreadable or done.failed else 0
 
 
-async def _migrate(parsed: argparse.Namespace, done: Migrated) -> None:
+async def _migrate(parsed: argparse.Namespace, done: MigrationReport) -> None:
     async with AsyncExitStack() as stack:
         source = await _opened(parsed.source, parsed.config, stack)
         target = await _opened(parsed.target, parsed.config, stack)
@@ -103,7 +103,7 @@ async def _opened(name: str, config: str | None, stack: AsyncExitStack) -> Sessi
     return await store.init()
 
 
-def _summary(done: Migrated, parsed: argparse.Namespace) -> str:
+def _summary(done: MigrationReport, parsed: argparse.Namespace) -> str:
     if parsed.hand_over:
         return (
             f"handed over {done.copied:,} sessions; {done.kept:,} were handed over already, "

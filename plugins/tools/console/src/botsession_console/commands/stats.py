@@ -65,7 +65,7 @@ def as_object(found: Statistics) -> dict[str, Any]:
 async def _count(parsed: argparse.Namespace) -> Statistics:
     with counting("counted") as advance:
         async with opened_store(parsed) as store:
-            return await statistics(store, parsed.prefix, told=advance)
+            return await statistics(store, parsed.prefix, progress=advance)
 
 
 def _totals(found: Statistics) -> Table:

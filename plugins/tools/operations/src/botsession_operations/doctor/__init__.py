@@ -1,4 +1,4 @@
-"""Examines a setup: the configuration, the driver, the backend, and whether sessions are safe in it."""
+"""Doctor: examine the configuration, the driver and the backend, and report what would lose sessions."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ from typing import Final
 
 from botsession.configuration.settings import Settings
 from botsession.configuration.stores import open_from
-from botsession.errors import (
-    BotSessionError,
-    ConfigError,
-    DriverError,
-    StoreUnavailableError,
-)
+from botsession.errors import BotSessionError, ConfigError, DriverError, StoreUnavailableError
 from botsession.protocol import (
     Finding,
     SessionStore,
@@ -25,76 +20,73 @@ from botsession.protocol import (
     SupportsScan,
     capabilities,
 )
-from botsession_operations import probe
-from botsession_operations.configured import describe_settings, driver_of, read_settings
-from botsession_operations.installed import examine_packages
+from botsession_operations.doctor import probe
+from botsession_operations.doctor.packages import examine_packages
+from botsession_operations.doctor.settings import describe_settings, driver_of, read_settings
 
-Tell = Callable[[Finding], object]
+Report = Callable[[Finding], object]
 
-_PATIENCE_SECONDS: Final = 30
-"""How long one step may take; stores give up earlier by themselves."""
+_STEP_SECONDS: Final = 30
+"""Time limit of one step; stores give up earlier by themselves."""
 
 _REMEDIES: Final[dict[type[Exception], str]] = {
-    ConfigError: "correct the setting; the configuration reference lists them",
-    DriverError: "install the package that offers the driver, or choose another one",
-    StoreUnavailableError: "start the backend, or correct its address",
+    ConfigError: "Correct the setting. The configuration reference lists all of them.",
+    DriverError: "Install the package that provides the driver, or choose another driver.",
+    StoreUnavailableError: "Start the backend, or correct its address.",
 }
+"""What to do about an error that does not say so itself."""
 
 
 async def examine(
-    tell: Tell, arguments: Settings | None = None, *, config: str | os.PathLike[str] | None = None
+    report: Report, arguments: Settings | None = None, *, config: str | os.PathLike[str] | None = None
 ) -> None:
-    """Examines what is configured, and goes on as far as it can.
+    """Examine what is configured, as far as possible.
 
-    The store is opened as a bot opens it, which makes its directory or its index where they are missing. A probe session
-    is stored in it and removed.
+    The store is opened as a bot opens it, which creates a missing directory or index. A probe session is stored and removed.
 
     Args:
-        tell: Gets each finding as soon as there is one.
-        arguments: Settings that go before environment and file.
+        report: Receives each finding immediately.
+        arguments: Settings that override the environment and the file.
         config: The path of the configuration file; see `botsession.load_settings`.
     """
     settings, errors = read_settings(arguments or Settings(), config)
     driver = driver_of(settings)
     for finding in (*errors, *describe_settings(settings), *examine_packages(driver)):
-        tell(finding)
+        report(finding)
     try:
         store = open_from(settings)
     except Exception as error:  # noqa: BLE001 - a driver may raise anything, and its failure is a finding
-        tell(failure("driver", error))
+        report(failure("driver", error))
         return
-    tell(
-        Finding(
-            "ok", "driver", f"driver {driver!r} loads; its capabilities: {', '.join(capabilities(store)) or 'none'}"
-        )
-    )
+    supported = ", ".join(capabilities(store)) or "none"
+    report(Finding("ok", "driver", f"driver {driver!r} loads; its capabilities: {supported}"))
     try:
-        await examine_store(store, tell)
+        await examine_store(store, report)
     finally:
         if isinstance(store, SupportsClose):
             await store.close()
 
 
-async def examine_store(store: SessionStore, tell: Tell) -> None:
-    """Examines a store, and leaves it open.
+async def examine_store(store: SessionStore, report: Report) -> None:
+    """Examine a store, and leave it open.
 
     Args:
-        store: The store; it need not be open.
-        tell: Gets each finding as soon as there is one.
+        store: The store, open or not.
+        report: Receives each finding immediately.
     """
 
-    async def step(topic: str, look: Callable[[], Awaitable[Finding | Sequence[Finding]]]) -> bool:
+    async def step(topic: str, examine: Callable[[], Awaitable[Finding | Sequence[Finding]]]) -> bool:
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                found = await look()
+            async with asyncio.timeout(_STEP_SECONDS):
+                found = await examine()
         except TimeoutError as error:
-            tell(failure(topic, StoreUnavailableError(f"no answer within {_PATIENCE_SECONDS} s ({error})")))
+            report(failure(topic, StoreUnavailableError(f"no answer within {_STEP_SECONDS} s ({error})")))
             return False
         except Exception as error:  # noqa: BLE001 - a store may raise anything, and its failure is a finding
-            tell(failure(topic, error))
+            report(failure(topic, error))
             return False
         for finding in [found] if isinstance(found, Finding) else found:
-            tell(finding)
+            report(finding)
         return True
 
     async def reach() -> Finding:
@@ -105,13 +97,12 @@ async def examine_store(store: SessionStore, tell: Tell) -> None:
         return
     await step("access", lambda: probe.use(store))
     if not isinstance(store, SupportsReplace):
-        message = f"{type(store).__name__} cannot compare and set: turns in two processes may overwrite each other"
-        tell(
+        report(
             Finding(
                 "warning",
                 "turns",
-                message,
-                "run one process of the bot, or choose a driver with the capability 'replace'",
+                f"{type(store).__name__} cannot compare and set: turns in two processes may overwrite each other",
+                "Run one process of the bot, or choose a driver that supports 'replace'.",
             )
         )
     if isinstance(store, SupportsScan):
@@ -121,22 +112,20 @@ async def examine_store(store: SessionStore, tell: Tell) -> None:
 
 
 def failure(topic: str, error: Exception) -> Finding:
-    """Returns the finding for something that failed.
+    """Return the finding for an error.
 
     Args:
-        topic: What was looked at.
-        error: What was raised. The errors of botsession say behind their last semicolon what to do.
+        topic: What was being examined.
+        error: The error that was raised.
     """
     if not isinstance(error, BotSessionError):
         message = f"{type(error).__name__}: {error}".removesuffix(": ")
-        return Finding("error", topic, _line(message), "this is a fault of the driver; tell its authors")
-    message, separator, remedy = _line(str(error)).rpartition("; ")
-    if separator and not isinstance(error, ConfigError):
-        return Finding("error", topic, message, remedy)
-    default = next((text for kind, text in _REMEDIES.items() if isinstance(error, kind)), "see the log of the backend")
-    return Finding("error", topic, separator.join([message, remedy]) if separator else remedy, default)
+        return Finding("error", topic, _line(message), "This is a bug in the driver. Report it to its authors.")
+    defaults = (remedy for kind, remedy in _REMEDIES.items() if isinstance(error, kind))
+    remedy = error.remedy or next(defaults, "Look into the log of the backend.")
+    return Finding("error", topic, _line(error.message), _line(remedy))
 
 
 def _line(text: str) -> str:
-    """Returns the text on one line, without the user part of a URL that somebody took for something else."""
+    """Return the text on one line, without the credentials of a URL that was passed as something else."""
     return re.sub(r"//\S*@", "//***@", " ".join(text.split()))

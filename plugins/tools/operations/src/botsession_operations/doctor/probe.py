@@ -1,4 +1,4 @@
-"""Whether a store works: it is asked a few times, and a session of its own is stored, changed and removed."""
+"""Probe: measure a store's latency, and create, change and remove a session in it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from botsession.protocol import (
 from botsession.session import Session
 
 PREFIX: Final = "botsession-doctor:"
-"""How the ids of probe sessions begin."""
+"""Prefix of the ids of probe sessions."""
 
 _MINUTES: Final = 1
-"""How long a probe session lives at most, should this process be killed before it is removed."""
+"""Lifetime of a probe session, in case this process is killed before it removes it."""
 
 _PINGS: Final = 5
 _SLOW: Final = 0.1
@@ -37,10 +37,10 @@ _LISTING_SECONDS: Final = 3.0
 
 
 async def measure(store: SessionStore) -> Finding:
-    """Asks the store a few times, and returns in how many milliseconds it answers.
+    """Measure the latency of the store.
 
     Raises:
-        StoreError: It does not answer.
+        StoreError: The store does not answer.
     """
     ask: Callable[[], Awaitable[object]] = lambda: store.read(_new_id())  # noqa: E731 - one of two ways to ask
     if isinstance(store, SupportsPing):
@@ -54,27 +54,27 @@ async def measure(store: SessionStore) -> Finding:
     message = f"answers in {max(median * 1000, 0.1):.1f} ms (median of {_PINGS})"
     if median < _SLOW:
         return Finding("ok", "backend", message)
-    return Finding("warning", "backend", f"{message}: a turn asks it twice", "run the bot closer to its backend")
+    return Finding("warning", "backend", f"{message}; a turn makes two calls", "Run the bot closer to its backend.")
 
 
 async def use(store: SessionStore) -> Finding:
-    """Creates a probe session, reads, replaces, renews and destroys it; it is gone afterwards, whatever happens.
+    """Create, read, replace, renew and destroy a probe session. It is removed even if a step fails.
 
     Raises:
-        StoreError: The store refuses one of these, or what it returns is not what it was given.
+        StoreError: The store refused a step, or returned something else than what was stored.
     """
     session: StoredSession = Session(_new_id(), dict(_STATE), expires_in=_MINUTES)
     begin = time.perf_counter()
     try:
         await _exercise(store, session)
     except BaseException:
-        # What happened goes before a second failure of the same store.
+        # The first error is the one to report.
         with contextlib.suppress(Exception):
             await store.destroy(session.id)
         raise
     await store.destroy(session.id)
     if await store.read(session.id) is not None:
-        raise StoreError(f"the probe session {session.id!r} was destroyed and is still there")
+        raise StoreError(f"the probe session {session.id!r} still exists after it was destroyed")
     milliseconds = (time.perf_counter() - begin) * 1000
     done = "created, read, replaced" + (", renewed" if isinstance(store, SupportsTouch) else "") + " and destroyed"
     message = f"a probe session was {done} in {milliseconds:.0f} ms"
@@ -82,7 +82,7 @@ async def use(store: SessionStore) -> Finding:
 
 
 async def list_some(store: SupportsScan) -> Finding:
-    """Lists the first sessions, and returns whether there are any that cannot be read.
+    """List the first sessions and count the unreadable ones.
 
     Raises:
         StoreError: The store does not answer.
@@ -98,7 +98,7 @@ async def list_some(store: SupportsScan) -> Finding:
         after = page.next
         if after is None:
             break
-    count = f"{sessions:,} sessions" if after is None else f"{sessions:,} sessions looked at, of more"
+    count = f"{sessions:,} sessions" if after is None else f"the first {sessions:,} sessions"
     if not damaged:
         return Finding("ok", "sessions", f"{count}, all readable")
     few = ", ".join(map(repr, damaged[:3])) + (", ..." if len(damaged) > 3 else "")
@@ -106,7 +106,7 @@ async def list_some(store: SupportsScan) -> Finding:
         "warning",
         "sessions",
         f"{count}; {len(damaged):,} unreadable: {few}",
-        "repair what is stored there, or destroy these sessions: each turn of them fails",
+        "Repair, recover or destroy these sessions. Every turn of them fails.",
     )
 
 
@@ -117,7 +117,7 @@ async def _exercise(store: SessionStore, session: StoredSession) -> None:
     await _save(store, session, first)
     await _compare(store, session)
     if isinstance(store, SupportsTouch) and not await store.touch(session.id, session.expires_at):
-        raise StoreError("a probe session that had just been stored was not there when it was renewed")
+        raise StoreError("a probe session that had just been stored was absent when it was renewed")
 
 
 def _new_id() -> str:
@@ -136,6 +136,6 @@ async def _save(store: SessionStore, session: StoredSession, expected: str | Non
 async def _compare(store: SessionStore, session: StoredSession) -> None:
     found = await store.read(session.id)
     if found is None:
-        raise StoreError("a probe session that had just been stored was not there")
+        raise StoreError("a probe session that had just been stored is absent")
     if (found.version, repr(found.state)) != (session.version, repr(session.state)):
-        raise StoreError("a probe session did not come back as it was stored")
+        raise StoreError("a probe session was read back different from what was stored")

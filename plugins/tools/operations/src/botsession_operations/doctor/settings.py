@@ -1,4 +1,4 @@
-"""What is configured: as much of it as can be read, where each setting came from, and no secret."""
+"""The settings in effect: as many as can be read, with the origin of each and without secrets."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from botsession.protocol import Finding
 TOPIC: Final = "configuration"
 
 _OF_STORES: Final = ("url", "expires_in", "max_lifetime")
-_SHOWN: Final = ("driver", *_OF_STORES, "initial_state", *LIMITS)
-_HIDDEN: Final = "***"
+_KEYS: Final = ("driver", *_OF_STORES, "initial_state", *LIMITS)
+_MASK: Final = "***"
 _SECRET_NAME: Final = re.compile(
     r"pass|pwd|secret|token|credential|auth(?!source|mechanism)|private|^client$|(^|_|access|account|api)key$",
     re.IGNORECASE,
@@ -40,40 +40,45 @@ _USERINFO: Final = re.compile(r"://.*@", re.DOTALL)
 
 
 def read_settings(arguments: Settings, config: str | os.PathLike[str] | None) -> tuple[Settings, list[Finding]]:
-    """Reads as much of the configuration as can be read.
+    """Read as much of the configuration as possible.
 
     Args:
-        arguments: Settings that go before environment and file.
+        arguments: Settings that override the environment and the file.
         config: The path of the file; see `botsession.load_settings`.
 
     Returns:
-        The settings that hold, and an error for each piece that is wrong.
+        The settings in effect, and one error for each invalid setting.
     """
     errors: list[Finding] = []
 
-    def is_sound(read: Callable[[], object]) -> bool:
+    def is_valid(read: Callable[[], object]) -> bool:
         try:
             read()
         except ConfigError as error:
-            errors.append(Finding("error", TOPIC, str(error), "correct it: no bot starts with this configuration"))
+            errors.append(_error(error, "Correct it: no bot starts with this configuration."))
             return False
         return True
 
-    errors += [Finding("error", TOPIC, str(error), "correct the name, or remove it") for error in unknown_variables()]
-    variables = [key for key in IN_ENVIRONMENT if is_sound(partial(from_environment, [key]))]
+    errors += [_error(error, "Correct the name, or unset the variable.") for error in unknown_variables()]
+    variables = [key for key in IN_ENVIRONMENT if is_valid(partial(from_environment, [key]))]
     table: Mapping[str, object] = {}
     origin = ""
     try:
         table, origin = find_table(config)
     except ConfigError as error:
-        errors.append(Finding("error", TOPIC, str(error), "correct the file, or the path by which it is named"))
-    sound: dict[str, object] = {}
+        errors.append(_error(error, "Correct the file or its path."))
+    valid: dict[str, object] = {}
     stores: dict[str, object] = {}
     for piece in _pieces(table):
-        if is_sound(partial(_check, piece, origin)):
-            sound |= piece
+        if is_valid(partial(_check, piece, origin)):
+            valid |= piece
             stores |= piece.get("stores", {})
-    return arguments.over(from_environment(variables)).over(parse_settings({**sound, "stores": stores}, origin)), errors
+    from_file = parse_settings({**valid, "stores": stores}, origin)
+    return arguments.over(from_environment(variables)).over(from_file), errors
+
+
+def _error(error: ConfigError, remedy: str) -> Finding:
+    return Finding("error", TOPIC, error.message, error.remedy or remedy)
 
 
 def _check(piece: Mapping[str, Any], origin: str) -> None:
@@ -81,22 +86,22 @@ def _check(piece: Mapping[str, Any], origin: str) -> None:
 
 
 def driver_of(settings: Settings) -> str:
-    """Returns the name of the driver that settings choose."""
+    """Return the name of the driver that the settings choose."""
     scheme, _, _ = (settings.url or "").partition("://")
     return settings.driver or scheme.lower() or DEFAULT_DRIVER
 
 
 def describe_settings(settings: Settings) -> list[Finding]:
-    """Returns what holds and where it comes from; what may be secret is left out."""
+    """Return one finding for each setting in effect, with its origin; secrets are masked."""
     driver = driver_of(settings)
     sections = {name: settings.stores[name] for name in (driver, *drivers.aliases(driver)) if name in settings.stores}
-    values = {key: value for key in _SHOWN if (value := getattr(settings, key)) is not UNSET}
+    values = {key: value for key in _KEYS if (value := getattr(settings, key)) is not UNSET}
     lines = {key: _line(key, value) for key, value in values.items()}
     for section, options in sections.items():
         lines |= {
             f"stores.{section}.{name}": _line(name, value)
             for name, value in options.items()
-            if name not in _OF_STORES or name not in values  # what stands at the top goes before
+            if name not in _OF_STORES or name not in values  # the top level takes precedence
         }
     found = [f"{line} ({settings.origins.get(name, 'an argument')})" for name, line in lines.items()]
     if not {"driver", "url"} & values.keys():
@@ -106,15 +111,15 @@ def describe_settings(settings: Settings) -> list[Finding]:
     return [Finding("ok", TOPIC, line) for line in found]
 
 
-def shown(name: str, value: object) -> str:
-    """Returns a value as it may be shown: three asterisks stand for what may be secret.
+def masked(name: str, value: object) -> str:
+    """Return a value for display, with three asterisks in place of anything that may be secret.
 
     Args:
         name: The option's name.
         value: Its value.
     """
     if _SECRET_NAME.search(name):
-        return _HIDDEN
+        return _MASK
     if isinstance(value, str):
         return json.dumps(_without_secrets(value), ensure_ascii=False)
     if value is None or isinstance(value, bool | int | float):
@@ -124,21 +129,21 @@ def shown(name: str, value: object) -> str:
 
 def _without_secrets(text: str) -> str:
     if "://" not in text:
-        return _HIDDEN if _SECRET_VALUE.search(text) or "@" in text else text
-    address, mark, query = _USERINFO.sub(f"://{_HIDDEN}@", text).partition("?")
+        return _MASK if _SECRET_VALUE.search(text) or "@" in text else text
+    address, mark, query = _USERINFO.sub(f"://{_MASK}@", text).partition("?")
     settings = (part.partition("=") for part in query.split("&"))
     return (
         address
         + mark
         + "&".join(
-            f"{key}={_HIDDEN if _SECRET_NAME.search(key) else value}" if equals else key
+            f"{key}={_MASK if _SECRET_NAME.search(key) else value}" if equals else key
             for key, equals, value in settings
         )
     )
 
 
 def _pieces(table: Mapping[str, object]) -> Iterator[dict[str, Any]]:
-    """Splits a configuration into the smallest pieces that can be wrong or right."""
+    """Split a configuration into the smallest pieces that can be valid or invalid."""
     for key, value in table.items():
         if key == "stores" and isinstance(value, Mapping):
             yield from ({key: {name: options}} for name, options in value.items())
@@ -149,7 +154,7 @@ def _pieces(table: Mapping[str, object]) -> Iterator[dict[str, Any]]:
 def _line(key: str, value: Any) -> str:
     if key == "initial_state" and isinstance(value, Mapping):
         return f"initial_state with {len(value)} keys"
-    return f"{key} = {_minutes(value) if key in ('expires_in', 'max_lifetime') else shown(key, value)}"
+    return f"{key} = {_minutes(value) if key in ('expires_in', 'max_lifetime') else masked(key, value)}"
 
 
 def _minutes(value: Minutes | None) -> str:

@@ -1,11 +1,11 @@
-"""The driver `mirror`: sessions in two stores at once, while bots move from one to the other without a stop.
+"""The driver `mirror`: sessions in two stores, while bots move from one to the other without stopping.
 
 driver = "mirror"
 
 [stores.mirror]
-old = "redis"            # the name of a driver, whose section says the rest, or a URL
+old = "redis"            # a driver configured in its own section, or a URL
 new = "mongo"
-lead = "old"             # later, for one bot after the other, "new"
+lead = "old"             # later, one bot after the other, "new"
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["MirrorSessionStore", "open_store"]
 
 @hookimpl
 def open_store(options: Mapping[str, object], clock: Clock, settings: Settings) -> SessionStore:
-    """Makes a `MirrorSessionStore` of two stores that the same configuration describes."""
+    """Return a `MirrorSessionStore` of two stores from the same configuration."""
     return construct(_mirror, options, clock=clock, settings=settings)
 
 
@@ -46,7 +46,7 @@ def _mirror(
         from botsession.configuration.stores import open_from
 
         if source == "mirror":
-            raise ConfigError(f"option {key!r} of the driver mirror: a mirror is made of two other stores")
+            raise ConfigError(f"option {key!r} of the driver mirror must name another driver, not mirror itself")
         is_url = "://" in source
         chosen = Settings(
             driver=UNSET if is_url else source,

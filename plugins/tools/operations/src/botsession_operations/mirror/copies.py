@@ -1,8 +1,8 @@
-"""Copies of sessions from the store that leads into the other one.
+"""Copying sessions from the store that leads to the other one.
 
-Each looks at the copy first and at the session afterwards, and stores the session over that copy and nothing else. So
-whatever is in the way was put there later by somebody who knew more, and then it looks again. A copy that is put where
-nothing was may come late, after the session was destroyed; so it looks again, too, and takes it back.
+Each method reads the copy first and the session second, then replaces exactly that copy. If the replacement conflicts,
+another writer with newer knowledge came in between, so the method starts over. A newly created copy may arrive after its
+session was destroyed; then the method reads again and removes it.
 """
 
 from __future__ import annotations
@@ -27,51 +27,51 @@ from botsession.session import Session, SessionInfo
 from botsession_operations.mirror.marks import (
     are_same,
     are_same_write,
-    copied,
+    as_copy,
+    as_kept_copy,
     is_copy,
-    kept,
     original,
 )
 
 ATTEMPTS: Final = 32
-"""How often a step is tried that others undo meanwhile."""
+"""How often to try a step that conflicts with other writers."""
 
 _FIRST_PAUSE: Final = 0.001
 _LONGEST_PAUSE: Final = 0.1
-"""Seconds, at random up to which one rests whom others have forestalled."""
+"""Bounds of the random pause after a conflict, in seconds."""
 
-_REST: Final = 5.0
-"""Seconds for which a new store that did not answer is left alone."""
+_PAUSE: Final = 5.0
+"""Seconds for which a new store that did not answer is not called."""
 
 _LONG_AGO: Final = datetime(1970, 1, 2, tzinfo=UTC)
 _logger: Final = logging.getLogger("botsession_operations.mirror")
 
 
-class Whole(SessionStore, SupportsExpiry, SupportsReplace, SupportsCommit, SupportsTouch, Protocol):
-    """What a mirror needs of a store."""
+class MirrorableStore(SessionStore, SupportsExpiry, SupportsReplace, SupportsCommit, SupportsTouch, Protocol):
+    """What a mirror needs from a store."""
 
 
-class Copying:
-    """Copies of sessions.
+class Copier:
+    """Copies sessions between the two stores.
 
     Args:
         old: The old store.
         new: The new store.
 
     Attributes:
-        missed: How many copies into the new store failed, while the old one led.
+        missed: Number of copies to the new store that failed while the old one led.
     """
 
-    def __init__(self, old: Whole, new: Whole) -> None:
+    def __init__(self, old: MirrorableStore, new: MirrorableStore) -> None:
         self.missed = 0
         self._old = old
         self._new = new
-        self._rests_until = 0.0
+        self._paused_until = 0.0
 
     async def try_to_new(self, session_id: str) -> None:
-        """Copies a session that the old store leads; if that fails, it is told in the log, and nobody has to wait."""
+        """Copy a session that the old store leads; log a failure instead of raising it."""
         now = asyncio.get_running_loop().time()
-        if now < self._rests_until:
+        if now < self._paused_until:
             self.missed += 1
             return
         try:
@@ -79,11 +79,11 @@ class Copying:
         except StoreError as error:
             self.missed += 1
             if isinstance(error, StoreUnavailableError):
-                self._rests_until = now + _REST
-            _logger.warning("session %r is not in the new store as it is in the old one: %s", session_id, error)
+                self._paused_until = now + _PAUSE
+            _logger.warning("session %r was not copied to the new store: %s", session_id, error)
 
     async def to_new(self, session_id: str) -> None:
-        """Makes the new store hold a copy of a session, as long as the old one leads it.
+        """Copy a session to the new store, if the old one leads it.
 
         Raises:
             StoreError: One of the stores failed.
@@ -99,7 +99,7 @@ class Copying:
                 return
             if are_same(copy, session):
                 return
-            [outcome] = await self._new.commit([Step.restore(copied(session), copy)])
+            [outcome] = await self._new.commit([Step.restore(as_copy(session), copy)])
             if outcome is None:
                 if copy is not None:
                     return
@@ -109,29 +109,29 @@ class Copying:
         raise SessionConflictError(session_id)
 
     async def to_old(self, session_id: str) -> bool:
-        """Makes the old store hold a copy of a session that the new store leads.
+        """Copy a session that the new store leads to the old one.
 
         Returns:
-            Whether the new store leads it still; `False` where the old one holds a session that is no copy.
+            Whether the new store still leads it; `False` if the old store has a session that is not a copy.
 
         Raises:
-            StoreError: One of the stores failed, or others changed the copy all the time. It is never a
-                `SessionConflictError`: what is to be copied was stored.
+            StoreError: A store failed, or other writers kept changing the copy. It is never a `SessionConflictError`, since
+                the session itself was stored.
         """
         created = False
         for attempt in range(ATTEMPTS):
             copy = await self._old.read(session_id)
             if copy is not None and not is_copy(copy):
                 return False
-            session = self.counts(await self._new.read(session_id), copy)
+            session = self.resolve(await self._new.read(session_id), copy)
             if session is None:
                 came_late = created
                 if copy is not None and came_late:
                     await remove(self._old, copy)
                 return True
-            if are_same(copy, kept(session)):
+            if are_same(copy, as_kept_copy(session)):
                 return True
-            [outcome] = await self._old.commit([Step.restore(kept(session), copy)])
+            [outcome] = await self._old.commit([Step.restore(as_kept_copy(session), copy)])
             if outcome is None:
                 if copy is not None:
                     return True
@@ -140,14 +140,14 @@ class Copying:
                 raise outcome
             await asyncio.sleep(random.uniform(0, min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)))  # noqa: S311 - no secret
         raise StoreError(
-            f"session {session_id!r} was stored, but others changed its copy in the old store all the time"
+            f"session {session_id!r} was stored, but other writers kept changing its copy in the old store"
         )
 
     async def settle(self, session_id: str) -> bool:
-        """Ends a copy in the new store: it becomes the session that it is, or goes where it is nobody's.
+        """Turn a copy in the new store into the session that it is a copy of, or remove it if it is an orphan.
 
         Returns:
-            Whether something was changed.
+            Whether anything was changed.
 
         Raises:
             StoreError: One of the stores failed.
@@ -164,12 +164,12 @@ class Copying:
         return outcome is None
 
     @staticmethod
-    def counts(found: StoredSession | None, kept_copy: StoredSession | None) -> StoredSession | None:
-        """Returns the session that a record in the new store is, or `None` where it is nobody's copy.
+    def resolve(found: StoredSession | None, kept_copy: StoredSession | None) -> StoredSession | None:
+        """Return the session that a record in the new store stands for, or `None` if the record is an orphaned copy.
 
         Args:
-            found: What the new store holds.
-            kept_copy: The copy that the old store holds.
+            found: The record in the new store.
+            kept_copy: The copy in the old store.
         """
         if found is None or (is_copy(found) and not are_same_write(found, kept_copy)):
             return None
@@ -177,10 +177,10 @@ class Copying:
 
 
 async def remove(store: SupportsCommit, found: StoredSession | SessionInfo) -> StoreError | None:
-    """Removes a session if it is untouched since it was found: one that ended long ago is restored over it.
+    """Remove a session that nobody has touched since it was read, by restoring an expired one over it.
 
     Returns:
-        Why it is still there, or `None`.
+        Why it was not removed, or `None`.
     """
     ended: StoredSession = Session(found.id, {}, None, _LONG_AGO, _LONG_AGO, _LONG_AGO, version=found.version)
     [outcome] = await store.commit([Step.restore(ended, found)])

@@ -1,12 +1,12 @@
-"""Copies, and the mark that tells them from sessions.
+"""Copies of sessions, and the mark that distinguishes them.
 
-A session is led by the old store as long as its record there is no copy. Handing it over is one compare-and-set in the
-old store: the very record that was copied is made a copy itself. So there is one moment at which the lead changes, and
-a turn that read before it cannot be saved in the old store after it.
+The old store leads a session as long as its record there is not a copy. Handing a session over is one compare-and-set in
+the old store: the record that was copied becomes a copy itself. So the lead changes at one moment, and a turn that read
+before it cannot be saved in the old store after it.
 
-The mark stands at the front of the version, which no store looks into; what follows it is the version of the session.
-A copy has the whole content. In the new store a copy counts only where the old store has a copy of the same version:
-one that came too late, after the session was destroyed, is nobody's session.
+The mark is a prefix of the version, which is opaque to stores; the session's own version follows it. A copy has the full
+content. In the new store, a copy counts only if the old store has a copy of the same version: a copy that arrives late,
+after its session was destroyed, is an orphan.
 """
 
 from __future__ import annotations
@@ -21,44 +21,44 @@ from botsession.session import Session, SessionInfo
 
 _MARK: Final = "copy:"
 
-_LONGER: Final = timedelta(days=1)
-"""How much longer the old store keeps a copy, so that none ends before its session although a renewal was copied late."""
+_EXTRA_LIFETIME: Final = timedelta(days=1)
+"""How much longer the old store keeps a copy, so that it outlives its session even if a renewal is copied late."""
 
 
 def is_copy(found: StoredSession | SessionInfo) -> bool:
-    """Tells whether a record is a copy."""
+    """Return whether a record is a copy."""
     return found.version.startswith(_MARK)
 
 
-def copied(session: StoredSession) -> StoredSession:
-    """Returns a copy of a session, for the new store while the old one leads."""
+def as_copy(session: StoredSession) -> StoredSession:
+    """Return a copy of a session, for the new store while the old one leads."""
     return session if is_copy(session) else dataclasses.replace(session, version=_MARK + session.version)
 
 
-def kept(session: StoredSession) -> StoredSession:
-    """Returns a copy of a session, for the old store while the new one leads."""
-    until = None if session.expires_at is None else session.expires_at + _LONGER
-    return dataclasses.replace(copied(session), expires_at=until)
+def as_kept_copy(session: StoredSession) -> StoredSession:
+    """Return a copy of a session that lives longer, for the old store while the new one leads."""
+    until = None if session.expires_at is None else session.expires_at + _EXTRA_LIFETIME
+    return dataclasses.replace(as_copy(session), expires_at=until)
 
 
 def placeholder(session_id: str, now: datetime) -> StoredSession:
-    """Returns the copy that the old store keeps of a session which is about to be created in the new one."""
-    until = now + _LONGER
+    """Return the copy that the old store keeps of a session that is about to be created in the new one."""
+    until = now + _EXTRA_LIFETIME
     return Session(session_id, created_at=now, last_activity=now, expires_at=until, version=_MARK + new_version())
 
 
 def original(found: StoredSession) -> StoredSession:
-    """Returns the session of which a record is a copy, or the record itself."""
+    """Return the session that a record is a copy of, or the record itself if it is not a copy."""
     return dataclasses.replace(found, version=_version(found)) if is_copy(found) else found
 
 
 def are_same_write(one: StoredSession | None, other: StoredSession | None) -> bool:
-    """Tells whether two records are there and have the same version, be they copies or not."""
+    """Return whether both records exist and have the same version, whether they are copies or not."""
     return one is not None and other is not None and _version(one) == _version(other)
 
 
 def are_same(one: StoredSession | None, other: StoredSession) -> bool:
-    """Tells whether two records have the same version, activity and deadline, be they copies or not."""
+    """Return whether two records have the same version, activity and deadline, whether they are copies or not."""
     return (
         one is not None
         and _version(one) == _version(other)

@@ -1,4 +1,4 @@
-"""The store of the driver `mirror`."""
+"""The mirror: sessions in two stores, each led by one of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from botsession.errors import (
     ConfigError,
     CorruptSessionError,
     SessionConflictError,
-    UnsupportedError,
 )
 from botsession.protocol import (
     CAPABILITIES,
@@ -19,16 +18,17 @@ from botsession.protocol import (
     SupportsClose,
     SupportsPing,
     SupportsScan,
+    unsupported,
 )
 from botsession.session import SessionInfo
 from botsession.storage import records
 from botsession_operations.mirror.copies import (
     ATTEMPTS,
-    Copying,
-    Whole,
+    Copier,
+    MirrorableStore,
     remove,
 )
-from botsession_operations.mirror.marks import is_copy, kept, placeholder
+from botsession_operations.mirror.marks import as_kept_copy, is_copy, placeholder
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -41,16 +41,16 @@ _NEEDED: Final = ("expiry", "replace", "touch", "commit")
 
 
 class MirrorSessionStore:
-    """Keeps sessions in two stores at once, so that bots can move from the old one to the new one while they run.
+    """Keeps sessions in two stores, so that bots can move from the old one to the new one without stopping.
 
-    Each session has one store that leads it: there conflicts are decided, and from there it is read. The other store has a
-    copy. While `lead` is `old`, the old store leads what nobody has handed over yet. Where `lead` is `new`, a session is
-    handed over to the new store before it is written. Mirrors of both kinds may work beside each other, in any number of
-    processes, and no turn is lost. Beside a mirror with `lead="old"` bots may use the old store by itself, beside those
-    with `lead="new"`, once there are no others, the new store by itself.
+    One of the two stores leads each session: it decides conflicts, and sessions are read from it. The other store has a copy.
+    With `lead="old"`, the old store leads every session that has not been handed over. With `lead="new"`, a session is handed
+    over to the new store before it is written. Mirrors of both kinds can run concurrently, in any number of processes, and
+    lose no turn. While there are mirrors with `lead="old"`, bots may also use the old store directly; once all mirrors have
+    `lead="new"`, bots may also use the new store directly.
 
-    A new store that fails does not disturb sessions that the old one leads: what it misses is counted in `missed` and told
-    in the log. Everything else that fails is raised.
+    A failure of the new store does not affect sessions that the old one leads: the missed copy is logged and counted in
+    `missed`. All other failures are raised.
 
     Args:
         old: The store to move away from.
@@ -61,30 +61,30 @@ class MirrorSessionStore:
         lead: Which store is to lead.
 
     Raises:
-        ConfigError: `lead` is neither, or the stores keep sessions for different times.
-        UnsupportedError: A store lacks one of the capabilities `expiry`, `replace`, `touch` and `restore`.
+        ConfigError: `lead` is neither `old` nor `new`, or the stores keep sessions for different times.
+        UnsupportedError: A store lacks one of the capabilities `expiry`, `replace`, `touch` and `commit`.
     """
 
     def __init__(self, old: SessionStore, new: SessionStore, *, lead: Lead = "old") -> None:
         if lead not in ("old", "new"):
-            raise ConfigError(f"lead is 'old' or 'new'; got {lead!r}")
-        self._old = _whole(old)
-        self._new = _whole(new)
+            raise ConfigError(f"lead must be 'old' or 'new', not {lead!r}")
+        self._old = _mirrorable(old)
+        self._new = _mirrorable(new)
         self.lead: Final[Lead] = lead
         _check_lifetimes(self._old.lifetime, self._new.lifetime)
-        self._copies = Copying(self._old, self._new)
+        self._copies = Copier(self._old, self._new)
 
     def __repr__(self) -> str:
         return f"MirrorSessionStore({self._old!r}, {self._new!r}, lead={self.lead!r})"
 
     @property
     def lifetime(self) -> Lifetime:
-        """How long sessions are kept: what the store says that is to lead."""
+        """How long sessions are kept, by the store that is to lead."""
         return (self._new if self.lead == "new" else self._old).lifetime
 
     @property
     def missed(self) -> int:
-        """How many copies into the new store failed, while the old one led."""
+        """Number of copies to the new store that failed while the old one led."""
         return self._copies.missed
 
     async def init(self) -> Self:
@@ -107,10 +107,10 @@ class MirrorSessionStore:
                 await store.ping()
 
     async def read(self, session_id: str) -> StoredSession | None:
-        """Returns the session from the store that leads it; brings the copy in the new store up to date."""
+        """Return the session from the store that leads it, and update the copy in the new store."""
         found = await self._old.read(session_id)
         if self._is_led_by_new(found):
-            return Copying.counts(await self._new.read(session_id), found)
+            return Copier.resolve(await self._new.read(session_id), found)
         if found is not None:
             await self._copies.try_to_new(session_id)
         return found
@@ -164,7 +164,7 @@ class MirrorSessionStore:
             if found is None or not is_copy(found):
                 await self._copies.try_to_new(session_id)
                 return True
-        if Copying.counts(await self._new.read(session_id), found) is None:
+        if Copier.resolve(await self._new.read(session_id), found) is None:
             return False
         if not await self._new.touch(session_id, expires_at):
             return False
@@ -172,7 +172,7 @@ class MirrorSessionStore:
         return True
 
     async def destroy(self, session_id: str) -> None:
-        """Removes the session from both stores; an error says that it may still be in the new one: call it again."""
+        """Destroy the session in both stores. After an error it may still be in the new one; repeat the call."""
         for _ in range(ATTEMPTS):
             await self._old.destroy(session_id)
             await self._new.destroy(session_id)
@@ -184,10 +184,10 @@ class MirrorSessionStore:
                 return
 
     async def scan(self, prefix: str = "", *, after: str | None = None, limit: int | None = None) -> ScanPage:
-        """Lists the sessions of the store that is to lead; of a copy there it tells the session that it is a copy of."""
+        """List the sessions of the store that is to lead; a copy is resolved to the session it stands for."""
         store = self._new if self.lead == "new" else self._old
         if not isinstance(store, SupportsScan):
-            raise UnsupportedError(f"{store!r} cannot list its sessions: it lacks the capability 'scan'")
+            raise unsupported(store, "scan", "list its sessions")
         page = await store.scan(prefix, after=after, limit=limit)
         sessions: list[SessionInfo] = []
         for info in page.sessions:
@@ -195,13 +195,13 @@ class MirrorSessionStore:
         return ScanPage(sessions, page.next, page.unreadable)
 
     async def hand_over(self, session_id: str) -> bool:
-        """Makes the new store lead a session that is in the old one, whatever `lead` says, and ends its copy there.
+        """Make the new store lead a session, whatever `lead` says, and turn its copy there into the session.
 
-        When this was done for every session of both stores, while no mirror with `lead="old"` was left, bots can use the new
-        store by itself; see `botsession_operations.hand_over`.
+        Once this was done for every session of both stores, with no mirror with `lead="old"` left, bots can use the new store
+        directly; see `botsession_operations.hand_over`.
 
         Returns:
-            Whether the old store led it.
+            Whether the old store led it until now.
 
         Raises:
             StoreError: One of the stores failed.
@@ -213,11 +213,11 @@ class MirrorSessionStore:
         return found is not None and not is_copy(found)
 
     def _is_led_by_new(self, found: StoredSession | None) -> bool:
-        """Tells which store leads a session, from what the old store holds."""
+        """Return whether the new store leads a session, given its record in the old store."""
         return self.lead == "new" if found is None else is_copy(found)
 
-    async def _leader(self, session_id: str) -> Whole:
-        """Returns the store that decides about a session now; hands it over first where the new one is to lead."""
+    async def _leader(self, session_id: str) -> MirrorableStore:
+        """Return the store that leads a session, after handing it over if the new one is to lead."""
         if self.lead == "new":
             await self._take_over(session_id)
             return self._new
@@ -225,7 +225,7 @@ class MirrorSessionStore:
         return self._new if self._is_led_by_new(found) else self._old
 
     async def _take_over(self, session_id: str) -> None:
-        """Makes the new store lead: from then on the old one holds a copy."""
+        """Make the new store lead a session, by turning its record in the old store into a copy."""
         for _ in range(ATTEMPTS):
             found = await self._old.read(session_id)
             if found is not None and is_copy(found):
@@ -234,7 +234,7 @@ class MirrorSessionStore:
                 copy = placeholder(session_id, self.lifetime.now())
             else:
                 await self._copies.to_new(session_id)
-                copy = kept(found)
+                copy = as_kept_copy(found)
             [outcome] = await self._old.commit([Step.restore(copy, found)])
             if outcome is None:
                 return
@@ -243,10 +243,10 @@ class MirrorSessionStore:
         raise SessionConflictError(session_id)
 
     async def _confirm(self, session_id: str, session: StoredSession) -> None:
-        """Brings the copy in the old store up to date after the new store has decided.
+        """Update the copy in the old store after a write to the new one.
 
-        Where it is gone, somebody has destroyed the session and somebody else created it anew in the old store, all of it
-        since the copy was seen: then the old store leads, and what was just stored in the new one is taken back.
+        If the copy is gone, the session was destroyed and created again in the old store since the copy was read. The old
+        store leads it then, and what was just written to the new one is removed.
         """
         if not await self._copies.to_old(session_id):
             await remove(self._new, session)
@@ -260,14 +260,16 @@ class MirrorSessionStore:
         return [SessionInfo(found.id, found.created_at, found.last_activity, found.expires_at, found.version)]
 
 
-def _whole(store: SessionStore) -> Whole:
+def _mirrorable(store: SessionStore) -> MirrorableStore:
     for capability in _NEEDED:
         if not isinstance(store, CAPABILITIES[capability]):
-            raise UnsupportedError(f"{store!r} cannot be mirrored: it lacks the capability {capability!r}")
-    return cast("Whole", store)
+            raise unsupported(store, capability, "be mirrored")
+    return cast("MirrorableStore", store)
 
 
 def _check_lifetimes(old: Lifetime, new: Lifetime) -> None:
     for name in ("expires_in", "max_lifetime"):
         if getattr(old, name) != getattr(new, name):
-            raise ConfigError(f"the two stores of a mirror need the same {name}: give it once, beside `driver`")
+            raise ConfigError(
+                f"the two stores of a mirror need the same {name}", remedy=f"Set {name} once, at the top level."
+            )
