@@ -13,7 +13,7 @@ import threading
 from multiprocessing.synchronize import Event
 
 from botsession import Sessions
-from botsession.configuration.settings import load_settings
+from botsession.configuration.sources import load_settings
 
 CROWD = 200
 

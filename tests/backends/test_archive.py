@@ -148,7 +148,7 @@ def test_what_has_expired_is_left_out():
 @pytest.mark.parametrize("first", [b"", b"hello\n", b'{"botsession":"export","format":2}\n', b'{"id":"a:1"}\n'])
 def test_what_is_no_export_is_refused(first):
     async def scenario():
-        with pytest.raises(ArchiveError, match=r"first line does not say so|has the format 2"):
+        with pytest.raises(ArchiveError, match=r"not an export's header|has format 2"):
             await imported(await open_store("memory").init(), [first] if first else [])
 
     asyncio.run(scenario())
@@ -158,9 +158,9 @@ def test_what_is_no_export_is_refused(first):
     ("rest", "what"),
     [
         (lambda lines: lines, "line 6: another export begins after the end of the export on line 5"),
-        (lambda lines: lines[1:2], "line 6: there is something after the end"),
-        (lambda lines: [b"\n", b"x"], "line 7: there is something after the end"),
-        (lambda lines: lines[-1:], "line 6: there is something after the end"),
+        (lambda lines: lines[1:2], "line 6: there is more text after the end"),
+        (lambda lines: [b"\n", b"x"], "line 7: there is more text after the end"),
+        (lambda lines: lines[-1:], "line 6: there is more text after the end"),
     ],
     ids=["joined", "a session", "a blank and a word", "the end again"],
 )

@@ -29,11 +29,11 @@ class Interrupted(MemorySessionStore):
 
     meanwhile = None
 
-    async def restore_many(self, restorations):
+    async def commit(self, steps):
         if self.meanwhile is not None:
             meanwhile, self.meanwhile = self.meanwhile, None
             await meanwhile()
-        return await super().commit(restorations)
+        return await super().commit(steps)
 
 
 def test_what_is_destroyed_while_it_is_copied_does_not_come_back():
@@ -76,7 +76,7 @@ def test_a_target_that_drops_what_it_stores_is_reported():
         done = MigrationReport()
         await ended(migrate(source, target, done))
         assert (done.copied, len(done.failed)) == (10, 40)
-        assert "is not there when it is read back" in str(done.failed[0])
+        assert "is missing when read back" in str(done.failed[0])
 
     asyncio.run(scenario())
 
@@ -145,11 +145,11 @@ def test_every_session_is_handed_over():
 
 def test_a_session_that_cannot_be_handed_over_does_not_hinder_the_others():
     class Small(MemorySessionStore):
-        async def restore_many(self, restorations):
-            for restoration in restorations:
-                if restoration.session.id == "t:2":
+        async def commit(self, steps):
+            for step in steps:
+                if step.session_id == "t:2":
                     return [SessionTooLargeError("it is too large")]
-            return await super().commit(restorations)
+            return await super().commit(steps)
 
     async def scenario():
         old, new = await filled(5), await Small().init()

@@ -101,9 +101,9 @@ def slow(folder):
         "    async def scan(self, prefix='', *, after=None, limit=None):\n"
         "        await asyncio.sleep(0.05)\n"
         "        return await super().scan(prefix, after=after, limit=10)\n"
-        "    async def destroy_many(self, removals):\n"
+        "    async def commit(self, steps):\n"
         "        await asyncio.sleep(0.05)\n"
-        "        return await super().commit(removals)\n"
+        "        return await super().commit(steps)\n"
     )
     return ("--driver", "stores:Slow")
 

@@ -80,7 +80,7 @@ def test_nobody_offers_the_name(install):
     with pytest.raises(DriverNotFoundError, match=r"no driver 'coach' is installed .did you mean 'couch'"):
         opened("coach")
     for name in ("zzz", "redis+sentinel", "redis+cluster", "postgres", "postgresql", "sqlite", "dynamodb"):
-        with pytest.raises(DriverNotFoundError, match="install the package that offers it") as error:
+        with pytest.raises(DriverNotFoundError, match="nstall the package that provides it") as error:
             opened(name)
         assert "pip install" not in str(error.value)
 
@@ -96,7 +96,8 @@ def test_a_known_name_that_is_not_installed_says_which_package(monkeypatch):
         ("file", "file"),
     ]:
         with pytest.raises(
-            DriverNotFoundError, match=f"installed: nothing; install it with: pip install botsession-{package}"
+            DriverNotFoundError,
+            match=rf"Installed drivers: nothing\. Install it with: pip install botsession-{package}",
         ):
             opened(name)
 
@@ -133,7 +134,7 @@ def test_a_driver_that_does_not_run_on_this_platform_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "fcntl", None)
     for module in [name for name in sys.modules if name.startswith("botsession_file.")]:
         monkeypatch.delitem(sys.modules, module)
-    with pytest.raises(DriverLoadError, match=f"'file' of botsession-file .* platform, {sys.platform}, .*'fcntl'"):
+    with pytest.raises(DriverLoadError, match=f"'file' of botsession-file .* platform, {sys.platform}: .*'fcntl'"):
         open_store("file")
 
 
@@ -156,7 +157,9 @@ def test_a_driver_that_wants_more_than_this_core_gives_names_both_versions(insta
     install(
         "botsession-couch", "couch", GOOD.replace("open_store(options)", "open_store(options, tracer)"), version="9.0"
     )
-    with pytest.raises(DriverLoadError, match=r"botsession-couch 9\.0 does not fit botsession-core \d.*tracer"):
+    with pytest.raises(
+        DriverLoadError, match=r"botsession-couch 9\.0 is not compatible with botsession-core \d.*tracer"
+    ):
         opened("couch")
 
 
@@ -182,13 +185,13 @@ def test_a_broken_driver_stays_broken_at_the_second_try(install):
 
 def test_a_hook_that_returns_no_store_is_told(install):
     install("botsession-couch", "couch", GOOD.replace("return construct(Store, options)", "return 42"))
-    with pytest.raises(DriverLoadError, match="returned int, which is no SessionStore"):
+    with pytest.raises(DriverLoadError, match="returned int, which is not a SessionStore"):
         opened("couch")
 
 
 def test_options_are_checked_against_the_constructor(install):
     install("botsession-couch", "couch")
-    with pytest.raises(ConfigError, match=r"no option 'sise' .did you mean 'size'\?.; it takes url, size"):
+    with pytest.raises(ConfigError, match=r"no option 'sise' .did you mean 'size'\?.\. Its options are url, size"):
         opened("couch", sise=1)
     with pytest.raises(ConfigError, match=r"option 'size' of Store: expected int, got str"):
         opened("couch", size="hunter2")
@@ -221,7 +224,7 @@ def test_a_driver_of_this_process_needs_no_packaging():
     registry = Drivers()
     registry.register("mine", Plugin())
     assert repr(registry.open_store("mine", {"max_size": 5}, utc_now)) == "MemorySessionStore(max_size=5)"
-    with pytest.raises(DriverConflictError, match="registered already"):
+    with pytest.raises(DriverConflictError, match="already registered"):
         registry.register("mine", Plugin())
     with pytest.raises(DriverLoadError, match="has no hook"):
         registry.register("empty", object())

@@ -144,7 +144,7 @@ def test_what_nobody_reads_is_an_error_and_the_rest_goes_on(tmp_path, monkeypatc
     errors = [finding for finding in found if finding.level == "error"]
     assert [(error.topic, error.message.partition(" (did")[0]) for error in errors] == [
         ("configuration", "the environment: unknown variable BOTSESSION_DRIVR"),
-        ("configuration", f"{tmp_path / 'botsession.toml'} [stores.memry]: there is no driver 'memry'"),
+        ("configuration", f"{tmp_path / 'botsession.toml'} [stores.memry]: nothing reads this section because there is no driver 'memry'"),
     ]
     assert "did you mean 'memory'?" in errors[1].message
     assert any("a probe session was created" in message for message in messages(found))
@@ -153,11 +153,11 @@ def test_what_nobody_reads_is_an_error_and_the_rest_goes_on(tmp_path, monkeypatc
 def test_a_file_that_cannot_be_read_is_an_error_and_the_rest_goes_on(tmp_path):
     (tmp_path / "botsession.toml").write_text("driver =")
     found = examined(Settings(driver="memory", origins={"driver": "--driver"}))
-    assert "no valid TOML" in found[0].message
+    assert "not valid TOML" in found[0].message
     assert found[0].level == "error"
     assert 'driver = "memory" (--driver)' in messages(found)
     assert of(found, "access")[0].level == "ok"
-    assert "no configuration file" in examined(config="missing.toml")[0].message
+    assert "does not exist" in examined(config="missing.toml")[0].message
 
 
 def test_a_driver_that_is_missing():

@@ -117,7 +117,7 @@ def test_an_unknown_lock_is_refused(lock):
 @pytest.mark.parametrize("name", ["lease_ttl", "lease_wait", "max_session_size"])
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), "5", True, None])
 def test_a_length_that_is_none_is_refused(name, value):
-    with pytest.raises(ConfigError, match=f"{name} is a number of (seconds|bytes) above zero"):
+    with pytest.raises(ConfigError, match=f"{name} must be a number of (seconds|bytes) above zero"):
         Sessions("memory", **{name: value})
 
 

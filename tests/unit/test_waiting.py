@@ -84,9 +84,9 @@ def test_the_queue_and_the_lease_are_waited_for_together(monkeypatch):
 def test_a_wait_that_is_none_is_refused(wait):
     async def scenario(store):
         sessions = Sessions(store)
-        with pytest.raises(ConfigError, match="wait is a number of seconds, zero or more"):
+        with pytest.raises(ConfigError, match="wait must be a number of seconds, zero or more"):
             sessions.turn(ID, wait=wait)
-        with pytest.raises(ConfigError, match="wait is a number of seconds, zero or more"):
+        with pytest.raises(ConfigError, match="wait must be a number of seconds, zero or more"):
             await sessions.update(ID, lambda session: None, wait=wait)
 
     with_store(scenario)

@@ -2,7 +2,8 @@
 
 from botsession.configuration.discovery import drivers, hookimpl
 from botsession.configuration.options import construct
-from botsession.configuration.settings import Settings, load_settings
+from botsession.configuration.settings import Settings
+from botsession.configuration.sources import load_settings
 from botsession.configuration.stores import open_store
 from botsession.errors import (
     BotSessionError,

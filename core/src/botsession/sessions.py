@@ -16,7 +16,8 @@ from botsession.configuration.limits import (
     check_wait,
 )
 from botsession.configuration.settings import UNSET, Settings, Unset
-from botsession.configuration.stores import Source, find_settings, open_from
+from botsession.configuration.sources import Source, find_settings
+from botsession.configuration.stores import open_from
 from botsession.errors import (
     ConfigError,
     NestedTurnError,

@@ -1,9 +1,8 @@
 """Discovery: from a driver's name to its plugin, through the entry points of installed packages.
 
-An entry point of the group `botsession.drivers` names a driver; its value is a light module with the hook
-`open_store`. One scan finds them all, on first use; only the driver that is asked for is loaded. The names in
-`BOTSESSION_DISABLE_DRIVERS`, separated by commas, are never loaded. See the Python Packaging User Guide, "Entry points
-specification", and pluggy's documentation for the mechanisms.
+An entry point in the group `botsession.drivers` names a driver; its value is a light module with the hook `open_store`. One
+scan, on first use, finds all drivers. Only the requested one is loaded, and never one of the comma-separated names in
+`BOTSESSION_DISABLE_DRIVERS`. See "Entry points specification" in the Python Packaging User Guide, and pluggy's documentation.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _PACKAGES: Final = {
     "mongodb": "botsession-mongo",
     "mongodb+srv": "botsession-mongo",
 }
-"""Which package to suggest for a name that is not installed; discovery itself knows no driver."""
+"""The package to suggest for a name that is not installed. Discovery itself does not use this table."""
 
 
 class DriverSpec:
@@ -50,17 +49,17 @@ class DriverSpec:
 
     @_hookspec(firstresult=True)
     def open_store(self, name: str, options: Mapping[str, object], clock: Clock, settings: Settings) -> SessionStore:
-        """Makes a store that is not connected yet; it connects in its `init`.
+        """Make a store that is not connected yet; its `init` connects it.
 
-        A driver may leave out parameters that it does not need. It imports its client in here, so that naming a driver
-        is what loads it.
+        A driver may omit parameters that it does not need. It imports its client in this hook, so that the client is loaded
+        only if the driver is used.
 
         Args:
             name: The name by which the driver was chosen; a driver may have several.
-            options: Options by name, not yet checked; `botsession.configuration.options.construct` checks them. A URL by which the
-                driver was chosen is the option `url`.
-            clock: Tells the present moment in UTC.
-            settings: The configuration that chose the driver; one that is made of other stores finds theirs in it.
+            options: Unchecked options by name; `botsession.configuration.options.construct` checks them. A URL that chose the
+                driver is the option `url`.
+            clock: Returns the current time in UTC.
+            settings: The configuration that chose the driver. A driver that wraps other stores finds their options here.
 
         Raises:
             ConfigError: An option is unknown, missing or of the wrong type.
@@ -77,30 +76,30 @@ class Drivers:
         self._local: dict[str, pluggy.HookCaller] = {}
 
     def register(self, name: str, plugin: object) -> None:
-        """Offers a driver of this process, without any packaging; it goes before an installed one.
+        """Add a driver to this process without packaging; it takes precedence over an installed one.
 
         Args:
             name: The driver's name.
             plugin: An object (usually a module) with the hook `open_store`.
 
         Raises:
-            DriverConflictError: This process has registered the name already.
-            DriverLoadError: The plugin has no such hook, or the hook asks for what this core does not know.
+            DriverConflictError: The name is already registered.
+            DriverLoadError: The plugin does not have the hook, or the hook has an unknown parameter.
         """
         if name in self._local:
-            raise DriverConflictError(f"driver {name!r} is registered already")
+            raise DriverConflictError(f"driver {name!r} is already registered")
         self._local[name] = _hook_of(plugin, lambda: f"the plugin registered as {name!r}")
 
     def names(self) -> list[str]:
-        """Returns the names of all drivers, sorted; loads none of them."""
+        """Return the sorted names of all drivers, without loading any."""
         return sorted({*self._scan(), *self._local})
 
     def entry_points(self, name: str) -> list[importlib_metadata.EntryPoint]:
-        """Returns what installed packages offer under a name; more than one is a conflict."""
+        """Return the entry points of a name; more than one is a conflict."""
         return list(self._scan().get(name, ()))
 
     def aliases(self, name: str) -> list[str]:
-        """Returns the other names of the same driver, such as `redis` for `rediss`."""
+        """Return the other names of the same driver, such as `redis` for `rediss`."""
         values = {(point.value, _package(point)) for point in self._scan().get(name, ())}
         return sorted(
             other
@@ -111,34 +110,34 @@ class Drivers:
     def open_store(
         self, name: str, options: Mapping[str, object], clock: Clock, settings: Settings | None = None
     ) -> SessionStore:
-        """Loads the named driver, and only that one, and has it make a store.
+        """Load only the named driver, and have it make a store.
 
         Args:
             name: The driver's name.
             options: Options by name.
-            clock: Tells the present moment in UTC.
+            clock: Returns the current time in UTC.
             settings: The configuration that chose the driver.
 
         Returns:
             The store, not connected yet.
 
         Raises:
-            DriverNotFoundError: No installed package offers the name.
-            DriverConflictError: Two installed packages offer it.
-            DriverLoadError: The driver does not load.
+            DriverNotFoundError: No installed package provides the driver.
+            DriverConflictError: Two installed packages provide it.
+            DriverLoadError: The driver cannot be loaded.
             ConfigError: An option is unknown, missing or of the wrong type.
         """
         hook = self._load(name)
         try:
             store = hook(name=name, options=options, clock=clock, settings=settings or Settings())
         except ImportError as error:  # a driver imports its client in the hook
-            raise DriverLoadError(f"{self._whose(name)} does not load: {_missing(error)}{self._cure(name)}") from error
+            raise self._load_error(name, error) from error
         if not isinstance(store, SessionStore):
-            raise DriverLoadError(f"driver {name!r} returned {type(store).__name__}, which is no SessionStore")
+            raise DriverLoadError(f"driver {name!r} returned {type(store).__name__}, which is not a SessionStore")
         return store
 
     def refresh(self) -> None:
-        """Forgets what was found, so that the next use sees packages installed meanwhile."""
+        """Discard the result of the scan, so that the next use finds newly installed packages."""
         self._found = None
         self._hooks.clear()
 
@@ -157,61 +156,67 @@ class Drivers:
             return hook
         points = self._scan().get(name, [])
         if not points:
-            raise DriverNotFoundError(self._advice(name))
+            raise self._not_found_error(name)
         if len(points) > 1:
             owners = " and ".join(sorted(_owner(point) for point in points))
-            raise DriverConflictError(f"driver {name!r} is offered by {owners}; uninstall all but one")
+            raise DriverConflictError(
+                f"driver {name!r} is provided by {owners}", remedy="Uninstall all but one of them."
+            )
         (point,) = points
         module = point.value.partition(":")[0]
         try:
             plugin = point.load()
         except Exception as error:
-            reason = _missing(error)
-            if isinstance(error, ModuleNotFoundError) and error.name == module:
-                reason = f"its module {module!r} is missing"
-            raise DriverLoadError(f"{self._whose(name)} does not load: {reason}{self._cure(name)}") from error
+            raise self._load_error(name, error, module) from error
         self._hooks[name] = _hook_of(plugin, lambda: f"driver {name!r} of {_owner(point)}")
         return self._hooks[name]
 
-    def _whose(self, name: str) -> str:
-        owners = (
-            "" if name in self._local else "".join(f" of {_owner(point)}" for point in self._scan().get(name, ())[:1])
-        )
-        return f"driver {name!r}{owners}"
-
-    def _cure(self, name: str) -> str:
-        """Returns how to reinstall the package of a driver, where it is installed as one."""
-        points = [] if name in self._local else self._scan().get(name, [])
-        packages = [point.dist.name for point in points if point.dist is not None]
-        return f"; reinstall it with: pip install --force-reinstall {packages[0]}" if packages else ""
-
     def is_known(self, name: str) -> bool:
-        """Tells whether a name is that of a driver: an installed one, or one of a package that could be installed."""
+        """Return whether a driver has this name, be it installed or in a known package."""
         return name in _PACKAGES or name in self._local or name in self._scan()
 
     def suggestion(self, name: str) -> str:
-        """Returns ` (did you mean 'x'?)` where a driver has nearly that name, else an empty text."""
+        """Return ` (did you mean 'x'?)` if a driver has a similar name, or an empty string."""
         return suggestion(name, {*self.names(), *_PACKAGES})
 
-    def _advice(self, name: str) -> str:
-        names = self.names()
+    def _load_error(self, name: str, error: Exception, module: str = "") -> DriverLoadError:
+        """Return the error for a driver that could not be loaded; `module` is the driver's own module."""
+        points = [] if name in self._local else self._scan().get(name, [])[:1]
+        owner = "".join(f" of {_owner(point)}" for point in points)
+        remedy = "".join(
+            f"Reinstall it with: pip install --force-reinstall {point.dist.name}"
+            for point in points
+            if point.dist is not None
+        )
+        reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            reason = f"it needs the module {error.name!r}, which is not installed"
+            if error.name == module:
+                reason = f"its module {module!r} is missing"
+            elif error.name.partition(".")[0] in sys.stdlib_module_names:
+                reason = f"it does not support this platform, {sys.platform}: Python has no module {error.name!r} here"
+                remedy = ""
+        return DriverLoadError(f"driver {name!r}{owner} cannot be loaded: {reason}", remedy=remedy)
+
+    def _not_found_error(self, name: str) -> DriverNotFoundError:
         package = _PACKAGES.get(name)
         close = "" if package else self.suggestion(name)
         if package:
-            cure = f"install it with: pip install {package}"
+            remedy = f"Install it with: pip install {package}"
         elif close:
-            cure = "correct the name, or install the package that offers it"
+            remedy = "Correct the name, or install the package that provides it."
         else:
-            cure = "install the package that offers it"
-        return f"no driver {name!r} is installed{close}; installed: {listed(names)}; {cure}"
+            remedy = "Install the package that provides it."
+        message = f"no driver {name!r} is installed{close}. Installed drivers: {listed(self.names())}"
+        return DriverNotFoundError(message, remedy=remedy)
 
 
 def _hook_of(plugin: object, what: Callable[[], str]) -> pluggy.HookCaller:
-    """Returns the plugin's hook, checked by pluggy, in a manager of its own: one driver never meets another.
+    """Return the plugin's hook, checked by pluggy in a manager of its own, which isolates drivers from each other.
 
     Args:
         plugin: The driver's module, or an object like one.
-        what: Tells, where there is something to complain of, whose plugin it is; that reads the package's metadata.
+        what: Returns a description of the plugin for an error. It is a function because it reads the package's metadata.
     """
     manager = pluggy.PluginManager("botsession")
     manager.add_hookspecs(DriverSpec)
@@ -221,20 +226,14 @@ def _hook_of(plugin: object, what: Callable[[], str]) -> pluggy.HookCaller:
     except pluggy.PluginValidationError as error:
         core = importlib_metadata.version("botsession-core")
         raise DriverLoadError(
-            f"{what()} does not fit botsession-core {core}: {' '.join(str(error).split())}"
+            f"{what()} is not compatible with botsession-core {core}: {' '.join(str(error).split())}",
+            remedy="Upgrade both packages.",
         ) from error
     if not manager.hook.open_store.get_hookimpls():
-        raise DriverLoadError(f"{what()} has no hook open_store marked with botsession.hookimpl")
+        raise DriverLoadError(
+            f"{what()} has no hook open_store", remedy="Mark the function open_store with botsession.hookimpl."
+        )
     return manager.hook.open_store
-
-
-def _missing(error: Exception) -> str:
-    """Returns why a driver did not load."""
-    if not isinstance(error, ModuleNotFoundError) or not error.name:
-        return f"{type(error).__name__}: {error}"
-    if error.name.partition(".")[0] in sys.stdlib_module_names:
-        return f"it does not run on this platform, {sys.platform}, whose Python lacks the module {error.name!r}"
-    return f"it needs the module {error.name!r}, which is not installed"
 
 
 def _package(point: importlib_metadata.EntryPoint) -> str:

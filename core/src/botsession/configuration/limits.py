@@ -1,4 +1,4 @@
-"""Limits of turns: how long they wait for each other, and how large a session may grow."""
+"""Limits: how long turns wait for each other, how large a session may become, and how many sessions a page holds."""
 
 from __future__ import annotations
 
@@ -18,46 +18,49 @@ LIMITS: Final[Mapping[str, Any]] = {
     "lease_wait": 60.0,
     "max_session_size": 1_048_576,
 }
-"""What holds where neither an argument nor the configuration says otherwise."""
+"""The defaults."""
 
-_LARGEST: Final = sys.float_info.max  # an int may be larger, and is no number of seconds
+_LARGEST: Final = sys.float_info.max  # an int may be larger, but not a number of seconds
 
 _UNITS: Final = {"lease_ttl": "seconds", "lease_wait": "seconds", "max_session_size": "bytes"}
 
 
-def check_wait(wait: object) -> None:
-    """Refuses what cannot be a time to wait for one turn.
-
-    Raises:
-        ConfigError: It is no number of seconds, or less than zero, or endless.
-    """
-    if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait <= _LARGEST:
-        raise ConfigError(f"wait is a number of seconds, zero or more (zero tries once); got {wait!r}")
-
-
 def check_limit(value: object, key: str) -> None:
-    """Refuses what cannot be a limit.
-
-    Args:
-        value: What was given.
-        key: Which limit it is to be: one of `LIMITS`.
+    """Check one of the settings in `LIMITS`.
 
     Raises:
-        ConfigError: It is no way to wait, or no number above zero.
+        ConfigError: `lock` is not one of its choices, or another limit is not a number above zero.
     """
     if key == "lock":
         if value not in get_args(Lock):
-            raise ConfigError(f"lock is one of {listed(get_args(Lock))}; got {value!r}")
-    elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _LARGEST:
-        raise ConfigError(f"{key} is a number of {_UNITS[key]} above zero; got {value!r}")
+            raise ConfigError(f"lock must be one of {listed(get_args(Lock))}, not {value!r}")
+    elif not value or not _is_finite(value):
+        raise ConfigError(f"{key} must be a number of {_UNITS[key]} above zero, not {value!r}")
+
+
+def check_wait(wait: object) -> None:
+    """Check the time to wait for one turn.
+
+    Raises:
+        ConfigError: It is not a finite number of seconds, or less than zero.
+    """
+    if not _is_finite(wait):
+        raise ConfigError(
+            f"wait must be a number of seconds, zero or more, not {wait!r}", remedy="Zero tries once without waiting."
+        )
 
 
 def check_page_size(limit: int | None) -> None:
-    """Refuses what cannot be the `limit` of a list of sessions.
+    """Check the `limit` of a list of sessions.
 
     Raises:
         ConfigError: It is neither a number of sessions above zero nor `None`.
     """
     given: object = limit
     if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < 1):
-        raise ConfigError(f"limit is a number of sessions above zero, or None for the default; got {limit!r}")
+        raise ConfigError(f"limit must be a number of sessions above zero, or None for the default, not {limit!r}")
+
+
+def _is_finite(value: object) -> bool:
+    """Return whether a value is a number from zero to the largest float."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LARGEST

@@ -1,4 +1,4 @@
-"""Options of a driver, checked against the typed constructor of its store: the one source of truth."""
+"""Options of a driver, checked against the typed constructor of its store, which is their only definition."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ if TYPE_CHECKING:
 
 
 def construct(store_type: Callable[..., StoreT], options: Mapping[str, object], **given: object) -> StoreT:
-    """Makes a store from options that came from a configuration.
+    """Make a store from the options in a configuration.
 
-    A driver calls this in its `open_store` hook. No value is ever repeated in an error, since it may be a secret.
+    A driver calls this in its `open_store` hook. Errors never contain a value, since it may be a secret.
 
     Args:
-        store_type: The store's class; the parameters of its constructor, with their types, are its options. A type is
-            anything that `msgspec.convert` understands (`str | None`, `Literal["a", "b"]`, `Path`), or a class of
-            objects that can be given in code only, such as a client.
-        options: Options by name, as the configuration has them.
-        **given: Arguments that are no options, such as `clock`; passed on unchecked where the constructor takes them.
+        store_type: The store's class. The parameters of its constructor are the options. Their types are whatever
+            `msgspec.convert` understands (`str | None`, `Literal["a", "b"]`, `Path`), or classes of objects that can only be
+            passed in code, such as a client.
+        options: Options by name, as in the configuration.
+        **given: Arguments that are not options, such as `clock`. They are passed unchecked if the constructor has the
+            parameter.
 
     Returns:
         The store, not connected yet.
 
     Raises:
-        ConfigError: An option is unknown, missing or of the wrong type; the message names it and what is allowed.
+        ConfigError: An option is unknown, missing or of the wrong type. The message names it and what is allowed.
     """
     name = getattr(store_type, "__qualname__", repr(store_type))
     parameters = {
@@ -47,16 +48,18 @@ def construct(store_type: Callable[..., StoreT], options: Mapping[str, object], 
     allowed = [key for key in parameters if key not in given]
     for key, value in options.items():
         if key not in allowed:
-            raise ConfigError(f"{name} has no option {key!r}{suggestion(key, allowed)}; it takes {listed(allowed)}")
+            raise ConfigError(
+                f"{name} has no option {key!r}{suggestion(key, allowed)}", remedy=f"Its options are {listed(allowed)}."
+            )
         arguments[key] = _converted(value, hints.get(key, Any), f"option {key!r} of {name}")
     for key, parameter in parameters.items():
         if key not in arguments and parameter.default is parameter.empty:
-            raise ConfigError(f"{name} needs the option {key!r}; it takes {listed(allowed)}")
+            raise ConfigError(f"{name} needs the option {key!r}", remedy=f"Its options are {listed(allowed)}.")
     return store_type(**arguments)
 
 
 def suggestion(word: object, words: Iterable[str]) -> str:
-    """Returns ` (did you mean 'x'?)` where one of the words is close, else an empty text."""
+    """Return ` (did you mean 'x'?)` if one of the words is close, or an empty text."""
     import difflib
 
     close = difflib.get_close_matches(str(word), list(words), n=1, cutoff=0.6)
@@ -64,7 +67,7 @@ def suggestion(word: object, words: Iterable[str]) -> str:
 
 
 def listed(words: Iterable[str]) -> str:
-    """Returns the words as a list for a message."""
+    """Return the words as a list for a message."""
     return ", ".join(words) or "nothing"
 
 
@@ -75,7 +78,7 @@ def _hints(store_type: Callable[..., object]) -> dict[str, Any]:
 
 
 class _Names(dict[str, Any]):
-    """The names that annotations may use; one that is only imported for type checkers stands for any type."""
+    """Names for annotations. A name that is imported only for type checkers stands for any type."""
 
     def __missing__(self, name: str) -> Any:
         return Any
@@ -90,7 +93,7 @@ def _converted(value: object, hint: Any, what: str) -> object:
     except msgspec.ValidationError as error:
         raise ConfigError(f"{what}: {_reason(error, choices)}") from None
     except TypeError:
-        # The type is no plain value, such as a ready client: it cannot come from a file, only from code.
+        # The type is not plain data, such as a client: it can only be passed in code.
         classes = tuple(choice for choice in choices if inspect.isclass(choice))
         if not classes or isinstance(value, classes):
             return value

@@ -15,7 +15,8 @@ from botsession import (
     SupportsClose,
 )
 from botsession.configuration.settings import UNSET, Unset
-from botsession.configuration.stores import find_settings, open_from
+from botsession.configuration.sources import find_settings
+from botsession.configuration.stores import open_from
 from botsession.lifetime import check_minutes
 from botsession_console.bot import ConsoleBot
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Self, cast, overload
 
 from botsession import ConfigError, Sessions, SessionStore
-from botsession.configuration.stores import Source
+from botsession.configuration.sources import Source
 from botsession.ids import check_session_id
 from botsession_console.context import Context, Send
 from botsession_console.events import Event

@@ -11,7 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from botsession import ConfigError, SessionStore, SupportsClose
-from botsession.configuration.stores import find_settings, open_from
+from botsession.configuration.sources import find_settings
+from botsession.configuration.stores import open_from
 from botsession_console.exits import FAILED, report, say
 from botsession_console.screen import make_console
 from botsession_operations.handover import hand_over

@@ -12,15 +12,8 @@ from typing import Any, Final
 
 from botsession.configuration.discovery import drivers
 from botsession.configuration.limits import LIMITS
-from botsession.configuration.settings import (
-    IN_ENVIRONMENT,
-    UNSET,
-    Settings,
-    find_table,
-    from_environment,
-    parse_settings,
-    unknown_variables,
-)
+from botsession.configuration.settings import UNSET, Settings, parse_settings
+from botsession.configuration.sources import ENVIRONMENT_KEYS, find_table, from_environment, unknown_variables
 from botsession.configuration.stores import DEFAULT_DRIVER, check_sections
 from botsession.errors import ConfigError
 from botsession.lifetime import ONE_YEAR, Minutes
@@ -60,7 +53,7 @@ def read_settings(arguments: Settings, config: str | os.PathLike[str] | None) ->
         return True
 
     errors += [_error(error, "Correct the name, or unset the variable.") for error in unknown_variables()]
-    variables = [key for key in IN_ENVIRONMENT if is_valid(partial(from_environment, [key]))]
+    variables = [key for key in ENVIRONMENT_KEYS if is_valid(partial(from_environment, [key]))]
     table: Mapping[str, object] = {}
     origin = ""
     try:
