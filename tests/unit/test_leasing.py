@@ -110,7 +110,7 @@ def test_a_local_turn_passes_by_a_lease_and_the_version_protects():
 
 @pytest.mark.parametrize("lock", ["", "global", None, "AUTO"])
 def test_an_unknown_lock_is_refused(lock):
-    with pytest.raises(ConfigError, match="lock is one of"):
+    with pytest.raises(ConfigError, match="lock must be one of"):
         Sessions("memory", lock=lock)
 
 

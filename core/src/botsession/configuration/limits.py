@@ -33,7 +33,7 @@ def check_limit(value: object, key: str) -> None:
     """
     if key == "lock":
         if value not in get_args(Lock):
-            raise ConfigError(f"lock must be one of {listed(get_args(Lock))}, not {value!r}")
+            raise ConfigError(f"lock must be one of {listed(map(repr, get_args(Lock)))}, not {value!r}")
     elif not value or not _is_finite(value):
         raise ConfigError(f"{key} must be a number of {_UNITS[key]} above zero, not {value!r}")
 
