@@ -6,24 +6,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from botsession_console.bot import ConsoleBot
-    from botsession_console.context import Context
-    from botsession_console.events import Event
+    from botsession_console.context import Context, Event
 
 __all__ = ["ConsoleBot", "Context", "Event"]
 
 
 def __getattr__(name: str) -> object:
-    # Nothing is imported before it is asked for, so that `botsession --help` answers at once.
+    # Imports are deferred so that `botsession --help` answers immediately.
     if name == "ConsoleBot":
         from botsession_console.bot import ConsoleBot
 
         return ConsoleBot
-    if name == "Context":
-        from botsession_console.context import Context
+    if name in ("Context", "Event"):
+        from botsession_console import context
 
-        return Context
-    if name == "Event":
-        from botsession_console.events import Event
-
-        return Event
+        return getattr(context, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The files of exports: plain, or compressed as their extension says."""
+"""Export files, compressed according to their extension."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from botsession import ConfigError
 from botsession_console.exits import OutputError
 
 STANDARD: Final = "-"
-"""Stands for standard output, or input, in place of a file's name."""
+"""The file name that stands for standard input or output."""
 
 DAMAGED: Final = (EOFError, lzma.LZMAError, zlib.error, OSError)
-"""What reading raises where a file is cut or damaged, or its disk is."""
+"""What reading raises if the file or its disk is damaged."""
 
 _OPENERS: Final[dict[str, Callable[[IO[bytes], str], Any]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
 @contextlib.contextmanager
-def written(name: str) -> Iterator[IO[bytes]]:
-    """Opens a file to write; it appears under its name only when all of it is there and on the disk.
+def open_output(name: str) -> Iterator[IO[bytes]]:
+    """Open a file to write. It appears under its name only once all of it is on the disk.
 
-    A device or a named pipe is written as it is.
+    A device or a named pipe is written directly.
 
     Args:
-        name: Its name, or `-` for standard output.
+        name: The file name, or `-` for standard output.
 
     Raises:
-        ConfigError: It cannot be opened.
-        OutputError: It cannot be written, for instance since the disk is full.
+        ConfigError: The file cannot be opened.
+        OutputError: The file cannot be written, for instance because the disk is full.
     """
     if name == STANDARD:
-        with _failures_are_of_the_output():
+        with _output_errors():
             yield sys.stdout.buffer
             sys.stdout.buffer.flush()
         return
@@ -49,9 +49,9 @@ def written(name: str) -> Iterator[IO[bytes]]:
     try:
         raw, part = (path.open("wb"), None) if is_device else _part(path)
     except OSError as error:
-        raise ConfigError(f"{name} cannot be written: {error.strerror}") from error
+        raise ConfigError(f"cannot write {name}: {error.strerror}") from error
     try:
-        with _failures_are_of_the_output():
+        with _output_errors():
             with raw:
                 with _OPENERS.get(path.suffix, _plain)(raw, "wb") as file:
                     yield file
@@ -67,14 +67,14 @@ def written(name: str) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def read(name: str) -> Iterator[IO[bytes]]:
-    """Opens a file to read.
+def open_input(name: str) -> Iterator[IO[bytes]]:
+    """Open a file to read.
 
     Args:
-        name: Its name, or `-` for standard input.
+        name: The file name, or `-` for standard input.
 
     Raises:
-        ConfigError: It cannot be read.
+        ConfigError: The file cannot be read.
     """
     if name == STANDARD:
         yield sys.stdin.buffer
@@ -83,19 +83,19 @@ def read(name: str) -> Iterator[IO[bytes]]:
     try:
         raw = path.open("rb")
     except OSError as error:
-        raise ConfigError(f"{name} cannot be read: {error.strerror}") from error
+        raise ConfigError(f"cannot read {name}: {error.strerror}") from error
     with raw, _OPENERS.get(path.suffix, _plain)(raw, "rb") as file:
         yield file
 
 
 def _part(path: Path) -> tuple[IO[bytes], Path]:
-    """Opens a file that is to take the place of another one when it is complete."""
+    """Create the temporary file that is renamed to the path when it is complete."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     return os.fdopen(descriptor, "wb"), Path(name)
 
 
 @contextlib.contextmanager
-def _failures_are_of_the_output() -> Iterator[None]:
+def _output_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:

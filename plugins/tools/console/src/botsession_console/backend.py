@@ -1,4 +1,4 @@
-"""Which backend the command line asks for: its options before a bot's own choice, environment and file."""
+"""The backend options of the command line, which override the bot's own store, the environment and the file."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from botsession_console.bot import ConsoleBot
 
 
 def add_backend_options(parser: argparse.ArgumentParser) -> None:
-    """Gives a command the options that choose the backend."""
+    """Add the options that choose the backend to a command."""
     group = parser.add_argument_group("backend")
-    group.add_argument("--driver", metavar="NAME", help="keep sessions with this driver (see: botsession drivers)")
-    group.add_argument("--url", metavar="URL", help="keep sessions there, such as redis://localhost:6379")
+    group.add_argument("--driver", metavar="NAME", help="the driver of the store (see: botsession drivers)")
+    group.add_argument("--url", metavar="URL", help="the URL of the store, such as redis://localhost:6379")
     group.add_argument(
         "--expires-in", metavar="MINUTES", help='minutes after which a session ends, or "never"; one year by default'
     )
-    group.add_argument("--config", metavar="PATH", help="the configuration file, instead of looking for one")
+    group.add_argument("--config", metavar="PATH", help="the configuration file; by default it is searched for")
 
 
 def given_settings(parsed: argparse.Namespace) -> Settings:
-    """Returns what the options of a command say, and nothing else.
+    """Return only the settings given as options of the command.
 
     Raises:
-        ConfigError: The lifetime is none.
+        ConfigError: --expires-in is not a number of minutes above zero.
     """
     expires_in: float | Unset | None = UNSET if parsed.expires_in is None else _minutes(parsed.expires_in)
     values = {"driver": parsed.driver, "url": parsed.url}
@@ -47,28 +47,27 @@ def given_settings(parsed: argparse.Namespace) -> Settings:
 
 
 def chosen_settings(parsed: argparse.Namespace) -> Settings:
-    """Returns the settings that hold for a command: its options before the environment before the file.
+    """Return the settings in effect: options override the environment, which overrides the file.
 
     Raises:
-        ConfigError: A setting is wrong.
+        ConfigError: A setting is invalid.
     """
     return given_settings(parsed).over(find_settings(config=parsed.config))
 
 
 @asynccontextmanager
 async def opened_store(parsed: argparse.Namespace) -> AsyncIterator[SessionStore]:
-    """Opens the store that a command works on, and closes it.
+    """Open the store that a command works on, and close it afterwards.
 
     Raises:
-        ConfigError: A setting is wrong, or nothing says where the sessions are.
+        ConfigError: A setting is invalid, or no store is configured.
         DriverError: The driver cannot be used.
         StoreError: The backend does not answer, or cannot be used.
     """
     settings = chosen_settings(parsed)
     if settings.driver is UNSET and settings.url is UNSET:
         raise ConfigError(
-            "nothing says where the sessions are: give --driver or --url, or set them in the environment or in "
-            "botsession.toml"
+            "no store is configured", remedy="Pass --driver or --url, or set one in the environment or botsession.toml."
         )
     store = open_from(settings)
     try:
@@ -79,10 +78,10 @@ async def opened_store(parsed: argparse.Namespace) -> AsyncIterator[SessionStore
 
 
 def choose_backend(bot: ConsoleBot[Any], parsed: argparse.Namespace) -> None:
-    """Gives a bot the sessions that the command line asks for.
+    """Give a bot the sessions that the command line asks for.
 
     Raises:
-        ConfigError: A setting is wrong, or cannot be changed for this bot.
+        ConfigError: A setting is invalid, or cannot be changed for this bot.
         DriverError: The driver cannot be used.
     """
     arguments = given_settings(parsed)
@@ -90,16 +89,16 @@ def choose_backend(bot: ConsoleBot[Any], parsed: argparse.Namespace) -> None:
     own = bot.session_store
     if isinstance(own, Sessions):
         if options:
-            raise ConfigError(f"{options}: the bot was given a Sessions ready-made, which keeps its store")
+            raise ConfigError(f"{options}: the bot has its own Sessions, whose store cannot be changed")
         return
     if isinstance(own, SessionStore):
         if not options:
             return
         if parsed.driver is None and parsed.url is None:
-            raise ConfigError(f"{options}: the bot was given a {type(own).__name__} ready-made; add --driver")
+            raise ConfigError(f"{options}: the bot has its own {type(own).__name__}", remedy="Add --driver.")
         own = None
     if isinstance(own, Mapping) and parsed.config is not None:
-        raise ConfigError("--config: the bot was given its configuration as a mapping, which takes the place of a file")
+        raise ConfigError("--config: the bot has its own configuration, which replaces the file")
     bot.sessions = Sessions(arguments.over(find_settings(own, config=parsed.config)), initial_state=bot.initial_state)
 
 
@@ -110,5 +109,5 @@ def _minutes(text: str) -> float | None:
         minutes = float(text)
         check_minutes(minutes)
     except (ValueError, ConfigError):
-        raise ConfigError(f'--expires-in: a number of minutes above zero, or "never"; got {text!r}') from None
+        raise ConfigError(f'--expires-in must be a number of minutes above zero, or "never", not {text!r}') from None
     return minutes

@@ -1,4 +1,4 @@
-"""The bot that lives in a terminal."""
+"""`ConsoleBot`: a bot to talk to in the terminal."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, cast, overload
 from botsession import ConfigError, Sessions, SessionStore
 from botsession.configuration.sources import Source
 from botsession.ids import check_session_id
-from botsession_console.context import Context, Send
-from botsession_console.events import Event
+from botsession_console.context import Context, Event, Send
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -29,12 +28,12 @@ else:
 class ConsoleBot(Generic[StateT]):
     """A bot to talk to in the terminal.
 
-    The store is opened when the bot runs, and not before.
+    The store is opened when the bot runs.
 
     Args:
-        session_store: A store, a driver's name, a URL, a mapping with the keys of `botsession.toml`, or nothing: then
-            the configuration file and the environment say, and else it is `memory`. A `Sessions` as well, for whatever
-            else it can be given (`state_type`, `expires_in`).
+        session_store: A store, a driver's name, a URL, or a mapping with the keys of `botsession.toml`. By default, the
+            configuration file and the environment decide, or else it is `memory`. Pass a `Sessions` to use its other
+            arguments, such as `state_type` or `expires_in`.
         initial_state: The state of a new session.
         platform: The first part of the session id.
         user: The second part of the session id: who talks to the bot.
@@ -43,8 +42,8 @@ class ConsoleBot(Generic[StateT]):
         handler: The function registered by `on_event`.
 
     Raises:
-        ConfigError: An `initial_state` was given together with a `Sessions`, which has its own.
-        InvalidSessionIdError: `platform` and `user` do not make a session id.
+        ConfigError: `initial_state` was passed together with a `Sessions`, which has its own.
+        InvalidSessionIdError: `platform` and `user` do not form a session id.
     """
 
     @overload
@@ -71,7 +70,9 @@ class ConsoleBot(Generic[StateT]):
         user: str = "1",
     ) -> None:
         if isinstance(session_store, Sessions) and initial_state is not None:
-            raise ConfigError("give initial_state to the Sessions itself: one was handed in ready-made")
+            raise ConfigError(
+                "initial_state cannot be changed for an existing Sessions", remedy="Pass initial_state to Sessions."
+            )
         self.session_store = session_store
         self.initial_state = initial_state
         self.platform = platform
@@ -81,57 +82,57 @@ class ConsoleBot(Generic[StateT]):
 
     @property
     def session_id(self) -> str:
-        """The id of the session of this terminal, such as `console:1`."""
+        """The id of this terminal's session, such as `console:1`."""
         return f"{self.platform}:{self.user}"
 
     @functools.cached_property
     def sessions(self) -> Sessions[StateT]:
-        """The sessions of the bot, made on first use.
+        """The bot's sessions, created on first use.
 
         Raises:
             ConfigError: A setting or an option is unknown, missing or of the wrong type.
-            DriverError: The driver is not installed, installed twice, or does not load.
-            StateError: The initial state holds what JSON cannot hold.
+            DriverError: The driver is not installed, is installed twice, or cannot be loaded.
+            StateError: The initial state is not JSON.
         """
         if isinstance(self.session_store, Sessions):
             return self.session_store
         return cast("Sessions[StateT]", Sessions(self.session_store, initial_state=self.initial_state))
 
     def on_event(self, handler: HandlerT) -> HandlerT:
-        """Registers the function that answers: `@bot.on_event` above `async def handler(context)`.
+        """Register the handler: write `@bot.on_event` above `async def handler(context)`.
 
         Args:
-            handler: Called with a `Context` for each event. A plain function does as well, but cannot await and so
-                cannot send.
+            handler: Called with a `Context` for each event. A plain function also works, but cannot send because it cannot
+                await.
 
         Returns:
             The function itself.
 
         Raises:
-            ConfigError: It yields, it does not take one argument, or the bot has a handler already.
+            ConfigError: It is a generator, does not take one argument, or the bot already has a handler.
         """
         check_handler(handler)
         if self.handler is not None:
-            raise ConfigError(f"the bot has a handler already, {_name(self.handler)}; one bot has one handler")
+            raise ConfigError(f"the bot already has a handler, {_name(self.handler)}")
         self.handler = handler
         return handler
 
     async def handle(self, event: Event | str, *, session_id: str | None = None, send: Send | None = None) -> list[str]:
-        """Runs one turn: reads the session, has the handler answer, saves the session.
+        """Run one turn: read the session, run the handler, save the session.
 
-        Use it in tests, or to feed the bot from elsewhere, inside of `async with bot`.
+        Use it in tests, or to pass events from elsewhere, inside `async with bot`.
 
         Args:
-            event: The event, or the text of one.
-            session_id: Whose turn it is; the session of this terminal where not given.
-            send: Called with each answer as soon as there is one; plain or asynchronous.
+            event: The event, or its text.
+            session_id: The session of the turn; by default this terminal's.
+            send: Called with each answer immediately; a plain or an asynchronous function.
 
         Returns:
             The answers, in order.
 
         Raises:
             ConfigError: The bot has no handler.
-            BotSessionError: Whatever `Sessions.turn` raises; what the handler raises passes through. Nothing was saved.
+            BotSessionError: Whatever `Sessions.turn` raises. Exceptions of the handler pass through. Nothing was saved.
         """
         handler = self.check_handler()
         answers: list[str] = []
@@ -151,24 +152,26 @@ class ConsoleBot(Generic[StateT]):
         return answers
 
     def check_handler(self) -> Callable[[Context[StateT]], object]:
-        """Returns the handler.
+        """Return the handler.
 
         Raises:
-            ConfigError: The bot has none.
+            ConfigError: The bot has no handler.
         """
         if self.handler is None:
-            raise ConfigError("the bot has no handler: write @bot.on_event above `async def handler(context)`")
+            raise ConfigError(
+                "the bot has no handler", remedy="Write @bot.on_event above `async def handler(context)`."
+            )
         return self.handler
 
     def run(self) -> None:
-        """Talks to the user in the terminal until `/quit`, `/exit`, the end of the input or Ctrl-C.
+        """Talk to the user in the terminal until `/quit`, `/exit`, the end of the input or Ctrl-C.
 
-        It owns the event loop. Since that ends with it, it closes the store in any case, even one that was handed in.
+        It runs its own event loop. As the loop ends with it, it closes the store, even one that was passed in.
 
         Raises:
-            SystemExit: It did not end well, and has said why in one line on stderr. The code is 1 where the store
-                failed, or a handler did while the input came from a pipe or a file; 2 for a fault of the
-                configuration; 130 for Ctrl-C; 141 where nobody reads the output any more.
+            SystemExit: Something failed, which one line on standard error explains. The code is 1 if the store failed, or
+                if a handler failed on input from a pipe or a file; 2 for an invalid configuration; 130 for Ctrl-C; 141 for
+                a closed output.
         """
         from botsession_console.conversation import run
 
@@ -187,23 +190,24 @@ class ConsoleBot(Generic[StateT]):
 
 
 def check_handler(handler: object) -> None:
-    """Refuses what cannot be called with a context.
+    """Check that a handler can be called with a context.
 
     Raises:
-        ConfigError: It is no function, yields, or does not take one argument.
+        ConfigError: It is not a function, is a generator, or does not take one argument.
     """
     if not callable(handler):
-        raise ConfigError(f"a handler is a function, not {type(handler).__name__}")
+        raise ConfigError(f"a handler must be a function, not {type(handler).__name__}")
     if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
         raise ConfigError(
-            f"a handler answers by `await context.send_text(...)`; {_name(handler)} yields, and would not run"
+            f"a handler must not be a generator, but {_name(handler)} yields",
+            remedy="Answer with `await context.send_text(...)`.",
         )
     try:
         inspect.signature(handler).bind(None)
     except TypeError as error:
-        raise ConfigError(f"a handler takes one argument, the context; {_name(handler)} does not") from error
+        raise ConfigError(f"a handler takes one argument, the context, but {_name(handler)} does not") from error
     except ValueError:
-        return  # something built in, which does not tell what it takes
+        return  # a built-in function without a signature
 
 
 def _name(handler: object) -> str:

@@ -18,44 +18,44 @@ _logger = logging.getLogger("botsession.console")
 COMMANDS = {
     "console": ("console", "talk to a bot in the terminal"),
     "delete": ("delete", "delete sessions for good"),
-    "doctor": ("doctor", "examine the setup, and say what would lose sessions"),
+    "doctor": ("doctor", "check the setup, and report what would lose sessions"),
     "drivers": ("drivers", "list the installed drivers"),
-    "edit": ("edit", "change a session by hand"),
-    "export": ("exporting", "write all sessions into a file"),
-    "import": ("importing", "store the sessions of an export"),
+    "edit": ("edit", "edit a session by hand"),
+    "export": ("exports", "write all sessions to a file"),
+    "import": ("imports", "store the sessions of an export"),
     "list": ("list", "list sessions"),
-    "migrate": ("migrate", "copy all sessions of a store into another one"),
-    "new-driver": ("new_driver", "write the package of a new driver, to be filled in"),
-    "purge": ("purge", "remove what has expired"),
-    "recover": ("recover", "put aside what is unreadable"),
+    "migrate": ("migrate", "copy all sessions of a store to another one"),
+    "new-driver": ("new_driver", "create the package of a new driver"),
+    "purge": ("purge", "remove expired sessions"),
+    "recover": ("recover", "quarantine unreadable sessions"),
     "show": ("show", "show one session"),
     "stats": ("stats", "count sessions: how many, how large, how busy"),
-    "watch": ("watch", "see a session change"),
+    "watch": ("watch", "watch a session change"),
 }
-"""By its name, each command's module in `botsession_console.commands`, and what it does."""
+"""The module in `botsession_console.commands` and the summary of each command."""
 
 EPILOG = """\
 exit codes:
-  0    all went well
-  1    the store failed, or what was asked for was not done; or a driver is broken (drivers); or a line of a pipe
-       or file failed (console)
-  2    the command line, the configuration or a driver is at fault
+  0    success
+  1    the store failed, or the command could not do all of its work; a driver is broken (drivers); a line from a pipe
+       or a file failed (console)
+  2    the command line, the configuration or a driver is invalid
   130  ended by Ctrl-C
-  141  nobody reads the output any more, as with | head
+  141  the output was closed, as by | head
 """
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         shown = re.sub(r"://[^\s/]*@", "://***@", message)
-        self.exit(2, f"botsession: {shown}; see {self.prog} --help\n")
+        self.exit(2, f"botsession: {shown} (see {self.prog} --help)\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command.
+    """Run the command.
 
     Args:
-        arguments: The command line without the program's name; that of the process where `None`.
+        arguments: The command line without the program's name; by default that of the process.
 
     Returns:
         The exit code.
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except OutputError as error:
         return give_up_output(error.reason)
-    except OSError as error:  # argparse has left its help in the buffer
+    except OSError as error:  # argparse left its help in the buffer
         return give_up_output(error)
 
 
@@ -80,7 +80,7 @@ def _run(arguments: Sequence[str]) -> int:
     if chosen in COMMANDS:
         module = importlib.import_module(f"botsession_console.commands.{COMMANDS[chosen][0]}")
     parsed = _parser(chosen, module).parse_args(arguments)
-    sys.path.append(os.getcwd())  # noqa: PTH109 - the import path holds texts; a driver may be a class of the bot's own
+    sys.path.append(os.getcwd())  # noqa: PTH109 - the import path holds strings; a driver may be the bot's own class
     from botsession_console.failures import describe, exit_code
 
     try:
@@ -94,7 +94,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _parser(chosen: str, module: Any) -> argparse.ArgumentParser:
-    """Returns the parser, in which only the chosen command has its arguments: the modules of the others stay unread."""
+    """Return a parser with only the chosen command's arguments, so that no other command is imported."""
     parser = _Parser(
         prog="botsession",
         description="Conversation sessions for bots and agents, on any backend, with no lost turns.",
@@ -114,10 +114,10 @@ def _parser(chosen: str, module: Any) -> argparse.ArgumentParser:
 
 
 class _Version(argparse.Action):
-    """Looks the versions up only when they are asked for."""
+    """Looks up the versions only when they are requested."""
 
     def __init__(self, option_strings: Sequence[str], dest: str) -> None:
-        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help="show the versions and end")
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help="show the versions and exit")
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         from importlib.metadata import version

@@ -1,12 +1,11 @@
-"""What a handler works with: the event, the session, and a way to answer."""
+"""What a handler receives: the event, the session, and a way to answer."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
-
-from botsession_console.events import Event
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -20,7 +19,30 @@ else:
     StateT = TypeVar("StateT")
 
 Send = Callable[[str], Awaitable[None] | None]
-"""Brings one text to the user."""
+"""Sends one text to the user."""
+
+
+@dataclass(slots=True, frozen=True)
+class Event:
+    """One message to the bot: a text, or the payload of a pressed button.
+
+    Attributes:
+        text: What the user wrote; empty for a payload.
+        payload: What the button carries; `None` for a text.
+    """
+
+    text: str = ""
+    payload: str | None = None
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the event is a text."""
+        return self.payload is None
+
+    @property
+    def is_payload(self) -> bool:
+        """Whether the event is a payload."""
+        return self.payload is not None
 
 
 class Context(Generic[StateT]):
@@ -28,7 +50,7 @@ class Context(Generic[StateT]):
 
     Attributes:
         event: What the user sent.
-        session: The session; what the handler changes in it is saved when the handler returns.
+        session: The session. Changes to it are saved when the handler returns.
         platform: Where the user is, such as `console`.
     """
 
@@ -46,18 +68,18 @@ class Context(Generic[StateT]):
         return self.session.state
 
     def set_state(self, changes: Mapping[str, Any]) -> None:
-        """Merges changes into the state, shallowly; see `Session.set_state`."""
+        """Merge changes into the state, shallowly; see `Session.set_state`."""
         self.session.set_state(changes)
 
     def reset_state(self) -> None:
-        """Returns to the initial state; see `Session.reset_state`."""
+        """Reset the state to the initial state; see `Session.reset_state`."""
         self.session.reset_state()
 
     async def send_text(self, text: str) -> None:
-        """Sends a text to the user, at once.
+        """Send a text to the user immediately.
 
         Raises:
-            TypeError: It is no text.
+            TypeError: `text` is not a `str`.
         """
         if not isinstance(text, str):
             raise TypeError(f"send_text takes a str, not {type(text).__name__}")

@@ -1,4 +1,4 @@
-"""The loop of a terminal: read a line, run a turn, again."""
+"""The conversation: read a line, run a turn, repeat."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from botsession import BotSessionError, SupportsClose
 from botsession.ids import check_session_id
 from botsession.states.json_values import to_json
 from botsession.storage import records
-from botsession_console.events import Event
+from botsession_console.context import Event
 from botsession_console.exits import FAILED, INTERRUPTED, OutputError, give_up_output, report
 from botsession_console.failures import concerns_one_turn, describe, exit_code
 from botsession_console.terminal import Terminal
@@ -30,10 +30,10 @@ _logger = logging.getLogger("botsession.console")
 
 
 def run(bot: ConsoleBot[Any]) -> int:
-    """Talks to the user until the end.
+    """Talk to the user until the conversation ends.
 
     Returns:
-        The exit code; whatever went wrong has been told in one line.
+        The exit code; errors were reported in one line each.
     """
     try:
         with asyncio.Runner() as runner:
@@ -81,10 +81,10 @@ class _Conversation:
                 self._terminal.leave_prompt()
                 break
             if isinstance(error, UnicodeError):
-                self._fail("this line is not UTF-8 and was left out")
+                self._fail("this line was skipped because it is not UTF-8")
                 continue
             if isinstance(error, OSError):
-                report(f"the input cannot be read: {error.strerror}")
+                report(f"cannot read the input: {error.strerror}")
                 return FAILED
             line = reading.result()
             if line.strip() in ("/quit", "/exit"):
@@ -94,7 +94,7 @@ class _Conversation:
         return FAILED if self._failed and not self._terminal.interactive else 0
 
     async def _take(self, line: str) -> bool:
-        """Does what a line says; returns whether the conversation goes on."""
+        """Carry out a line, and return whether the conversation continues."""
         turn = asyncio.ensure_future(self._act(line))
         await self._attend(turn)
         interrupted, self._interrupted = self._interrupted, False
@@ -122,7 +122,7 @@ class _Conversation:
             await self._bot.handle(line, send=self._terminal.answer)
 
     async def _attend(self, future: asyncio.Future[Any]) -> None:
-        """Waits for a line or a turn, which Ctrl-C cancels."""
+        """Wait for a line or a turn, which Ctrl-C cancels."""
         self._awaited = future
         if self._interrupted:
             future.cancel()
@@ -131,14 +131,14 @@ class _Conversation:
         finally:
             self._awaited = None
             if future.done() and not future.cancelled():
-                future.exception()  # taken note of, even where a handler has ended the program by SystemExit
+                future.exception()  # marks it as retrieved, even if a handler raised SystemExit
 
     def _interrupt(self, _signal: int, _frame: object) -> None:
         self._interrupted = True
         if self._awaited is None:
             return
         if asyncio.current_task(self._loop) is self._awaited:
-            # A plain function is at work, and no await would ever notice a cancellation.
+            # The handler is a plain function, in which no await would notice a cancellation.
             raise asyncio.CancelledError
         self._awaited.cancel()
         self._loop.call_soon_threadsafe(lambda: None)
@@ -150,7 +150,7 @@ class _Conversation:
 
 @contextlib.contextmanager
 def _on_interrupt(handler: Callable[[int, object], None]) -> Iterator[None]:
-    """Calls the handler at Ctrl-C, unless Ctrl-C is ignored or is another thread's business."""
+    """Call the handler on Ctrl-C, unless Ctrl-C is ignored or handled by another thread."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     if not in_main_thread or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         yield

@@ -1,4 +1,4 @@
-"""The text of a session that somebody edits: a private file, which is not lost before it is saved."""
+"""The draft of an edited session: a private file that is kept until it is saved."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from botsession.states import json_values
 
 
 class DraftError(BotSessionError):
-    """What was written is no session."""
+    """The edited text is not a session."""
 
 
 class Draft:
-    """State and user of a session as JSON in a file that only its owner can read.
+    """A file, readable only by its owner, with the state and the user of a session as JSON.
 
     Args:
         session: The session as it was read.
@@ -38,19 +38,19 @@ class Draft:
             file.write(self._original)
 
     def parse(self) -> StoredSession | None:
-        """Returns the session as it was edited; `None` where nothing has changed.
+        """Return the edited session, or `None` if nothing has changed.
 
         Raises:
-            DraftError: The file is no such JSON; the message says what is wrong, and where.
-            StateError: It holds what a state cannot hold.
+            DraftError: The file does not have the right structure; the message says where.
+            StateError: The state or the user contains a value that cannot be stored.
         """
         try:
             text = self.path.read_text(encoding="utf-8-sig")
-            edited: Any = json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
+            edited: Any = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
         except RecursionError as error:
             raise DraftError("it is nested too deeply") from error
         except (OSError, ValueError) as error:
-            raise DraftError(f"it cannot be read: {error}") from error
+            raise DraftError(f"cannot read it: {error}") from error
         if not isinstance(edited, dict) or edited.keys() != {"state", "user"}:
             raise DraftError('it must be one object with "state" and "user", and nothing else')
         state, user = edited["state"], edited["user"]
@@ -64,14 +64,14 @@ class Draft:
         return dataclasses.replace(before, state=state, user=user)
 
     def is_worth_keeping(self) -> bool:
-        """Tells whether the file holds another text than at the beginning."""
+        """Return whether the file was changed."""
         try:
             return self.path.read_bytes() != self._original.encode()
         except OSError:
             return False
 
     def discard(self) -> None:
-        """Removes the file."""
+        """Remove the file."""
         self.path.unlink(missing_ok=True)
 
 
@@ -80,12 +80,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} stands twice in one object")
+        raise ValueError(f"the key {twice!r} occurs twice in one object")
     return found
 
 
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no number in JSON")
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f"{text} is not a JSON number")
 
 
 def _encoded(state: Any, user: Any) -> bytes:

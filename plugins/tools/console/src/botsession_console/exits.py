@@ -1,4 +1,4 @@
-"""How the program ends: exit codes, the one line on stderr, and an output that nobody reads."""
+"""Exit codes, output, the one-line error report, and a closed output."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import sys
 FAILED = 1
 MISCONFIGURED = 2
 INTERRUPTED = 130
-"""What shells report of a program that Ctrl-C ended."""
+"""What a shell reports for a program ended by Ctrl-C."""
 OUTPUT_CLOSED = 141
-"""What shells report of a program that wrote to a pipe which nobody reads."""
+"""What a shell reports for a program that wrote to a closed pipe."""
 
 
 class OutputError(Exception):
-    """Something could not be written to standard output.
+    """Standard output cannot be written.
 
     Attributes:
-        reason: Why.
+        reason: The error of the operating system.
     """
 
     def __init__(self, reason: OSError) -> None:
@@ -27,7 +27,7 @@ class OutputError(Exception):
 
 
 def say(text: str) -> None:
-    """Writes to standard output, at once; what its encoding does not have is escaped.
+    """Write to standard output immediately; characters that its encoding lacks are escaped.
 
     Raises:
         OutputError: It cannot be written.
@@ -43,7 +43,7 @@ def say(text: str) -> None:
 
 
 def say_bytes(raw: bytes) -> None:
-    """Writes bytes to standard output as they are, at once.
+    """Write bytes to standard output immediately.
 
     Raises:
         OutputError: They cannot be written.
@@ -58,7 +58,7 @@ def say_bytes(raw: bytes) -> None:
 
 
 def report(message: str) -> None:
-    """Says something in one line on stderr."""
+    """Write one line to standard error."""
     if sys.stderr is None:
         return
     with contextlib.suppress(OSError):
@@ -67,9 +67,9 @@ def report(message: str) -> None:
 
 
 def give_up_output(error: OSError) -> int:
-    """Ends the use of a standard output that cannot be written; says why, unless nobody reads it any more.
+    """Stop using a standard output that cannot be written, and report why unless it is a closed pipe.
 
-    What is still buffered vanishes, so that Python does not complain of it at its end.
+    The buffer is discarded, so that Python does not report the error again when it exits.
 
     Returns:
         The exit code.

@@ -1,4 +1,4 @@
-"""What is told of an error: one line and an exit code, never a traceback."""
+"""Errors as the user sees them: one line and an exit code, never a traceback."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from botsession_console.exits import FAILED, MISCONFIGURED
 
 
 def describe(error: BaseException, file: str | None = None) -> str:
-    """Returns what went wrong.
+    """Return a description of an error.
 
     Args:
-        error: What was raised.
-        file: The source file of the bot, to name the line in it.
+        error: The error.
+        file: The bot's source file, in which to locate the error.
     """
     if isinstance(error, BotSessionError):
         return str(error)
@@ -32,12 +32,12 @@ def describe(error: BaseException, file: str | None = None) -> str:
 
 
 def exit_code(error: BaseException) -> int:
-    """Returns the exit code for an error that ends the program."""
+    """Return the exit code for an error that ends the program."""
     return MISCONFIGURED if isinstance(error, ConfigError | DriverError | InvalidSessionIdError) else FAILED
 
 
 def concerns_one_turn(error: BaseException) -> bool:
-    """Tells whether the conversation can go on: everything but a store that failed."""
+    """Return whether the conversation can continue, which it can unless the store failed."""
     return not isinstance(error, StoreError) or isinstance(
         error, SessionConflictError | SessionTooLargeError | TurnTimeoutError
     )

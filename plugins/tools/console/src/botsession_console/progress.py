@@ -1,4 +1,4 @@
-"""A count that moves while a long command works: on standard error, for a person only."""
+"""A progress counter for long commands, on standard error, and only on a terminal."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from botsession_console.screen import make_console
 
 
 @contextmanager
-def counting(what: str, total: int | None = None) -> Iterator[Callable[[int], object]]:
-    """Shows how many are done; the line vanishes at the end.
+def progress_counter(verb: str, total: int | None = None) -> Iterator[Callable[[int], object]]:
+    """Show how many items are done; the line disappears at the end.
 
     Args:
-        what: What is counted, such as `deleted`.
-        total: How many there are to do, where that is known; it becomes a bar.
+        verb: What is done to each item, such as `deleted`.
+        total: The number of items, if it is known; it adds a bar.
 
     Yields:
-        A function that takes how many more are done.
+        A function that takes the number of further items done.
     """
     console = make_console(stderr=True)
-    count = f"{what} {{task.completed:,}}" + ("" if total is None else f" of {total:,}")
+    count = f"{verb} {{task.completed:,}}" + ("" if total is None else f" of {total:,}")
     columns = [TextColumn(count), *([] if total is None else [BarColumn(bar_width=30)])]
     with Progress(
         *columns,
@@ -32,5 +32,5 @@ def counting(what: str, total: int | None = None) -> Iterator[Callable[[int], ob
         redirect_stderr=False,
         disable=not console.is_terminal,
     ) as progress:
-        task = progress.add_task(what, total=total)
+        task = progress.add_task(verb, total=total)
         yield lambda more: progress.advance(task, more)

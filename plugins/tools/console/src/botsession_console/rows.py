@@ -1,4 +1,4 @@
-"""The rows of a list of sessions: a table in a terminal, columns in a pipe, or JSON."""
+"""Rows of a list of sessions: a table in a terminal, columns in a pipe, or JSON."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from rich.text import Text
 from botsession import CorruptSessionError, SessionInfo, utc_now
 from botsession.storage.records import moment
 from botsession_console.exits import report, say
-from botsession_console.screen import make_console, show, show_json, visible
-from botsession_console.spans import short_size, short_span
+from botsession_console.screen import make_console, short_size, short_span, show, show_json, visible
 
 _COLUMNS: Final = {"AGE": 5, "IDLE": 5, "EXPIRES": 7, "SIZE": 7}
-"""The columns before the id, and how wide they are."""
+"""The columns before the id, and their widths."""
 
 _NARROW: Final = 60
 _NARROW_COLUMNS: Final = ("IDLE", "EXPIRES")
@@ -24,7 +23,7 @@ _AT_ONCE: Final = 500
 
 
 class Rows:
-    """Shows sessions as they come.
+    """Shows sessions as they arrive.
 
     Args:
         as_json: Whether to write one JSON object per line.
@@ -39,7 +38,7 @@ class Rows:
         self._unreadable = 0
 
     def add(self, sessions: Sequence[SessionInfo], unreadable: Sequence[CorruptSessionError] = ()) -> None:
-        """Shows sessions, and what is none.
+        """Show sessions and unreadable records.
 
         Raises:
             OutputError: The output cannot be written.
@@ -60,9 +59,9 @@ class Rows:
             self._show([(blank, f"{visible(error.session_id) or '?'} (unreadable)", "red") for error in unreadable])
 
     def end(self) -> None:
-        """Says what a person would miss otherwise."""
+        """Report unreadable sessions, or that there are none at all."""
         if self._unreadable:
-            report(f"{self._unreadable:,} of them unreadable; `botsession show ID` tells why")
+            report(f"{self._unreadable:,} unreadable (`botsession show ID` shows why)")
         elif self._header and not self._as_json:
             report("no sessions")
 
@@ -92,7 +91,7 @@ class Rows:
 
 
 def as_object(info: SessionInfo) -> dict[str, object]:
-    """Returns what is known of a session as a JSON object."""
+    """Return the metadata of a session as a JSON object."""
     return {
         "id": info.id,
         "created_at": moment(info.created_at),

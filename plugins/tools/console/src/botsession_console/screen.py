@@ -1,4 +1,4 @@
-"""What commands show: tables and trees as wide as the terminal is, plain text in a pipe."""
+"""Output of commands: as wide as the terminal, or plain text in a pipe."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ import json
 import os
 import re
 import sys
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from rich.console import Console, RenderableType
 
 from botsession_console.exits import say
 
-_WIDE: Final = 100_000
-"""How wide a pipe is: nothing in it is cut or wrapped."""
+_PIPE_WIDTH: Final = 100_000
+"""Wide enough that nothing in a pipe is truncated or wrapped."""
 
 _UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Characters that command a terminal, or turn the direction of text."""
+"""Control characters, and characters that change the direction of text."""
+
+_UNITS: Final = ((86_400 * 365, "y"), (86_400, "d"), (3_600, "h"), (60, "m"))
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """Returns the terminal, or the pipe, that standard output or standard error is.
+    """Return a console for standard output or standard error.
 
-    There are no escape codes in a pipe, and none where `NO_COLOR` is set.
+    A pipe gets no escape codes, and neither does a terminal if `NO_COLOR` is set.
     """
     stream = sys.stderr if stderr else sys.stdout
     terminal = stream is not None and stream.isatty()
@@ -30,7 +33,7 @@ def make_console(*, stderr: bool = False) -> Console:
         file=stream,
         force_terminal=terminal,
         color_system="auto" if terminal and not os.environ.get("NO_COLOR") else None,
-        width=None if terminal else _WIDE,
+        width=None if terminal else _PIPE_WIDTH,
         markup=False,
         emoji=False,
         highlight=False,
@@ -38,7 +41,7 @@ def make_console(*, stderr: bool = False) -> Console:
 
 
 def show(shown: RenderableType, console: Console) -> None:
-    """Writes a table, a tree or a text to standard output.
+    """Write a table, a tree or a text to standard output.
 
     Raises:
         OutputError: It cannot be written.
@@ -50,7 +53,7 @@ def show(shown: RenderableType, console: Console) -> None:
 
 
 def show_json(value: object) -> None:
-    """Writes a value as one line of JSON to standard output.
+    """Write a value to standard output as one line of JSON.
 
     Raises:
         OutputError: It cannot be written.
@@ -59,10 +62,35 @@ def show_json(value: object) -> None:
 
 
 def as_json(value: Any, *, indent: int | None = None) -> str:
-    """Returns JSON in which nothing commands a terminal."""
+    """Return a value as JSON with all control characters escaped."""
     return visible(json.dumps(value, ensure_ascii=False, indent=indent), keep="\n")
 
 
 def visible(text: str, *, keep: str = "") -> str:
-    """Returns the text in which what commands a terminal is written as in JSON."""
+    """Return the text with control characters escaped as in JSON."""
     return _UNSEEN.sub(lambda found: found[0] if found[0] in keep else f"\\u{ord(found[0]):04x}", text)
+
+
+def short_span(span: timedelta) -> str:
+    """Return a length of time in its largest unit, rounded down, such as `3d`."""
+    seconds = max(0, int(span.total_seconds()))
+    for length, unit in _UNITS:
+        if seconds >= length * (2 if unit == "y" else 1):
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
+
+
+def short_size(size: float | None) -> str:
+    """Return a number of bytes such as `1.2KB`, with 1,024 bytes to the KB, or `-` if it is unknown."""
+    if size is None:
+        return "-"
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 999.5 or unit == "GB":
+            break
+        size /= 1024
+    return f"{size:.0f}{unit}" if unit == "B" or size >= 99.95 else f"{size:.1f}{unit}"
+
+
+def long_moment(moment: datetime) -> str:
+    """Return a moment such as `2026-11-23 09:30:00 UTC`."""
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,4 +1,4 @@
-"""From `module:bot` to the bot."""
+"""Importing a bot by its path, `module:bot`."""
 
 from __future__ import annotations
 
@@ -14,23 +14,21 @@ from botsession_console.failures import describe
 
 
 def load_bot(target: str) -> ConsoleBot[Any]:
-    """Imports a bot, with the working directory on the import path.
+    """Import a bot, with the working directory on the import path.
 
     Args:
         target: `module:bot`, where `bot` is a `ConsoleBot` or a handler.
 
     Raises:
-        ConfigError: It does not import, is not there, or is no bot.
+        ConfigError: The module cannot be imported, or has no such bot.
     """
     module_name, _, attribute = target.partition(":")
     if "://" in target:
-        raise ConfigError("a bot is named as module:bot, not by a URL; choose the backend with --url")
+        raise ConfigError("a bot must be module:bot, not a URL", remedy="Choose the backend with --url.")
     if "/" in module_name or module_name.startswith("."):
-        raise ConfigError(
-            f"a bot is named as module:bot, such as mybot:bot, and not by the path of a file; got {target!r}"
-        )
+        raise ConfigError(f"a bot must be module:bot, such as mybot:bot, not the path of a file: {target!r}")
     if not module_name or not attribute:
-        raise ConfigError(f"a bot is named as module:bot, such as mybot:bot; got {target!r}")
+        raise ConfigError(f"a bot must be module:bot, such as mybot:bot, not {target!r}")
     found: Any = _import(module_name)
     for name in attribute.split("."):
         try:
@@ -40,7 +38,7 @@ def load_bot(target: str) -> ConsoleBot[Any]:
     if isinstance(found, ConsoleBot):
         return found
     if not inspect.isroutine(found):
-        raise ConfigError(f"{target!r} is no bot but {_kind(found)}; it must be a ConsoleBot or a handler function")
+        raise ConfigError(f"{target!r} must be a ConsoleBot or a handler function, not {_kind(found)}")
     check_handler(found)
     bot: ConsoleBot = ConsoleBot()
     bot.on_event(found)
@@ -55,16 +53,16 @@ def _import(module_name: str) -> object:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and (module_name + ".").startswith(error.name + "."):
-            hint = "; a module is named without .py" if module_name.endswith(".py") else ""
             raise ConfigError(
-                f"there is no module {error.name!r} in the working directory or on the import path{hint}"
+                f"there is no module {error.name!r} in the working directory or on the import path",
+                remedy="Write the module's name without .py." if module_name.endswith(".py") else "",
             ) from error
         raise ConfigError(f"module {module_name!r} needs the module {error.name!r}, which is not installed") from error
     except BotSessionError:
         raise
     except Exception as error:
         origin = getattr(importlib.util.find_spec(module_name), "origin", None) if "." not in module_name else None
-        raise ConfigError(f"module {module_name!r} does not import: {describe(error, origin)}") from error
+        raise ConfigError(f"module {module_name!r} cannot be imported: {describe(error, origin)}") from error
 
 
 def _kind(value: object) -> str:

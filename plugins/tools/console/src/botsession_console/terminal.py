@@ -1,7 +1,7 @@
-"""The two ends of a conversation: lines from standard input, answers to standard output.
+"""The terminal: lines from standard input, answers to standard output.
 
-Reading happens in a thread of its own, so that the event loop goes on meanwhile and Ctrl-C reaches it. The thread is a
-daemon: where the conversation ends while it still waits for a line, it must not hold up the end of the process.
+A thread reads the input, so that the event loop keeps running and receives Ctrl-C. It is a daemon thread, so that it does
+not keep the process alive if the conversation ends while it waits for a line.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ except ImportError:  # Windows
     termios = None  # type: ignore[assignment]  # the module's absence
 
 try:
-    import readline  # input() then edits lines and remembers them
+    import readline  # input() then has line editing and a history
 except ImportError:  # Windows, and minimal builds of Python
     readline = None  # type: ignore[assignment]  # the module's absence
 
@@ -34,7 +34,7 @@ class Terminal:
     """Standard input and output.
 
     Attributes:
-        interactive: Whether a person sits there: both ends are a terminal.
+        interactive: Whether both input and output are a terminal.
     """
 
     def __init__(self) -> None:
@@ -44,11 +44,11 @@ class Terminal:
         self._prompting = False
 
     def read(self) -> asyncio.Future[str]:
-        """Begins to read a line; shows the prompt to a person.
+        """Start reading a line; show the prompt if interactive.
 
         Returns:
-            A future of the line without its end. It may fail with `EOFError`, or with `UnicodeError` where the line is
-            not UTF-8; the next line can be read then.
+            A future of the line without its line ending. It may fail with `EOFError`, or with `UnicodeError` if the line is
+            not UTF-8, after which the next line can be read.
         """
         loop = asyncio.get_running_loop()
         line: asyncio.Future[str] = loop.create_future()
@@ -57,22 +57,22 @@ class Terminal:
         return line
 
     def answer(self, text: str) -> None:
-        """Shows an answer of the bot."""
+        """Show an answer of the bot."""
         self._write(f"Bot > {text}")
 
     def show(self, value: object) -> None:
-        """Shows a value as JSON, on one line."""
+        """Show a value as one line of JSON."""
         self._write(json.dumps(value, ensure_ascii=False))
 
     def note(self, text: str) -> None:
-        """Shows a remark to a person; a script gets none."""
+        """Show a remark, if interactive."""
         if self.interactive:
             self._write(text)
 
     def leave_prompt(self) -> None:
-        """Ends the line of a prompt that got no answer, and makes the terminal usable for whoever comes next."""
+        """End the line of an unanswered prompt, and restore the modes of the terminal."""
         if self._modes is not None:
-            # The thread may still wait inside of readline, which has changed them.
+            # The thread may still be waiting in readline, which changes them.
             termios.tcsetattr(0, termios.TCSADRAIN, self._modes)
         self._prompting = False
         self.note("")
@@ -86,9 +86,9 @@ class Terminal:
         outcome: str | Exception
         try:
             outcome = self._read_line()
-        except Exception as error:  # noqa: BLE001 - it is raised where the line is awaited
+        except Exception as error:  # noqa: BLE001 - raised where the line is awaited
             outcome = error
-        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(self._settle, line, outcome)
 
     def _settle(self, line: asyncio.Future[str], outcome: str | Exception) -> None:
@@ -107,14 +107,14 @@ class Terminal:
             say(PROMPT)
             return self._input.read_line()
         line = input(PROMPT)
-        line.encode()  # bytes that are no UTF-8 may have become lone surrogates
+        line.encode()  # bytes that are not UTF-8 may have become lone surrogates
         return line
 
 
 class _Input:
     """Lines from a file descriptor.
 
-    Not from `sys.stdin`, whose lock a thread that still waits would hold, for which Python aborts at its end.
+    It does not use `sys.stdin`, whose lock a waiting thread would hold, which makes Python abort on exit.
     """
 
     def __init__(self, stdin: TextIO | None) -> None:

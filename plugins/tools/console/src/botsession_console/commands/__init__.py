@@ -1,7 +1,7 @@
-"""The commands: one module each, loaded only when that command is chosen.
+"""The commands: one module each, imported only when that command is chosen.
 
 Each has two functions:
 
 * `add_arguments(parser)` describes the command and its arguments.
-* `run(parsed)` carries it out and returns the exit code. What it raises is told in one line on stderr.
+* `run(parsed)` carries it out and returns the exit code. Its exceptions are reported in one line on standard error.
 """

@@ -1,4 +1,4 @@
-"""`botsession delete`: remove sessions for good."""
+"""`botsession delete`: delete sessions for good."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 from botsession import ConfigError
 from botsession.ids import check_session_id
-from botsession_console.asking import check_confirmed
 from botsession_console.backend import add_backend_options, opened_store
 from botsession_console.exits import FAILED, report, say
-from botsession_console.progress import counting
+from botsession_console.progress import progress_counter
+from botsession_console.prompts import check_confirmed
 from botsession_console.screen import visible
 from botsession_operations.deletion import (
     delete,
@@ -24,8 +24,8 @@ from botsession_operations.deletion import (
 from botsession_operations.listing import pages
 
 DESCRIPTION = """\
-Delete sessions for good, unreadable ones too: those named, or all whose ids begin with PREFIX. It says first how many
-there are, and asks; without a terminal it goes on only with --yes.
+Delete sessions for good, readable or not: those named, or all whose ids start with PREFIX. It shows first what it would
+delete, and asks for confirmation. Without a terminal it needs --yes.
 """
 
 _NAMED = 5
@@ -33,7 +33,7 @@ _NAMED = 5
 
 @dataclass(slots=True)
 class _Preview:
-    """What is about to be deleted: how many, and the first ids."""
+    """What would be deleted: the number of sessions, and the first ids."""
 
     count: int = 0
     first: list[str] = field(default_factory=list)
@@ -50,25 +50,25 @@ class _Preview:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describes the command."""
+    """Describe the command."""
     parser.description = DESCRIPTION
     parser.add_argument("ids", nargs="*", default=[], metavar="ID", help="a session id, such as telegram:42")
-    parser.add_argument("--prefix", metavar="PREFIX", help="delete all sessions whose ids begin with PREFIX")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--prefix", metavar="PREFIX", help="delete all sessions whose ids start with PREFIX")
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     add_backend_options(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Deletes after a preview."""
+    """Delete after a preview and a confirmation."""
     if bool(parsed.ids) == (parsed.prefix is not None):
-        raise ConfigError("say what to delete: session ids, or --prefix PREFIX")
+        raise ConfigError("nothing to delete was named", remedy="Pass either session ids or --prefix PREFIX.")
     if parsed.prefix == "":
         raise ConfigError("--prefix: an empty prefix would delete every session")
     for session_id in parsed.ids:
         check_session_id(session_id)
     preview = asyncio.run(_look(parsed))
     if preview.staying:
-        report(f"{preview.staying:,} unreadable that tell no id to delete them by; they stay")
+        report(f"{preview.staying:,} unreadable records stay because they do not reveal their ids")
     if not preview.count:
         say("nothing to delete\n")
         return 0
@@ -78,10 +78,10 @@ def run(parsed: argparse.Namespace) -> int:
         return FAILED
     tally = _Tally()
     try:
-        with counting("deleted", preview.count) as tally.advance:
+        with progress_counter("deleted", preview.count) as tally.advance:
             asyncio.run(_delete(parsed, tally))
     except BaseException:
-        report(f"deleted {_sessions(tally.deleted)} before it ended")
+        report(f"deleted {_sessions(tally.deleted)} before the command stopped")
         raise
     say(f"deleted {_sessions(tally.deleted)}\n")
     return 0
@@ -89,7 +89,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 @dataclass(slots=True)
 class _Tally:
-    """How many are deleted, and who wants to know."""
+    """The number of deleted sessions, and the progress counter."""
 
     deleted: int = 0
     advance: Callable[[int], object] = int
@@ -110,8 +110,8 @@ async def _look(parsed: argparse.Namespace) -> _Preview:
             return preview
         async with aclosing(pages(store, parsed.prefix)) as found:
             async for page in found:
-                doomed = [error.session_id for error in page.unreadable if is_deletable(error, parsed.prefix)]
-                preview.add([info.id for info in page.sessions] + doomed)
+                deletable = [error.session_id for error in page.unreadable if is_deletable(error, parsed.prefix)]
+                preview.add([info.id for info in page.sessions] + deletable)
                 preview.staying += sum(not error.session_id for error in page.unreadable)
     return preview
 

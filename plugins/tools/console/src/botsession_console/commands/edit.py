@@ -1,4 +1,4 @@
-"""`botsession edit`: change a session by hand."""
+"""`botsession edit`: edit a session by hand."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from botsession import ConfigError, StateError, StoredSession
-from botsession_console.asking import can_ask, confirm
 from botsession_console.backend import add_backend_options, opened_store
 from botsession_console.draft import Draft, DraftError
 from botsession_console.exits import FAILED, report, say
 from botsession_console.failures import describe, exit_code
+from botsession_console.prompts import can_ask, confirm
 from botsession_operations.edits import save_edited
 
 DESCRIPTION = """\
-Edit the state and the user of a session as JSON in your editor: $VISUAL, else $EDITOR, else vi. What you write is
-checked, and saved unless somebody else has written the session meanwhile. What could not be saved is kept in a file.
-The session's deadline stays.
+Edit the state and the user of a session as JSON in your editor: $VISUAL, or else $EDITOR, or else vi. The result is
+checked, and saved unless the session has been written in the meantime. An edit that cannot be saved is kept in a file.
+The session's deadline does not change.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describes the command."""
+    """Describe the command."""
     parser.description = DESCRIPTION
     parser.add_argument("id", metavar="ID", help="the session id, such as telegram:42")
     add_backend_options(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Edits the session."""
+    """Edit the session."""
     session = asyncio.run(_read(parsed))
     if session is None:
         report(f"there is no session {parsed.id!r}")
         return FAILED
     draft = Draft(session)
-    kept = f"what you wrote is kept in {draft.path}"
+    kept = f"Your edit is kept in {draft.path}"
     try:
         edited = _edit(draft)
         if edited is None:
@@ -56,7 +56,7 @@ def run(parsed: argparse.Namespace) -> int:
         if not isinstance(error, Exception):
             report(kept)
             raise
-        report(f"{describe(error)}; {kept}")
+        report(f"{describe(error).removesuffix('.')}. {kept}")
         return exit_code(error)
     draft.discard()
     return 0
@@ -73,7 +73,7 @@ async def _save(parsed: argparse.Namespace, session: StoredSession) -> None:
 
 
 def _edit(draft: Draft) -> StoredSession | None:
-    """Runs the editor until what it leaves can be saved, or nobody wants to go on."""
+    """Run the editor until its result can be saved, or the person gives up."""
     while True:
         _run_editor(draft.path)
         try:
@@ -81,35 +81,35 @@ def _edit(draft: Draft) -> StoredSession | None:
         except (DraftError, StateError) as error:
             if not can_ask():
                 raise
-            report(f"this cannot be saved: {error}")
+            report(f"cannot save this: {error}")
             if not confirm("Edit again?", default=True):
                 raise
 
 
 def _run_editor(file: Path) -> None:
-    """Runs the person's editor on a file.
+    """Run the person's editor on a file.
 
     Raises:
-        ConfigError: There is no such editor.
-        DraftError: It did not end well.
-        KeyboardInterrupt: Ctrl-C has ended it.
+        ConfigError: The editor cannot be started.
+        DraftError: The editor failed.
+        KeyboardInterrupt: Ctrl-C ended the editor.
     """
     chosen = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     try:
         command = [*shlex.split(chosen), str(file)]
-        with _interrupts_left_to_the_editor():
+        with _interrupts_only_the_editor():
             code = subprocess.run(command, check=False).returncode  # noqa: S603 - the person's own editor
     except (OSError, ValueError) as error:
-        raise ConfigError(f"the editor {chosen!r} does not start: {error}; set VISUAL or EDITOR") from error
+        raise ConfigError(f"cannot start the editor {chosen!r}: {error}", remedy="Set VISUAL or EDITOR.") from error
     if code == -signal.SIGINT:
         raise KeyboardInterrupt
     if code:
-        raise DraftError(f"the editor {chosen!r} ended with code {code}; nothing was saved")
+        raise DraftError(f"nothing was saved because the editor {chosen!r} exited with code {code}")
 
 
 @contextlib.contextmanager
-def _interrupts_left_to_the_editor() -> Iterator[None]:
-    # A handler, since what is ignored here would be ignored by the editor as well.
+def _interrupts_only_the_editor() -> Iterator[None]:
+    # A handler, because the editor would inherit an ignored signal.
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         yield

@@ -1,4 +1,4 @@
-"""`botsession list`: which sessions there are."""
+"""`botsession list`: list sessions."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from botsession import ConfigError, CorruptSessionError, SessionInfo
 from botsession.protocol import ScanPage
 from botsession_console.backend import add_backend_options, opened_store
 from botsession_console.exits import report
-from botsession_console.progress import counting
+from botsession_console.progress import progress_counter
 from botsession_console.rows import Rows
 from botsession_operations.listing import pages
 
 DESCRIPTION = """\
-List sessions: their age, how long they have been idle, in how long they expire, how much the backend keeps for
-them, and their ids. Without --sort they come in the backend's own order, as they are found.
+List sessions: their age, their idle time, the time until they expire, their size in the backend, and their ids. Without
+--sort they are listed in the backend's own order, as they are found.
 """
 
 ORDERS: dict[str, Callable[[SessionInfo], Any]] = {
@@ -33,30 +33,31 @@ ORDERS: dict[str, Callable[[SessionInfo], Any]] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describes the command."""
+    """Describe the command."""
     parser.description = DESCRIPTION
-    parser.add_argument("prefix", nargs="?", default="", metavar="PREFIX", help="how the ids begin, such as telegram:")
     parser.add_argument(
-        "--limit", type=_positive, metavar="N", help="show about N sessions, and how to go on; exactly N with --sort"
+        "prefix", nargs="?", default="", metavar="PREFIX", help="only ids that start with this, such as telegram:"
     )
-    parser.add_argument("--after", metavar="CURSOR", help="go on where an earlier list with --limit has ended")
+    parser.add_argument(
+        "--limit", type=_positive, metavar="N", help="show about N sessions, and how to continue; exactly N with --sort"
+    )
+    parser.add_argument("--after", metavar="CURSOR", help="continue where an earlier list with --limit ended")
     parser.add_argument(
         "--sort",
         choices=list(ORDERS),
-        help="by id; by last activity, the latest first; by expiry, the soonest first; by age, the youngest first; "
-        "by size, the largest first",
+        help="by id; by last activity, latest first; by expiry, soonest first; by age, youngest first; by size, largest first",
     )
-    parser.add_argument("--reverse", action="store_true", help="the other way round (with --sort)")
+    parser.add_argument("--reverse", action="store_true", help="reverse the order (with --sort)")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     add_backend_options(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Lists the sessions."""
+    """List the sessions."""
     if parsed.sort and parsed.after:
-        raise ConfigError("--after goes on in the backend's own order; it does not go with --sort")
+        raise ConfigError("--after cannot be combined with --sort because it continues in the backend's own order")
     if parsed.reverse and not parsed.sort:
-        raise ConfigError("--reverse turns an order round; say which with --sort")
+        raise ConfigError("--reverse needs --sort")
     asyncio.run(_sorted(parsed) if parsed.sort else _as_found(parsed))
     return 0
 
@@ -72,30 +73,30 @@ async def _as_found(parsed: argparse.Namespace) -> None:
             rows.add(page.sessions, page.unreadable)
     rows.end()
     if page.next is not None:
-        report(f"there are more; go on with: --after {shlex.quote(page.next)}")
+        report(f"there are more sessions. Continue with: --after {shlex.quote(page.next)}")
 
 
 async def _sorted(parsed: argparse.Namespace) -> None:
-    chosen = _Chosen(ORDERS[parsed.sort], parsed.limit, reverse=parsed.reverse)
+    first = _First(ORDERS[parsed.sort], parsed.limit, reverse=parsed.reverse)
     unreadable: list[CorruptSessionError] = []
-    with counting("found") as advance:
+    with progress_counter("found") as advance:
         async with opened_store(parsed) as store, aclosing(pages(store, parsed.prefix)) as found:
             async for page in found:
-                chosen.add(page.sessions)
+                first.add(page.sessions)
                 unreadable += page.unreadable
                 advance(len(page.sessions))
     rows = Rows(parsed.json)
-    rows.add(chosen.in_order(), unreadable)
+    rows.add(first.in_order(), unreadable)
     rows.end()
 
 
-class _Chosen:
-    """The first ones by an order, of any number: holds no more than it may still need."""
+class _First:
+    """The first sessions in an order, out of any number, in bounded memory."""
 
     def __init__(self, order: Callable[[SessionInfo], Any], limit: int | None, *, reverse: bool) -> None:
         self._order = order
         self._limit = limit
-        self._first = heapq.nlargest if reverse else heapq.nsmallest
+        self._select = heapq.nlargest if reverse else heapq.nsmallest
         self._kept: dict[str, SessionInfo] = {}
 
     def add(self, sessions: Iterable[SessionInfo]) -> None:
@@ -105,7 +106,7 @@ class _Chosen:
 
     def in_order(self) -> list[SessionInfo]:
         size = len(self._kept) if self._limit is None else self._limit
-        return self._first(size, self._kept.values(), key=self._order)
+        return self._select(size, self._kept.values(), key=self._order)
 
 
 def _positive(text: str) -> int:
@@ -114,5 +115,5 @@ def _positive(text: str) -> int:
     except ValueError:
         number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"a number above zero, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a number above zero, not {text!r}")
     return number

@@ -1,4 +1,4 @@
-"""`botsession migrate`: all sessions of a store into another one."""
+"""`botsession migrate`: copy all sessions of a store to another one."""
 
 from __future__ import annotations
 
@@ -20,44 +20,44 @@ from botsession_operations.listing import pages
 from botsession_operations.migration import MigrationReport, migrate
 
 DESCRIPTION = """\
-Copy all sessions of the store FROM into the store TO, while bots go on: as they are, versions and deadlines included, and
-each read back. FROM and TO are each a driver's name, whose section of the configuration says the rest, or a URL. What TO
-has as new or newer stays, so that a migration that was interrupted is simply run again.
+Copy all sessions of the store FROM to the store TO as they are, including versions and deadlines, and read each one back.
+Bots may keep running. FROM and TO are each a URL, or the name of a driver with a section in the configuration. TO keeps
+sessions that are equal or newer, so an interrupted migration can simply be repeated.
 
-With --hand-over it is the last step of a move without a stop: while all bots use a mirror of both stores with lead = "new",
-every session is handed over to TO, so that they can use TO by itself afterwards.
+With --hand-over, it is the last step of a move without downtime: while all bots use a mirror of both stores with
+lead = "new", it hands over every session to TO. Afterwards the bots can use TO directly.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describes the command."""
+    """Describe the command."""
     parser.description = DESCRIPTION
-    parser.add_argument("source", metavar="FROM", help="where the sessions are, such as file or file://.sessions")
-    parser.add_argument("target", metavar="TO", help="where they are to be, such as redis://localhost:6379")
-    parser.add_argument("--prefix", default="", metavar="PREFIX", help="only sessions whose ids begin with PREFIX")
-    parser.add_argument("--rate", type=float, metavar="N", help="copy at most N sessions a second")
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be copied")
+    parser.add_argument("source", metavar="FROM", help="the store to copy from, such as file or file://.sessions")
+    parser.add_argument("target", metavar="TO", help="the store to copy to, such as redis://localhost:6379")
+    parser.add_argument("--prefix", default="", metavar="PREFIX", help="only sessions whose ids start with PREFIX")
+    parser.add_argument("--rate", type=float, metavar="N", help="copy at most N sessions per second")
+    parser.add_argument("--dry-run", action="store_true", help="only count what would be copied")
     parser.add_argument(
-        "--hand-over", action="store_true", help="make TO lead every session of a mirror; copy those that it has not"
+        "--hand-over", action="store_true", help="make TO lead every session of a mirror, and copy missing ones"
     )
-    parser.add_argument("--config", metavar="PATH", help="the configuration file, instead of looking for one")
+    parser.add_argument("--config", metavar="PATH", help="the configuration file; by default it is searched for")
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Copies, and says what has become of all."""
+    """Copy, and report the outcome."""
     if parsed.rate is not None and not 0 < parsed.rate < math.inf:
-        raise ConfigError("--rate is a number of sessions a second above zero")
+        raise ConfigError("--rate must be a number of sessions per second above zero")
     if parsed.hand_over and (parsed.dry_run or parsed.rate is not None):
-        raise ConfigError("--hand-over goes neither with --dry-run nor with --rate")
+        raise ConfigError("--hand-over cannot be combined with --dry-run or --rate")
     done = MigrationReport()
     try:
         asyncio.run(_migrate(parsed, done))
     except BaseException:
         if done != MigrationReport():
-            report(f"{_summary(done, parsed)} before it ended; run it again to go on")
+            report(f"{_summary(done, parsed)} before the migration stopped. Repeat it to continue.")
         raise
     for error in [*done.unreadable, *done.failed]:
-        report(f"not moved: {error}")
+        report(f"not copied: {error}")
     say(f"{_summary(done, parsed)}\n")
     return FAILED if done.unreadable or done.failed else 0
 
@@ -91,7 +91,7 @@ async def _migrate(parsed: argparse.Namespace, done: MigrationReport) -> None:
 
 
 class _Speed(ProgressColumn):
-    """How many a second."""
+    """Sessions per second."""
 
     def render(self, task: Task) -> Text:
         return Text("" if task.speed is None else f"{task.speed:,.0f}/s")
@@ -107,11 +107,11 @@ async def _opened(name: str, config: str | None, stack: AsyncExitStack) -> Sessi
 def _summary(done: MigrationReport, parsed: argparse.Namespace) -> str:
     if parsed.hand_over:
         return (
-            f"handed over {done.copied:,} sessions; {done.kept:,} were handed over already, "
-            f"{len(done.unreadable):,} were unreadable, {len(done.failed):,} failed"
+            f"handed over {done.copied:,} sessions ({done.kept:,} already were, "
+            f"{len(done.unreadable):,} were unreadable, {len(done.failed):,} failed)"
         )
     verb = "would copy" if parsed.dry_run else "copied"
     return (
-        f"{verb} {done.copied:,} sessions; {done.kept:,} were there already, {done.gone:,} had gone, "
-        f"{len(done.unreadable):,} were unreadable, {len(done.failed):,} failed"
+        f"{verb} {done.copied:,} sessions ({done.kept:,} already existed, {done.gone:,} were gone, "
+        f"{len(done.unreadable):,} were unreadable, {len(done.failed):,} failed)"
     )

@@ -1,4 +1,4 @@
-"""`botsession purge`: remove what has expired."""
+"""`botsession purge`: remove expired sessions."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from botsession_operations.deletion import purge
 from botsession_operations.mirror import MirrorSessionStore
 
 DESCRIPTION = """\
-Remove what has expired, where the backend does not do so itself. Expired sessions are absent for every bot anyway: this
-gives their room back.
+Remove expired sessions, if the backend does not do so itself. They are absent for every bot anyway; this frees their space.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describes the command."""
+    """Describe the command."""
     parser.description = DESCRIPTION
     add_backend_options(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Removes expired sessions."""
+    """Remove expired sessions."""
     say(asyncio.run(_purge(parsed)) + "\n")
     return 0
 
@@ -32,8 +31,10 @@ def run(parsed: argparse.Namespace) -> int:
 async def _purge(parsed: argparse.Namespace) -> str:
     async with opened_store(parsed) as store:
         if isinstance(store, MirrorSessionStore):
-            raise UnsupportedError("a mirror is not purged; purge each of its stores by itself, with --driver or --url")
+            raise UnsupportedError(
+                "a mirror cannot be purged", remedy="Purge each of its stores by itself, with --driver or --url."
+            )
         if isinstance(store, SupportsExpiry) and not isinstance(store, SupportsPurge):
-            return f"nothing to do: the backend of {type(store).__name__} removes expired sessions by itself"
+            return f"nothing to do: the backend of {type(store).__name__} removes expired sessions itself"
         removed = await purge(store)
     return f"removed {removed:,} expired session{'' if removed == 1 else 's'}"

@@ -12,20 +12,20 @@ from botsession_console.backend import add_backend_options, opened_store
 from botsession_console.exits import say
 
 DESCRIPTION = """\
-Put aside what is unreadable under a session id, so that the user's next message starts a new session. The bytes are kept,
-and this prints where; a readable session is left alone.
+Quarantine unreadable sessions, so that the user's next message starts a new one. The bytes are kept, and the command
+prints where. Readable sessions are left alone.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describes the command."""
+    """Describe the command."""
     parser.description = DESCRIPTION
     parser.add_argument("ids", nargs="+", metavar="ID", help="the session ids, such as telegram:42")
     add_backend_options(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Puts unreadable sessions aside."""
+    """Quarantine the unreadable ones among the sessions."""
     for session_id in parsed.ids:
         check_session_id(session_id)
     asyncio.run(_recover(parsed))
@@ -35,8 +35,8 @@ def run(parsed: argparse.Namespace) -> int:
 async def _recover(parsed: argparse.Namespace) -> None:
     async with opened_store(parsed) as store:
         if not isinstance(store, SupportsQuarantine):
-            raise unsupported(store, "quarantine", "put aside what is unreadable")
+            raise unsupported(store, "quarantine", "quarantine unreadable sessions")
         for session_id in parsed.ids:
-            aside = await store.quarantine(session_id)
-            said = "nothing to do: it is absent or readable" if aside is None else f"put aside, and kept as {aside}"
-            say(f"{session_id}: {said}\n")
+            place = await store.quarantine(session_id)
+            outcome = "nothing to do, it is absent or readable" if place is None else f"quarantined as {place}"
+            say(f"{session_id}: {outcome}\n")

@@ -1,4 +1,4 @@
-"""`botsession show`: one session."""
+"""`botsession show`: show one session."""
 
 from __future__ import annotations
 
@@ -18,28 +18,27 @@ from botsession.storage import records
 from botsession_console.backend import add_backend_options, opened_store
 from botsession_console.exits import FAILED, report, say, say_bytes
 from botsession_console.failures import describe
-from botsession_console.screen import as_json, make_console, show, show_json, visible
-from botsession_console.spans import long_moment, short_span
+from botsession_console.screen import as_json, long_moment, make_console, short_span, show, show_json, visible
 
 DESCRIPTION = """\
-Show one session: its state as a tree, and what is known of it. The exit code is 1 where it is absent or unreadable.
+Show one session: its metadata, and its state as a tree. The exit code is 1 if it is absent or unreadable.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describes the command."""
+    """Describe the command."""
     parser.description = DESCRIPTION
     parser.add_argument("id", metavar="ID", help="the session id, such as telegram:42")
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("--json", action="store_true", help="as one JSON object")
     forms.add_argument(
-        "--raw", action="store_true", help="as the line of JSON that drivers keep; what is unreadable as it is stored"
+        "--raw", action="store_true", help="as the line of JSON that drivers store; if unreadable, the stored bytes"
     )
     add_backend_options(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Shows the session."""
+    """Show the session."""
     try:
         session = asyncio.run(_read(parsed))
     except CorruptSessionError as error:
@@ -58,7 +57,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def as_object(session: StoredSession) -> dict[str, Any]:
-    """Returns a session as a JSON object: what drivers keep, and the id first."""
+    """Return a session as a JSON object in the drivers' format, with the id first."""
     return {"id": session.id, **json.loads(records.encode(session))}
 
 
@@ -90,9 +89,9 @@ def _tree(session: StoredSession) -> Tree:
         "version": session.version,
     }
     if length is None:
-        facts["expires in"] = "never, its own choice"
+        facts["expires in"] = "never (set by the session)"
     elif not isinstance(length, msgspec.UnsetType):
-        facts["expires in"] = f"{short_span(timedelta(minutes=length))} after its last activity, its own choice"
+        facts["expires in"] = f"{short_span(timedelta(minutes=length))} after its last activity (set by the session)"
     for name, fact in facts.items():
         tree.add(Text.assemble((f"{name}: ", "dim"), visible(fact)))
     for part, value in (("user", session.user), ("state", session.state)):

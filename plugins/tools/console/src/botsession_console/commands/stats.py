@@ -1,4 +1,4 @@
-"""`botsession stats`: how many sessions there are, how large and how busy."""
+"""`botsession stats`: count sessions."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ from rich.text import Text
 
 from botsession import utc_now
 from botsession_console.backend import add_backend_options, opened_store
-from botsession_console.progress import counting
-from botsession_console.screen import make_console, show, show_json, visible
-from botsession_console.spans import short_size
+from botsession_console.progress import progress_counter
+from botsession_console.screen import make_console, short_size, show, show_json, visible
 from botsession_operations.statistics import SIZES, Statistics, statistics
 
 DESCRIPTION = """\
-Count sessions: how many there are, how many of them are unreadable, when they end, how large they are and on which
-days (in UTC) they were last active.
+Count sessions: in total, unreadable ones, by remaining lifetime, by size, and by the day (in UTC) of their last activity.
 """
 
 _DAYS = 14
@@ -30,15 +28,17 @@ _ENDING = {"hour": "within an hour", "day": "within a day", "week": "within a we
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describes the command."""
+    """Describe the command."""
     parser.description = DESCRIPTION
-    parser.add_argument("prefix", nargs="?", default="", metavar="PREFIX", help="how the ids begin, such as telegram:")
+    parser.add_argument(
+        "prefix", nargs="?", default="", metavar="PREFIX", help="only ids that start with this, such as telegram:"
+    )
     parser.add_argument("--json", action="store_true", help="as one JSON object")
     add_backend_options(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Counts the sessions."""
+    """Count the sessions."""
     found = asyncio.run(_count(parsed))
     if parsed.json:
         show_json(as_object(found))
@@ -49,7 +49,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def as_object(found: Statistics) -> dict[str, Any]:
-    """Returns the counts as a JSON object."""
+    """Return the counts as a JSON object."""
     return {
         "sessions": found.sessions,
         "unreadable": found.unreadable,
@@ -63,7 +63,7 @@ def as_object(found: Statistics) -> dict[str, Any]:
 
 
 async def _count(parsed: argparse.Namespace) -> Statistics:
-    with counting("counted") as advance:
+    with progress_counter("counted") as advance:
         async with opened_store(parsed) as store:
             return await statistics(store, parsed.prefix, progress=advance)
 
@@ -95,7 +95,7 @@ def _histograms(found: Statistics, console: Console) -> Iterable[Text | Table]:
 
 
 def _days(found: Statistics) -> list[tuple[str, int]]:
-    """Returns the counts of the last days, and of all days before them together."""
+    """Return the counts of the last days, and the total of all days before them."""
     today = max([utc_now().date(), *found.active])
     days: list[date] = [today - timedelta(days=days) for days in range(_DAYS)]
     earlier = found.sessions - sum(found.active[day] for day in days)

@@ -1,4 +1,4 @@
-"""`botsession watch`: see a session change."""
+"""`botsession watch`: watch a session change."""
 
 from __future__ import annotations
 
@@ -26,25 +26,29 @@ from botsession_operations.differences import ABSENT, differences
 from botsession_operations.watch import watch
 
 DESCRIPTION = """\
-Watch a session: prints what changes in its state whenever somebody writes it, until Ctrl-C.
+Watch a session until Ctrl-C: print what changes in its state whenever it is written.
 """
 
 Seen = StoredSession | CorruptSessionError | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describes the command."""
+    """Describe the command."""
     parser.description = DESCRIPTION
-    parser.add_argument("id", metavar="ID", help="the session id, such as telegram:42; it may be absent yet")
+    parser.add_argument("id", metavar="ID", help="the session id, such as telegram:42; the session may still be absent")
     parser.add_argument(
-        "--interval", type=_seconds, default=1.0, metavar="SECONDS", help="how often to look; every second by default"
+        "--interval",
+        type=_seconds,
+        default=1.0,
+        metavar="SECONDS",
+        help="how often to read it; every second by default",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object per change, with the whole session")
     add_backend_options(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Watches until Ctrl-C."""
+    """Watch until Ctrl-C."""
     check_session_id(parsed.id)
     asyncio.run(_watch(parsed))
     return 0
@@ -73,16 +77,16 @@ def _as_object(seen: Seen) -> dict[str, Any]:
 
 
 def _described(before: Seen, seen: Seen, session_id: str, *, first: bool) -> Text:
-    """Returns what has become of the session."""
+    """Return a description of the change."""
     if isinstance(seen, CorruptSessionError):
         return _heading(utc_now(), str(seen), "red")
     if seen is None:
-        return _heading(utc_now(), f"{session_id} is {'not there' if first else 'gone'}", "yellow")
+        return _heading(utc_now(), f"{session_id} is {'absent' if first else 'gone'}", "yellow")
     if not isinstance(before, Session):
-        what = "is there" if first else "is readable again" if before is not None else "has come"
+        what = "exists" if first else "is readable again" if before is not None else "was created"
         return Text("\n").join([_heading(seen.last_activity, f"{session_id} {what}"), *_differences({}, seen)])
     lines = _differences({"user": before.user, "state": before.state}, seen)
-    what = "has changed" if lines else "was written, and is the same"
+    what = "has changed" if lines else "was written without a change"
     return Text("\n").join([_heading(seen.last_activity, f"{session_id} {what}"), *lines])
 
 
@@ -108,5 +112,5 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = 0
     if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"a number of seconds above zero, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above zero, not {text!r}")
     return seconds

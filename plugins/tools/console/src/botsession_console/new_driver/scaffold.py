@@ -1,4 +1,4 @@
-"""The files of a new driver: the templates of this package, with the driver's names put in."""
+"""The files of a new driver, from the templates of this package."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from string import Template
 from typing import Final
 
 from botsession import ConfigError, utc_now
-from botsession_console.new_driver.naming import Naming, check_name
+from botsession_console.new_driver.names import DriverNames, check_name
 
 _FILES: Final = (
     "pyproject.toml",
@@ -24,35 +24,35 @@ _FILES: Final = (
     "src/$module/py.typed",
     "tests/test_conformance.py",
 )
-"""What is written; the template of each is called as the file is, with `.txt`, so that no tool takes it for code."""
+"""The files to write. Each template has the suffix `.txt`, so that no tool takes it for code."""
 
 
 def new_driver(name: str, directory: str) -> str:
-    """Writes the package of a new driver into a new folder.
+    """Create the package of a new driver in a new directory.
 
     Args:
         name: The driver's name.
-        directory: Where to put the folder; made where it is absent.
+        directory: The parent directory, created if it is absent.
 
     Returns:
-        What to tell: the files, and the next two commands.
+        A message with the files and the next two commands.
 
     Raises:
-        ConfigError: The name is none or taken, or the folder is there and not empty, or cannot be written.
+        ConfigError: The name is invalid or taken, or the directory is not empty or cannot be written.
     """
-    naming = check_name(name)
-    folder = Path(directory, naming.package)
-    files = render(naming)
+    names = check_name(name)
+    folder = Path(directory, names.package)
+    files = render(names)
     try:
         if folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None):
-            raise ConfigError(f"{folder} is there already and no empty folder; nothing was written")
+            raise ConfigError(f"{folder} already exists and is not an empty directory")
         for path, text in files.items():
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("x", encoding="utf-8", newline="\n") as file:
                 file.write(text)
     except OSError as error:
-        raise ConfigError(f"{error.filename or folder} cannot be written: {error.strerror}") from error
+        raise ConfigError(f"cannot write {error.filename or folder}: {error.strerror}") from error
     return "\n".join(
         [
             f"written to {folder}:",
@@ -64,13 +64,13 @@ def new_driver(name: str, directory: str) -> str:
     )
 
 
-def render(naming: Naming) -> dict[str, str]:
-    """Returns the text of each file by its path in the package."""
+def render(names: DriverNames) -> dict[str, str]:
+    """Return the text of each file by its path in the package."""
     words = {
-        "name": naming.name,
-        "package": naming.package,
-        "module": naming.module,
-        "title": naming.title,
+        "name": names.name,
+        "package": names.package,
+        "module": names.module,
+        "title": names.title,
         "core": core_range(importlib.metadata.version("botsession-core")),
         "year": str(utc_now().year),
     }
@@ -84,6 +84,6 @@ def render(naming: Naming) -> dict[str, str]:
 
 
 def core_range(version: str) -> str:
-    """Returns the versions of the core to ask for: from this one to below the next major one."""
+    """Return the range of core versions to require: from this one to the next major one, exclusive."""
     major, minor = version.split(".")[:2]
     return f">={major}.{minor},<{int(major) + 1}"

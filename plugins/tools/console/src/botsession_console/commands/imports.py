@@ -1,4 +1,4 @@
-"""`botsession import`: the sessions of a file into a store."""
+"""`botsession import`: store the sessions of an export."""
 
 from __future__ import annotations
 
@@ -11,50 +11,52 @@ from pathlib import Path
 from typing import IO, Self
 
 from botsession import ConfigError, StoreError
-from botsession_console.archives import DAMAGED, STANDARD, read
+from botsession_console.archives import DAMAGED, STANDARD, open_input
 from botsession_console.backend import add_backend_options, opened_store
 from botsession_console.exits import FAILED, report
-from botsession_console.progress import counting
+from botsession_console.progress import progress_counter
 from botsession_operations.archive import ArchiveError, check_end
 from botsession_operations.imports import ImportReport, import_lines
 
 DESCRIPTION = """\
-Store the sessions of FILE, an export, as they are: versions and deadlines included. Every line is checked; those that cannot
-be imported are put aside in FILE.rejected. A session that the store has already is replaced only by a newer one. It may be
-run again, and while bots go on. The name - is standard input.
+Store the sessions of FILE, an export, as they are, including versions and deadlines. Every line is checked; rejected lines
+are kept in FILE.rejected. A session that already exists is replaced only by a newer one. It can be repeated, and bots may
+keep running. The name - is standard input.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describes the command."""
+    """Describe the command."""
     parser.description = DESCRIPTION
     parser.add_argument("file", metavar="FILE", help="an export, such as sessions.jsonl.gz")
     policy = parser.add_mutually_exclusive_group()
     policy.add_argument(
-        "--skip-existing", dest="existing", action="store_const", const="skip", help="keep what the store has already"
+        "--skip-existing", dest="existing", action="store_const", const="skip", help="keep sessions that already exist"
     )
     policy.add_argument(
         "--overwrite",
         dest="existing",
         action="store_const",
         const="overwrite",
-        help="take the file's, even if it is older",
+        help="replace sessions that already exist, even by older ones",
     )
     parser.set_defaults(existing="newer")
     add_backend_options(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Imports, and says how many."""
+    """Import, and report how many sessions."""
     done = ImportReport()
-    aside = Path("import.rejected" if parsed.file == STANDARD else f"{parsed.file}.rejected")
-    if aside.exists():
-        raise ConfigError(f"{aside} is there from an earlier import; see to it and move it away first")
+    rejects = Path("import.rejected" if parsed.file == STANDARD else f"{parsed.file}.rejected")
+    if rejects.exists():
+        raise ConfigError(
+            f"{rejects} exists from an earlier import", remedy="Look into its lines, then move it out of the way."
+        )
     damage: Exception | str = ""
     try:
-        asyncio.run(_import(parsed, done, aside))
+        asyncio.run(_import(parsed, done, rejects))
     except (StoreError, KeyboardInterrupt):
-        report(f"{_summary(done)} before it ended; run it again to go on")
+        report(f"{_summary(done)} before the import stopped. Repeat it to continue.")
         raise
     except ArchiveError:
         if done.stored:
@@ -63,19 +65,19 @@ def run(parsed: argparse.Namespace) -> int:
     except DAMAGED as error:
         damage = error
     if not done.complete:
-        damage = damage or "lines are missing, or were added"
+        damage = damage or "lines are missing or were added"
     if damage:
-        report(f"{parsed.file} is cut or damaged: {damage}; what is there was imported")
-    if done.rejected and aside.exists():
-        report(f"the rejected lines are in {aside}")
+        report(f"{parsed.file} is incomplete or damaged: {damage}. Everything readable was imported.")
+    if done.rejected and rejects.exists():
+        report(f"the rejected lines are in {rejects}")
     report(_summary(done))
     return FAILED if done.rejected or damage else 0
 
 
-async def _import(parsed: argparse.Namespace, done: ImportReport, aside: Path) -> None:
+async def _import(parsed: argparse.Namespace, done: ImportReport, path: Path) -> None:
     _check_end(parsed.file)
     async with opened_store(parsed) as store:
-        with read(parsed.file) as file, counting("imported") as advance, _Rejects(aside) as rejects:
+        with open_input(parsed.file) as file, progress_counter("imported") as advance, _Rejects(path) as rejects:
             lines = _counted(file, advance)
             async with aclosing(import_lines(store, lines, done, existing=parsed.existing)) as rejected:
                 async for each in rejected:
@@ -84,15 +86,15 @@ async def _import(parsed: argparse.Namespace, done: ImportReport, aside: Path) -
 
 
 def _check_end(name: str) -> None:
-    """Refuses a file that goes on after the end of the export, before anything is imported; a pipe is read only once."""
+    """Refuse a file that continues after the end of the export; a pipe can be read only once."""
     if name == STANDARD or not Path(name).is_file():
         return
-    with contextlib.suppress(*DAMAGED), read(name) as file:
+    with contextlib.suppress(*DAMAGED), open_input(name) as file:
         check_end(file)
 
 
 class _Rejects:
-    """The file of the rejected lines, made with the first of them; where it cannot be written, the import goes on."""
+    """The file of the rejected lines, created with the first of them. The import continues if it cannot be written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -115,7 +117,7 @@ class _Rejects:
             self._file.write(line.rstrip(b"\n") + b"\n")
         except OSError as error:
             self._failed = True
-            report(f"{self._path} cannot be written: {error.strerror}; rejected lines are not kept from here on")
+            report(f"cannot write {self._path}: {error.strerror}. Further rejected lines are lost.")
 
 
 def _counted(file: Iterable[bytes], advance: Callable[[int], object]) -> Iterator[bytes]:
@@ -126,6 +128,6 @@ def _counted(file: Iterable[bytes], advance: Callable[[int], object]) -> Iterato
 
 def _summary(done: ImportReport) -> str:
     return (
-        f"imported {done.stored:,} sessions; {done.kept:,} were there already, {done.expired:,} had expired, "
-        f"{done.rejected:,} lines were rejected"
+        f"imported {done.stored:,} sessions ({done.kept:,} already existed, {done.expired:,} had expired, "
+        f"{done.rejected:,} lines were rejected)"
     )

@@ -8,12 +8,12 @@ from botsession import ConfigError
 
 
 def can_ask() -> bool:
-    """Tells whether a person sits there."""
+    """Return whether standard input is a terminal."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 
 def confirm(question: str, *, default: bool = False) -> bool:
-    """Asks a question on standard error, and returns whether the answer is yes; what ends the input means no."""
+    """Ask a yes-or-no question on standard error. The end of the input means no."""
     while True:
         sys.stderr.write(f"{question} [{'Y/n' if default else 'y/N'}] ")
         sys.stderr.flush()
@@ -27,13 +27,13 @@ def confirm(question: str, *, default: bool = False) -> bool:
 
 
 def check_confirmed(question: str, *, yes: bool) -> bool:
-    """Returns whether to go on: `--yes` was given, or the person says so.
+    """Return whether to continue: `--yes` was given, or the person agrees.
 
     Raises:
-        ConfigError: Nobody is there to ask.
+        ConfigError: `--yes` was not given, and there is no terminal to ask at.
     """
     if yes:
         return True
     if not can_ask():
-        raise ConfigError("nobody is at a terminal to confirm this; add --yes")
+        raise ConfigError("cannot ask for confirmation without a terminal", remedy="Add --yes.")
     return confirm(question)
