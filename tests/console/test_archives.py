@@ -93,7 +93,7 @@ def test_a_cut_file_is_imported_up_to_there_and_reported(run, filled, folder, su
     (folder / name).write_bytes(whole[:-20])
     done = run("import", name, "--url", "file://restored")
     assert done.returncode == FAILED
-    assert "is cut or damaged" in done.stderr
+    assert "is incomplete or damaged" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -103,7 +103,7 @@ def test_a_damaged_file_is_imported_up_to_there_and_reported(run, filled, folder
     (folder / "out.jsonl.gz").write_bytes(next(damaged(whole)))
     done = run("import", "out.jsonl.gz", "--url", "file://restored")
     assert done.returncode == FAILED
-    assert "out.jsonl.gz is cut or damaged: Error -3 while decompressing" in done.stderr
+    assert "out.jsonl.gz is incomplete or damaged: Error -3 while decompressing" in done.stderr
     assert "imported 0 sessions" in done.stderr
 
 
@@ -125,7 +125,7 @@ def test_a_file_that_lacks_lines_in_the_middle_is_reported(run, filled, folder):
     (folder / "out.jsonl").write_text("".join(lines[:2] + lines[3:]))
     done = run("import", "out.jsonl", "--url", "file://restored")
     assert done.returncode == FAILED
-    assert "out.jsonl is cut or damaged: lines are missing, or were added" in done.stderr
+    assert "out.jsonl is incomplete or damaged: lines are missing or were added" in done.stderr
     assert "imported 2 sessions" in done.stderr
 
 
@@ -146,11 +146,11 @@ def test_an_import_goes_on_where_rejected_lines_cannot_be_kept(run, filled, fold
     (folder / "out.jsonl.rejected").symlink_to("nowhere/at/all")
     done = run("import", "out.jsonl", "--url", "file://restored")
     assert done.returncode == FAILED
-    assert [line.partition(";")[0] for line in done.stderr.splitlines()] == [
+    assert [line.partition(" (")[0] for line in done.stderr.splitlines()] == [
         "botsession: line 2: Input data was truncated",
-        "botsession: out.jsonl.rejected cannot be written: File exists",
+        "botsession: cannot write out.jsonl.rejected: File exists. Further rejected lines are lost.",
         "botsession: line 4: Input data was truncated",
-        "botsession: imported 1 sessions",
+        "botsession: imported 1 session",
     ]
 
 
@@ -162,7 +162,7 @@ def test_a_device_is_written_and_not_replaced(run, filled, folder):
     assert done.returncode == 0
     assert stat.S_ISFIFO((folder / "pipe").stat().st_mode)
     done = run("export", ".", "--url", filled)
-    assert (done.returncode, done.stderr) == (MISCONFIGURED, "botsession: . cannot be written: Is a directory\n")
+    assert (done.returncode, done.stderr) == (MISCONFIGURED, "botsession: cannot write .: Is a directory\n")
 
 
 def test_an_output_that_nobody_reads_or_that_is_full(filled, folder, environment):

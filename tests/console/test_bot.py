@@ -217,12 +217,12 @@ async def yielding(context):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ConsoleBot(Sessions("memory"), initial_state={}), "give initial_state to the Sessions"),
+        (lambda: ConsoleBot(Sessions("memory"), initial_state={}), "Pass initial_state to Sessions"),
         (lambda: ConsoleBot().on_event(5), "a function, not int"),
         (lambda: ConsoleBot().on_event(lambda: None), "takes one argument, the context"),
-        (lambda: ConsoleBot().on_event(yielding), "answers by `await context.send_text.*yielding yields"),
-        (lambda: counting().on_event(print), "has a handler already, .*answer"),
-        (lambda: asyncio.run(ConsoleBot("memory").handle("a")), "has no handler: write @bot.on_event"),
+        (lambda: ConsoleBot().on_event(yielding), r"yielding yields\. Answer with `await context\.send_text"),
+        (lambda: counting().on_event(print), "already has a handler, .*answer"),
+        (lambda: asyncio.run(ConsoleBot("memory").handle("a")), r"has no handler\. Write @bot\.on_event"),
     ],
 )
 def test_mistakes_are_told(make, message):

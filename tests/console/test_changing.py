@@ -19,7 +19,7 @@ from botsession import Session
 from botsession_console.exits import FAILED, INTERRUPTED, MISCONFIGURED
 
 ADA = Session("telegram:1", {"count": 1, "share": 1.0, "name": "Ada"}, {"name": "Ada"})
-KEPT = re.compile(r"what you wrote is kept in (\S+)")
+KEPT = re.compile(r"Your edit is kept in (\S+)")
 
 
 @pytest.fixture
@@ -104,14 +104,14 @@ def test_the_order_of_keys_is_a_change(edit, folder, ada):
         ("text = '{\"state\": {}}'", 'one object with "state" and "user"'),
         ('text = \'{"state": [], "user": null}\'', '"state" must be an object'),
         ('text = \'{"state": {}, "user": 1}\'', '"user" an object or null'),
-        ("text = text.replace('1.0', 'NaN')", "NaN is no number in JSON"),
+        ("text = text.replace('1.0', 'NaN')", "NaN is not a JSON number"),
         ("text = text.replace('1.0', '1e999')", "$.state.share: the number inf"),
         ("text = text.replace('1.0', '9' * 30)", "does not fit into 64 bits"),
-        ("text = text.replace('share', 'count')", "the key 'count' stands twice"),
+        ("text = text.replace('share', 'count')", "the key 'count' occurs twice"),
         ("text = text.replace('1.0', '[' * 100_000)", "nested too deeply"),
         ("text = text.replace('Ada', '\\\\ud800')", "lone surrogate"),
         ("file.write_bytes(b'\\xff'); sys.exit()", "utf-8"),
-        ("file.write_text(text + ' '); sys.exit(3)", "ended with code 3; nothing was saved"),
+        ("file.write_text(text + ' '); sys.exit(3)", "exited with code 3, so nothing was saved"),
     ],
 )
 def test_what_cannot_be_saved_is_kept(edit, folder, ada, body, part):
@@ -134,7 +134,7 @@ def test_an_edit_of_what_has_changed_meanwhile_is_refused_and_kept(edit, folder,
         "text = text.replace('Ada', 'Eve')"
     )
     assert done.returncode == FAILED
-    assert "was written or destroyed by another writer since it was read; what you wrote is kept in" in done.stderr
+    assert "was written or destroyed by another writer since it was read. Your edit is kept in" in done.stderr
     assert "Eve" in kept(done)
     assert filled.read(folder, ADA.id).state == {"count": 77, "share": 1.0, "name": "Ada"}
 
@@ -160,8 +160,8 @@ def test_there_is_nothing_to_edit(edit, folder, ada):
 def test_there_is_no_such_editor(edit, folder, ada):
     for editor in ("/nonexistent/ed", "'"):
         done = edit("pass", VISUAL=editor)
-        assert f"the editor {editor!r} does not start" in done.stderr or repr(editor) in done.stderr
-        assert "set VISUAL or EDITOR" in done.stderr
+        assert f"cannot start the editor {editor!r}" in done.stderr or repr(editor) in done.stderr
+        assert "Set VISUAL or EDITOR" in done.stderr
         assert done.returncode == MISCONFIGURED
         assert drafts(folder) == []
 
@@ -202,7 +202,7 @@ def test_without_a_terminal_nothing_is_deleted_unasked(run, folder):
     filled.fill(folder, 3)
     done = run("delete", *DRIVER, "--prefix", "telegram", lines="y\n")
     assert done.stdout.startswith("3 sessions: ")
-    assert "add --yes" in done.stderr
+    assert "Add --yes" in done.stderr
     assert done.returncode == MISCONFIGURED
     assert len(list(folder.glob(".sessions/??/*.json"))) == 3
 
@@ -210,8 +210,8 @@ def test_without_a_terminal_nothing_is_deleted_unasked(run, folder):
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        ([], "session ids, or --prefix"),
-        (["x", "--prefix", "y"], "session ids, or --prefix"),
+        ([], "either session ids or --prefix"),
+        (["x", "--prefix", "y"], "either session ids or --prefix"),
         (["--prefix", ""], "an empty prefix would delete every session"),
         (["x", ""], "must not be empty"),
     ],
@@ -233,7 +233,7 @@ def test_purge(run, folder):
 
 def test_purge_where_the_backend_does_it(run):
     done = run("purge", "--url", servers.redis_url())
-    assert done.stdout == "nothing to do: the backend of RedisSessionStore removes expired sessions by itself\n"
+    assert done.stdout == "nothing to do: the backend of RedisSessionStore removes expired sessions itself\n"
     assert (done.stderr, done.returncode) == ("", 0)
 
 
@@ -241,7 +241,7 @@ def test_a_mirror_is_not_purged(run, folder):
     (folder / "mirror.toml").write_text('driver = "mirror"\n[stores.mirror]\nold = "file://old"\nnew = "file://new"\n')
     done = run("purge", "--config", "mirror.toml")
     assert (done.stdout, done.returncode) == ("", FAILED)
-    assert "purge each of its stores by itself" in done.stderr
+    assert "Purge each of its stores by itself" in done.stderr
 
 
 def test_watch(folder, environment):
@@ -251,11 +251,11 @@ def test_watch(folder, environment):
     def lines(count):
         return [watcher.stdout.readline().decode()[len("12:34:56 ") if not number else 0 :] for number in range(count)]
 
-    assert lines(1) == ["telegram:1 is not there\n"]
+    assert lines(1) == ["telegram:1 is absent\n"]
     session = Session(ADA.id, dict(ADA.state))
     filled.write(folder, session)
     assert lines(3) == [
-        "telegram:1 has come\n",
+        "telegram:1 was created\n",
         "  + $.user: null\n",
         '  + $.state: {"count": 1, "share": 1.0, "name": "Ada"}\n',
     ]

@@ -102,22 +102,22 @@ def test_expires_in_for_a_class_that_does_not_expire_itself(run, folder):
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["--driver", "nosuch"], ["no driver 'nosuch' is installed", "installed: ", "memory"]),
+        (["--driver", "nosuch"], ["no driver 'nosuch' is installed", "Installed drivers: ", "memory"]),
         (["--driver", "memori"], ["did you mean 'memory'?"]),
         (["--driver", ""], ["--driver: driver is empty"]),
         (["--url", ""], ["--url: url is empty"]),
-        (["--config", "missing.toml"], ["no configuration file missing.toml"]),
+        (["--config", "missing.toml"], ["configuration file missing.toml does not exist"]),
         (["--expires-in", "soon"], ["--expires-in", "'soon'", "never"]),
         (["--expires-in", "0"], ["--expires-in", "'0'"]),
-        (["--url", "nocolon"], ["--url", "begins with a driver's name"]),
+        (["--url", "nocolon"], ["--url", "starts with a driver's name"]),
         (["--user", "a\nb"], ["control character"]),
         (["nomodule:bot"], ["no module 'nomodule'"]),
         (["mybot.py:bot"], ["no module", "without .py"]),
-        (["./mybot.py:bot"], ["module:bot", "not by the path of a file"]),
+        (["./mybot.py:bot"], ["module:bot", "not the path of a file"]),
         (["mybot:nothing"], ["no bot 'mybot:nothing'"]),
-        (["mybot:number"], ["'mybot:number' is no bot but a value of type int"]),
+        (["mybot:number"], ["'mybot:number' must be a ConsoleBot or a handler function, not a value of type int"]),
         (["mybot:takes_nothing"], ["takes one argument"]),
-        (["mybot:ConsoleBot"], ["is no bot but the class ConsoleBot"]),
+        (["mybot:ConsoleBot"], ["must be a ConsoleBot or a handler function, not the class ConsoleBot"]),
         (["mybot"], ["module:bot", "'mybot'"]),
         (["redis://:hunter2@localhost"], ["--url"]),
         (["mybot:bot", "redis://:hunter2@localhost"], ["unrecognized arguments"]),
@@ -147,7 +147,7 @@ def test_no_command(run):
         ("[stores.memory]\nmax_sise = 5", ["max_sise", "did you mean 'max_size'?"]),
         ("[stores.memory]\nmax_size = 'many'", ["max_size", "expected int, got str"]),
         ("expires_in = 'soon'", ["expires_in"]),
-        ("driver =", ["botsession.toml", "no valid TOML"]),
+        ("driver =", ["botsession.toml", "not valid TOML"]),
     ],
 )
 def test_a_wrong_configuration(run, folder, text, parts):
@@ -159,8 +159,8 @@ def test_a_wrong_configuration(run, folder, text, parts):
     ("text", "parts"),
     [
         ("import nosuchmodule", ["'badbot'", "needs the module 'nosuchmodule'"]),
-        ("\n1 / 0", ["'badbot' does not import: ZeroDivisionError: division by zero", "badbot.py, line 2)"]),
-        ("def (", ["'badbot' does not import: SyntaxError", "line 1"]),
+        ("\n1 / 0", ["'badbot' cannot be imported: ZeroDivisionError: division by zero", "badbot.py, line 2)"]),
+        ("def (", ["'badbot' cannot be imported: SyntaxError", "line 1"]),
         ("from botsession_console import ConsoleBot\nbot = ConsoleBot()", ["has no handler"]),
         ("from botsession_console import ConsoleBot\nbot = ConsoleBot(user='\\n')", ["control character"]),
     ],
@@ -273,7 +273,7 @@ def test_a_broken_driver_does_not_hide_the_others(run, folder):
     assert "BROKEN" in rows["brk"]
     assert "'nosuchmodule'" in rows["brk"]
     assert "BROKEN: RuntimeError: not today" in rows["rude"]
-    assert "not known without options: Store needs the option 'dsn'" in rows["sql, sqlite"]
+    assert "unknown without options: Store needs the option 'dsn'" in rows["sql, sqlite"]
     assert "BROKEN" in rows["memory"]
     assert "acme-memory" in rows["memory"]
     assert "expiry, close" in rows["file"]

@@ -179,7 +179,7 @@ def test_a_configuration_that_is_wrong_does_not_end_it(run, folder):
     assert "did you mean 'driver'?" in done.stdout
     assert of(done, "access")[0][0] == "\u2713"
     broken = run("doctor", "--config", "missing.toml")
-    assert "there is no configuration file missing.toml" in broken.stdout
+    assert "the configuration file missing.toml does not exist" in broken.stdout
     assert of(broken, "durability")
     assert run("doctor", "--expires-in", "soon").returncode == ERRORS
 

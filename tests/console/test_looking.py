@@ -101,7 +101,7 @@ def test_list_shows_what_is_unreadable(run, folder, some):
         done = run("list", *DRIVER, *arguments)
         assert "  telegram:2 (unreadable)\n" in done.stdout
         assert "telegram:1" in done.stdout
-        assert "1 of them unreadable" in done.stderr
+        assert "1 unreadable" in done.stderr
         assert done.returncode == 0
     (unreadable,) = [line for line in run("list", *DRIVER, "--json").stdout.splitlines() if "unreadable" in line]
     assert json.loads(unreadable)["id"] == "telegram:2"
@@ -111,10 +111,10 @@ def test_list_shows_what_is_unreadable(run, folder, some):
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["list"], "nothing says where the sessions are"),
+        (["list"], "no store is configured"),
         (["list", *DRIVER, "--limit", "0"], "a number above zero, not '0'"),
         (["list", *DRIVER, "--sort", "colour"], "'colour'"),
-        (["list", *DRIVER, "--sort", "id", "--after", "x"], "does not go with --sort"),
+        (["list", *DRIVER, "--sort", "id", "--after", "x"], "cannot be combined with --sort"),
         (["list", *DRIVER, "--reverse"], "--sort"),
         (["show", *DRIVER, ""], "must not be empty"),
         (["show", *DRIVER, "x", "--raw", "--json"], "not allowed with"),
@@ -191,7 +191,7 @@ def test_show_as_json(run, folder):
 def test_show_what_chose_its_own_lifetime(run, folder):
     filled.write(folder, Session("a", expires_in=None), Session("b", expires_in=90))
     assert "expires: never" in run("show", "a", *DRIVER).stdout
-    assert "expires in: 1h after its last activity, its own choice" in run("show", "b", *DRIVER).stdout
+    assert "expires in: 1h after its last activity (set by the session)" in run("show", "b", *DRIVER).stdout
     assert json.loads(run("show", "b", *DRIVER, "--json").stdout)["expires_in"] == 90
 
 

@@ -18,13 +18,13 @@ def three(run):
 
 
 def test_it_says_what_became_of_all(run, three):
-    rest = "0 had gone, 0 were unreadable, 0 failed\n"
+    rest = "0 gone, 0 unreadable, 0 failed)\n"
     for options, said in (
-        (["--dry-run"], f"would copy 3 sessions; 0 were there already, {rest}"),
-        (["--prefix", "console:a"], f"copied 1 sessions; 0 were there already, {rest}"),
-        ([], f"copied 2 sessions; 1 were there already, {rest}"),
-        (["--hand-over"], "handed over 3 sessions; 0 were handed over already, 0 were unreadable, 0 failed\n"),
-        (["--hand-over"], "handed over 0 sessions; 3 were handed over already, 0 were unreadable, 0 failed\n"),
+        (["--dry-run"], f"would copy 3 sessions (0 already existed, {rest}"),
+        (["--prefix", "console:a"], f"copied 1 session (0 already existed, {rest}"),
+        ([], f"copied 2 sessions (1 already existed, {rest}"),
+        (["--hand-over"], "handed over 3 sessions (0 already handed over, 0 unreadable, 0 failed)\n"),
+        (["--hand-over"], "handed over 0 sessions (3 already handed over, 0 unreadable, 0 failed)\n"),
     ):
         done = run("migrate", FROM, TO, *options)
         assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
@@ -34,9 +34,9 @@ def test_it_says_what_became_of_all(run, three):
 def test_what_cannot_be_done_is_one_line(run, three):
     for arguments, reason in (
         ([FROM, FROM], "FROM and TO are the same store"),
-        ([FROM, TO, "--rate", "0"], "--rate is a number of sessions a second above zero"),
-        ([FROM, TO, "--rate", "inf"], "--rate is a number of sessions a second above zero"),
-        ([FROM, TO, "--hand-over", "--dry-run"], "--hand-over goes neither with --dry-run nor with --rate"),
+        ([FROM, TO, "--rate", "0"], "--rate must be a number of sessions per second above zero"),
+        ([FROM, TO, "--rate", "inf"], "--rate must be a number of sessions per second above zero"),
+        ([FROM, TO, "--hand-over", "--dry-run"], "--hand-over cannot be combined with --dry-run or --rate"),
         ([FROM, "nonsense"], "no driver 'nonsense' is installed"),
     ):
         done = run("migrate", *arguments)
@@ -55,6 +55,6 @@ def test_a_bar_moves_and_ctrl_c_says_how_far_it_came(open_terminal, run, folder,
     assert bool(re.search(r"\x1b\[[0-9;]*3[0-9]", terminal.screen)) is not bool(colour)
     said = " ".join(re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", " ", terminal.screen).split())
     assert re.search(r"copied [1-6]00 sessions", said)
-    assert "run it again to go on" in said
+    assert "Repeat it to continue" in said
     done = run("migrate", "file", TO)
-    assert re.match(r"copied [1-6]00 sessions; [1-6]00 were there already", done.stdout)
+    assert re.match(r"copied [1-6]00 sessions \([1-6]00 already existed", done.stdout)

@@ -65,7 +65,7 @@ def test_ctrl_c_while_importing(open_terminal, run, folder, many):
     terminal.type("\x03")
     assert terminal.end() == INTERRUPTED
     assert "Traceback" not in terminal.screen
-    assert "before it ended; run it again to go on" in terminal.screen
+    assert "before the import stopped. Repeat it to continue" in terminal.screen
 
 
 @pytest.mark.parametrize("columns", [30, 60])
@@ -94,7 +94,7 @@ def test_a_pipe_gets_no_escape_codes(run, many):
         (["migrate", "file", "file"], "the same store"),
         (["migrate", "file", "nosuch"], "no driver 'nosuch' is installed"),
         (["migrate", "file"], "arguments are required: TO"),
-        (["migrate", "file", "memory", "--rate", "0"], "--rate is a number of sessions a second"),
+        (["migrate", "file", "memory", "--rate", "0"], "--rate must be a number of sessions per second"),
         (["import", "out.jsonl", "--skip-existing", "--overwrite", *DRIVER], "not allowed with"),
     ],
 )

@@ -114,7 +114,7 @@ def test_ctrl_c_while_deleting(open_terminal, folder, slow):
     terminal.type("\x03")
     assert terminal.end() == INTERRUPTED
     assert "Traceback" not in terminal.screen
-    told = int(re.search(r"botsession: deleted ([0-9]+) sessions before it ended", terminal.screen)[1])
+    told = int(re.search(r"botsession: deleted ([0-9]+) sessions before the command stopped", terminal.screen)[1])
     left = len(list(folder.glob(".sessions/??/*.json")))
     assert 0 < left <= 200 - told < 200
     assert terminal.screen.count("\x1b[?25l") == terminal.screen.count("\x1b[?25h"), "the cursor is hidden"
@@ -166,7 +166,7 @@ def edit(open_terminal, folder, some):
 def test_edit_again(edit, folder):
     terminal = edit()
     terminal.type("{oops\n")
-    terminal.wait_for("this cannot be saved: it cannot be read: Expecting property name")
+    terminal.wait_for("cannot save this: cannot read it: Expecting property name")
     terminal.wait_for("Edit again? [Y/n]")
     terminal.type("\n")
     terminal.wait_for("editing\n")
@@ -184,7 +184,7 @@ def test_edit_no_more(edit, folder, answer, code):
     terminal.wait_for("Edit again? [Y/n]")
     terminal.type(answer)
     assert terminal.end() == code
-    assert "what you wrote is kept in" in terminal.screen
+    assert "Your edit is kept in" in terminal.screen
     assert "Traceback" not in terminal.screen
     (kept,) = folder.glob("botsession-*.json")
     assert kept.read_text() == "{oops"

@@ -22,7 +22,7 @@ def test_the_greeter_counts_and_remembers(run):
         "Bot > Ada, this is your message 2.",
         "Bot > Ada, this is your message 3.",
     ]
-    assert lines[5] == "Bot > It is all forgotten."
+    assert lines[5] == "Bot > I have forgotten everything."
     assert lines[-1] == "Bot > This is your message 1."
 
 
@@ -89,7 +89,7 @@ def test_a_line_that_is_not_utf8_is_told(run):
     done = run("console", "mybot:bot", lines=b"a\n\xff\xfe\nb \xc3\xa9\n")
     assert done.returncode == 1
     assert done.stdout == "Bot > a 1\nBot > b é 2\n"
-    assert done.stderr == "botsession: this line is not UTF-8 and was left out\n"
+    assert done.stderr == "botsession: this line was skipped because it is not UTF-8\n"
 
 
 def test_an_output_without_the_character_escapes_it(run):

@@ -1,4 +1,4 @@
-"""`botsession recover`: what is unreadable is put aside, and only that."""
+"""`botsession recover`: unreadable sessions are quarantined, and only these."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from console import filled
 from botsession import Session
 
 
-def test_what_is_unreadable_is_put_aside_and_kept(run, folder):
+def test_what_is_unreadable_is_quarantined(run, folder):
     filled.write(folder, Session("telegram:1", {"count": 1}), Session("telegram:2", {"count": 2}))
     (file,) = folder.glob(".sessions/*/telegram%3a2.json")
     file.write_bytes(b'{"version":"00')
     done = run("recover", "telegram:1", "telegram:2", "telegram:3", "--driver", "file")
     first, second, third = done.stdout.splitlines()
-    assert first == "telegram:1: nothing to do: it is absent or readable"
-    assert third == "telegram:3: nothing to do: it is absent or readable"
-    assert re.match("telegram:2: put aside, and kept as .*telegram%3a2.*", second)
+    assert first == "telegram:1: nothing to do, it is absent or readable"
+    assert third == "telegram:3: nothing to do, it is absent or readable"
+    assert re.match("telegram:2: quarantined as .*telegram%3a2.*", second)
     assert done.returncode == 0
     assert not file.exists()
     (kept,) = [

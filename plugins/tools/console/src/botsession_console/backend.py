@@ -98,7 +98,7 @@ def choose_backend(bot: ConsoleBot[Any], parsed: argparse.Namespace) -> None:
             raise ConfigError(f"{options}: the bot has its own {type(own).__name__}", remedy="Add --driver.")
         own = None
     if isinstance(own, Mapping) and parsed.config is not None:
-        raise ConfigError("--config: the bot has its own configuration, which replaces the file")
+        raise ConfigError("--config: the bot has its own configuration mapping, which replaces the file")
     bot.sessions = Sessions(arguments.over(find_settings(own, config=parsed.config)), initial_state=bot.initial_state)
 
 

@@ -71,6 +71,11 @@ def visible(text: str, *, keep: str = "") -> str:
     return _UNSEEN.sub(lambda found: found[0] if found[0] in keep else f"\\u{ord(found[0]):04x}", text)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, such as `1 session` or `1,204 sessions`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def short_span(span: timedelta) -> str:
     """Return a length of time in its largest unit, rounded down, such as `3d`."""
     seconds = max(0, int(span.total_seconds()))

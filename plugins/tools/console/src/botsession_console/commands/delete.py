@@ -14,7 +14,7 @@ from botsession_console.backend import add_backend_options, opened_store
 from botsession_console.exits import FAILED, report, say
 from botsession_console.progress import progress_counter
 from botsession_console.prompts import check_confirmed
-from botsession_console.screen import visible
+from botsession_console.screen import counted, visible
 from botsession_operations.deletion import (
     delete,
     delete_prefix,
@@ -46,7 +46,7 @@ class _Preview:
     def __str__(self) -> str:
         more = self.count - len(self.first)
         names = ", ".join(map(visible, self.first)) + (f" and {more:,} more" if more else "")
-        return f"{_sessions(self.count)}: {names}"
+        return f"{counted(self.count, 'session')}: {names}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +68,7 @@ def run(parsed: argparse.Namespace) -> int:
         check_session_id(session_id)
     preview = asyncio.run(_look(parsed))
     if preview.staying:
-        report(f"{preview.staying:,} unreadable records stay because they do not reveal their ids")
+        report(f"{counted(preview.staying, 'unreadable record')} will stay because the id is unknown")
     if not preview.count:
         say("nothing to delete\n")
         return 0
@@ -81,9 +81,9 @@ def run(parsed: argparse.Namespace) -> int:
         with progress_counter("deleted", preview.count) as tally.advance:
             asyncio.run(_delete(parsed, tally))
     except BaseException:
-        report(f"deleted {_sessions(tally.deleted)} before the command stopped")
+        report(f"deleted {counted(tally.deleted, 'session')} before the command stopped")
         raise
-    say(f"deleted {_sessions(tally.deleted)}\n")
+    say(f"deleted {counted(tally.deleted, 'session')}\n")
     return 0
 
 
@@ -125,7 +125,3 @@ async def _delete(parsed: argparse.Namespace, tally: _Tally) -> None:
         async with aclosing(done) as counts:
             async for count in counts:
                 tally.add(count)
-
-
-def _sessions(count: int) -> str:
-    return f"{count:,} session{'' if count == 1 else 's'}"

@@ -15,7 +15,7 @@ from botsession import Finding
 from botsession.protocol import Level
 from botsession_console.backend import add_backend_options, given_settings
 from botsession_console.exits import FAILED, MISCONFIGURED, say
-from botsession_console.screen import make_console, show, show_json, visible
+from botsession_console.screen import counted, make_console, show, show_json, visible
 from botsession_operations.doctor import examine
 
 DESCRIPTION = """\
@@ -91,7 +91,7 @@ class _Findings:
         """Show a summary in one line."""
         if self._as_json:
             return
-        counts = [_counted(self._counts[level], level) for level in ("error", "warning") if self._counts[level]]
+        counts = [counted(self._counts[level], level) for level in ("error", "warning") if self._counts[level]]
         say(f"\n{' and '.join(counts) or 'all is well'}\n")
 
     def _show(self, level: Level, mark: str, topic: str, message: Text) -> None:
@@ -105,7 +105,3 @@ class _Findings:
             table.add_column(overflow="fold")
             table.add_row(mark, Text.assemble((f"{topic}: ", "dim"), message))
         show(table, self._console)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -104,7 +104,7 @@ def _run_editor(file: Path) -> None:
     if code == -signal.SIGINT:
         raise KeyboardInterrupt
     if code:
-        raise DraftError(f"nothing was saved because the editor {chosen!r} exited with code {code}")
+        raise DraftError(f"the editor {chosen!r} exited with code {code}, so nothing was saved")
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from botsession_console.archives import open_output
 from botsession_console.backend import add_backend_options, opened_store
 from botsession_console.exits import FAILED, report
 from botsession_console.progress import progress_counter
+from botsession_console.screen import counted
 from botsession_operations.exports import ExportReport, export_lines
 
 DESCRIPTION = """\
@@ -33,7 +34,7 @@ def run(parsed: argparse.Namespace) -> int:
     asyncio.run(_export(parsed, done))
     for error in done.unreadable:
         report(f"skipped: {error}")
-    report(f"exported {done.sessions:,} sessions, {len(done.unreadable):,} unreadable")
+    report(f"exported {counted(done.sessions, 'session')}, {len(done.unreadable):,} unreadable")
     return FAILED if done.unreadable else 0
 
 

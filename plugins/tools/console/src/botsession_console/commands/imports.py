@@ -15,6 +15,7 @@ from botsession_console.archives import DAMAGED, STANDARD, open_input
 from botsession_console.backend import add_backend_options, opened_store
 from botsession_console.exits import FAILED, report
 from botsession_console.progress import progress_counter
+from botsession_console.screen import counted
 from botsession_operations.archive import ArchiveError, check_end
 from botsession_operations.imports import ImportReport, import_lines
 
@@ -128,6 +129,6 @@ def _counted(file: Iterable[bytes], advance: Callable[[int], object]) -> Iterato
 
 def _summary(done: ImportReport) -> str:
     return (
-        f"imported {done.stored:,} sessions ({done.kept:,} already existed, {done.expired:,} had expired, "
-        f"{done.rejected:,} lines were rejected)"
+        f"imported {counted(done.stored, 'session')} ({done.kept:,} already existed, {done.expired:,} expired, "
+        f"{counted(done.rejected, 'line')} rejected)"
     )

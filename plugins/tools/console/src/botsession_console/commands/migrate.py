@@ -14,7 +14,7 @@ from botsession import ConfigError, SessionStore, SupportsClose
 from botsession.configuration.sources import find_settings
 from botsession.configuration.stores import open_from
 from botsession_console.exits import FAILED, report, say
-from botsession_console.screen import make_console
+from botsession_console.screen import counted, make_console
 from botsession_operations.handover import hand_over
 from botsession_operations.listing import pages
 from botsession_operations.migration import MigrationReport, migrate
@@ -107,11 +107,11 @@ async def _opened(name: str, config: str | None, stack: AsyncExitStack) -> Sessi
 def _summary(done: MigrationReport, parsed: argparse.Namespace) -> str:
     if parsed.hand_over:
         return (
-            f"handed over {done.copied:,} sessions ({done.kept:,} already were, "
-            f"{len(done.unreadable):,} were unreadable, {len(done.failed):,} failed)"
+            f"handed over {counted(done.copied, 'session')} ({done.kept:,} already handed over, "
+            f"{len(done.unreadable):,} unreadable, {len(done.failed):,} failed)"
         )
     verb = "would copy" if parsed.dry_run else "copied"
     return (
-        f"{verb} {done.copied:,} sessions ({done.kept:,} already existed, {done.gone:,} were gone, "
-        f"{len(done.unreadable):,} were unreadable, {len(done.failed):,} failed)"
+        f"{verb} {counted(done.copied, 'session')} ({done.kept:,} already existed, {done.gone:,} gone, "
+        f"{len(done.unreadable):,} unreadable, {len(done.failed):,} failed)"
     )

@@ -8,6 +8,7 @@ import asyncio
 from botsession import SupportsExpiry, SupportsPurge, UnsupportedError
 from botsession_console.backend import add_backend_options, opened_store
 from botsession_console.exits import say
+from botsession_console.screen import counted
 from botsession_operations.deletion import purge
 from botsession_operations.mirror import MirrorSessionStore
 
@@ -37,4 +38,4 @@ async def _purge(parsed: argparse.Namespace) -> str:
         if isinstance(store, SupportsExpiry) and not isinstance(store, SupportsPurge):
             return f"nothing to do: the backend of {type(store).__name__} removes expired sessions itself"
         removed = await purge(store)
-    return f"removed {removed:,} expired session{'' if removed == 1 else 's'}"
+    return f"removed {counted(removed, 'expired session')}"
