@@ -5,6 +5,7 @@ from __future__ import annotations
 import kit.broken_batches
 import kit.broken_bodies
 import kit.broken_clocks
+import kit.broken_commits
 import kit.broken_crowds
 import kit.broken_diagnosis
 import kit.broken_faults

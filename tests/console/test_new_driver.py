@@ -120,7 +120,7 @@ def test_the_driver_is_found_by_name_and_by_url(package, site):
     assert row.split(maxsplit=3)[1:] == [
         "botsession-some-db",
         "0.1.0",
-        "expiry, close, replace, touch, scan, purge, ping",
+        "expiry, close, replace, touch, scan, commit, quarantine, purge, ping",
     ]
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import math
 
 import msgspec
-from kit.reference import Reference
+from kit.reference import Reference, is_replacement
 from kit.suites import FileSuite, caught_by
 
 from botsession import Held, Session, SessionConflictError
@@ -86,7 +86,7 @@ class KeepsAPlaceAsLongAsItFirstSaid(Reference):
 @caught_by("test_who_does_not_ask_again_loses_the_place")
 class KeepsPlacesForEver(Reference):
     def claim_now(self, claim):
-        return super().claim_now(dataclasses.replace(claim, again=math.inf))
+        return super().claim_now(msgspec.structs.replace(claim, again=math.inf))
 
 
 @caught_by("test_a_place_in_the_queue_can_be_given_up")
@@ -99,13 +99,13 @@ class KeepsThePlaceThatWasGivenUp(Reference):
 @caught_by("test_a_lease_ends_by_itself", "test_who_lost_the_lease_stores_nothing")
 class HoldsForEver(Reference):
     def claim_now(self, claim):
-        return super().claim_now(dataclasses.replace(claim, ttl=math.inf))
+        return super().claim_now(msgspec.structs.replace(claim, ttl=math.inf))
 
 
 @caught_by("test_a_lease_that_is_over_is_free_at_once")
 class CountsWholeMinutes(Reference):
     def claim_now(self, claim):
-        return super().claim_now(dataclasses.replace(claim, ttl=math.ceil(claim.ttl / 60) * 60))
+        return super().claim_now(msgspec.structs.replace(claim, ttl=math.ceil(claim.ttl / 60) * 60))
 
 
 @caught_by("test_a_renewed_lease_is_held_for_longer")
@@ -148,7 +148,7 @@ class ComparesTheBeginningOfHolders(Reference):
     def claim_now(self, claim):
         holder = self.lease(claim.session_id).holder
         return super().claim_now(
-            dataclasses.replace(claim, holder=holder) if holder and claim.holder.startswith(holder) else claim
+            msgspec.structs.replace(claim, holder=holder) if holder and claim.holder.startswith(holder) else claim
         )
 
 
@@ -252,8 +252,8 @@ class IsAloneWithItsLeases(FileSessionStore):
     async def release_leases(self, holders):
         pass
 
-    async def _replace_many(self, replacements):
-        return await super()._replace_many([dataclasses.replace(each, holder=None) for each in replacements])
+    async def commit(self, steps):
+        return await super().commit([msgspec.structs.replace(step, holder=None) for step in steps])
 
 
 @caught_by("test_a_claim_reads_the_session_as_it_is")
@@ -338,21 +338,24 @@ class RaisesForTheCorrupt(Reference):
 
 
 class ChangesTheHolder(Reference):
-    def replace_now(self, replacement):
-        super().replace_now(dataclasses.replace(replacement, holder=self.holder(replacement)))
+    """Takes somebody else for the holder of a replacement; a subclass says whom."""
+
+    def commit_now(self, step):
+        super().commit_now(msgspec.structs.replace(step, holder=self.holder(step)) if is_replacement(step) else step)
 
 
 @caught_by("test_storing_gives_the_lease_up", "test_who_lost_the_lease_stores_nothing")
 class IgnoresTheHolder(ChangesTheHolder):
-    def holder(self, replacement):
+    def holder(self, step):
         return None
 
 
 @caught_by("test_storing_keeps_those_who_wait")
 class ForgetsThoseWhoWait(Reference):
-    def replace_now(self, replacement):
-        super().replace_now(replacement)
-        self.leases.pop(replacement.session.id, None)
+    def commit_now(self, step):
+        super().commit_now(step)
+        if is_replacement(step):
+            self.leases.pop(step.session_id, None)
 
 
 @caught_by("test_who_lost_the_lease_stores_nothing")
@@ -371,10 +374,10 @@ class StoresForWhoWasSlow(Reference):
 
 @caught_by("test_a_conflict_keeps_the_lease")
 class GivesUpBeforeItCompares(Reference):
-    def replace_now(self, replacement):
-        if self.lease(replacement.session.id).holder == replacement.holder:
-            self.release_now(replacement.session.id, replacement.holder)
-        super().replace_now(replacement)
+    def is_as_expected(self, step):
+        if step.holder is not None:
+            self.release_now(step.session_id, step.holder)
+        return super().is_as_expected(step)
 
 
 @caught_by("test_storing_without_a_holder_goes_by_the_version_alone")
@@ -385,15 +388,14 @@ class RefusesWhoHasNoLease(Reference):
 
 @caught_by("test_storing_without_a_holder_goes_by_the_version_alone")
 class GivesUpTheLeaseForWhoHasNone(ChangesTheHolder):
-    def holder(self, replacement):
-        return replacement.holder or self.lease(replacement.session.id).holder
+    def holder(self, step):
+        return step.holder or self.lease(step.session_id).holder or None
 
 
 @caught_by("test_many_are_stored_each_by_its_own_lease")
 class TakesTheFirstHolderForAll(Reference):
-    async def _replace_many(self, replacements):
-        holder = replacements[0].holder
-        return await super()._replace_many([dataclasses.replace(each, holder=holder) for each in replacements])
+    async def commit(self, steps):
+        return await super().commit([msgspec.structs.replace(step, holder=steps[0].holder) for step in steps])
 
 
 @caught_by("test_destroying_ends_the_lease")

@@ -1,4 +1,4 @@
-"""Stores that list or handle many sessions wrongly."""
+"""Stores that list or read many sessions wrongly."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ import re
 from kit.reference import Reference
 from kit.suites import caught_by
 
-from botsession import (
-    ScanPage,
-    SessionConflictError,
-    Step,
-)
+from botsession import ScanPage
 from botsession.storage import records
 
 
@@ -193,76 +189,6 @@ class ReadsEachIdOnce(Reference):
         distinct = list(dict.fromkeys(session_ids))
         found = dict(zip(distinct, await super().read_many(distinct), strict=True))
         return list(found.values()) if len(found) > 1 else [found[session_id] for session_id in session_ids]
-
-
-@caught_by("test_commit_has_an_outcome_for_each")
-class StopsAtTheFirstConflict(Reference):
-    async def _replace_many(self, replacements):
-        outcomes = []
-        for replacement in replacements:
-            outcomes += await super()._replace_many([replacement])
-            if outcomes[-1] is not None:
-                break
-        return outcomes + [outcomes[-1] for _ in replacements[len(outcomes) :]]
-
-
-@caught_by("test_commit_has_an_outcome_for_each")
-class MisplacesOutcomes(Reference):
-    async def _replace_many(self, replacements):
-        return sorted(await super()._replace_many(replacements), key=lambda outcome: outcome is not None)
-
-
-@caught_by("test_commit_has_an_outcome_for_each")
-class RaisesTheFirstConflict(Reference):
-    async def _replace_many(self, replacements):
-        outcomes = await super()._replace_many(replacements)
-        for outcome in outcomes:
-            if outcome is not None:
-                raise outcome
-        return outcomes
-
-
-@caught_by("test_commit_has_an_outcome_for_each", "test_many_states_come_back_as_they_were")
-class StampsCopiesInABatch(Reference):
-    async def _replace_many(self, replacements):
-        copies = [Step.replace(dataclasses.replace(entry.session), entry.expected) for entry in replacements]
-        return await super()._replace_many(copies)
-
-
-@caught_by("test_commit_has_an_outcome_for_each")
-class NamesTheWrongSession(Reference):
-    async def _replace_many(self, replacements):
-        outcomes = await super()._replace_many(replacements)
-        return [outcome and SessionConflictError(replacements[0].session.id) for outcome in outcomes]
-
-
-@caught_by("test_commit_stores_nothing_where_one_state_is_refused")
-class StoresUpToTheRefusedState(Reference):
-    async def _replace_many(self, replacements):
-        return [outcome for entry in replacements for outcome in await super(type(self), self).commit([entry])]
-
-
-@caught_by("test_commit_removes_those_and_no_others")
-class DestroysAll(Reference):
-    async def _destroy_many(self, removals):
-        outcomes = await super()._destroy_many(removals)
-        if removals:
-            self.entries.clear()
-        return outcomes
-
-
-@caught_by("test_commit_removes_those_and_no_others")
-class StopsAtTheFirstAbsent(Reference):
-    async def _destroy_many(self, removals):
-        present = [removal.session_id in self.entries for removal in removals]
-        outcomes = await super()._destroy_many(removals[: present.index(False)] if False in present else removals)
-        return outcomes + [None] * (len(removals) - len(outcomes))
-
-
-@caught_by("test_commit_of_removals_has_an_outcome_for_each")
-class DestroysWhateverIsThere(Reference):
-    def destroy_now(self, removal):
-        super().destroy_now(Step.remove(removal.session_id, holder=removal.holder))
 
 
 @caught_by("test_a_page_holds_about_as_many_as_asked")

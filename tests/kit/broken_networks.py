@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from typing import ClassVar
 
-from kit.reference import Reference
-from kit.remote import REMOTE, Remote, RemoteSuite, Served
+import msgspec
+from kit.remote import Remote, RemoteSuite, Served
 from kit.suites import caught_by
 
 from botsession import StoreUnavailableError
@@ -28,14 +27,16 @@ class TakesARepetitionForAConflict(Remote):
 
 @caught_by("test_a_lost_answer_is_no_conflict", "test_a_lost_answer_leaves_leases_right", suite=RemoteSuite)
 class RepeatsADestruction(Remote):
-    repeated: ClassVar[set[str]] = {*REMOTE}
+    def may_repeat(self, name, arguments):
+        return True
 
 
 @caught_by("test_a_lost_answer_is_no_conflict", suite=RemoteSuite)
 class StampsARepetitionAnew(Remote):
-    """What is stored has another version than the caller was told."""
+    """What is stored has another version than the caller received."""
 
-    repeated: ClassVar[set[str]] = {*REMOTE} - {"write"}
+    def may_repeat(self, name, arguments):
+        return name != "write" and super().may_repeat(name, arguments)
 
     async def write(self, session_id, session):
         try:
@@ -46,7 +47,8 @@ class StampsARepetitionAnew(Remote):
 
 @caught_by("test_a_lost_request_is_not_taken_for_done", suite=RemoteSuite)
 class TakesALostConnectionForDone(Remote):
-    repeated: ClassVar[set[str]] = {*REMOTE} - {"touch"}
+    def may_repeat(self, name, arguments):
+        return name != "touch" and super().may_repeat(name, arguments)
 
     async def touch(self, session_id, expires_at):
         with contextlib.suppress(StoreUnavailableError):
@@ -62,7 +64,8 @@ class RaisesWhatTheConnectionRaised(Remote):
         except StoreUnavailableError as error:
             raise error.__cause__ from None
 
-    repeated: ClassVar[set[str]] = {*REMOTE} - {"destroy"}
+    def may_repeat(self, name, arguments):
+        return name != "destroy" and super().may_repeat(name, arguments)
 
 
 class ServesHoldersByTheirSending(Served):
@@ -84,22 +87,25 @@ class ClaimsUnderANewNameAtEverySending(Remote):
 
 
 class StoresInTwoSteps(Served):
-    """Gives the lease up in a call of its own."""
+    """Leaves it to the caller to release the lease."""
 
-    def replace_now(self, replacement):
-        if not self.is_mine(replacement.session):
-            Reference.replace_now(self, type(replacement)(replacement.session, replacement.expected))
+    def commit_now(self, step):
+        super().commit_now(msgspec.structs.replace(step, holder=None))
 
 
 @caught_by("test_a_lost_answer_leaves_leases_right", suite=RemoteSuite)
-class GivesUpInASecondCall(Remote):
+class ReleasesInASecondCall(Remote):
+    """It forgets that call where the first one had to be repeated."""
+
     served_type = StoresInTwoSteps
 
-    async def _replace_many(self, replacements):
-        outcomes = await super()._replace_many(replacements)
-        holders = {each.session.id: each.holder for each in replacements if each.holder}
-        with contextlib.suppress(StoreUnavailableError):
-            await self.send_once("release_leases", holders)
+    async def commit(self, steps):
+        self.prepare("commit", [steps], {})
+        try:
+            outcomes = await self.send_once("commit", steps)
+        except (OSError, EOFError):
+            return await self.send("commit", steps)
+        await self.send("release_leases", {step.session_id: step.holder for step in steps if step.holder})
         return outcomes
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 
-from kit.reference import Reference
+from kit.reference import Reference, is_removal
 from kit.suites import caught_by
 
 from botsession import CorruptSessionError, SessionConflictError, Step
@@ -15,93 +15,81 @@ from botsession.storage.leases import Lease
 
 @caught_by("test_a_removal_goes_by_the_exact_version")
 class FoldsTheVersionOfARemoval(Reference):
-    def destroy_now(self, removal):
-        session = self.load(removal.session_id)
-        same = session is not None and (removal.expected or "").strip().lower() == session.version.lower()
-        super().destroy_now(
-            Step.remove(removal.session_id, session.version if same else removal.expected, removal.holder)
-        )
+    def matches(self, session_id, expected):
+        session = self.load(session_id)
+        return session is not None and (expected or "").strip().lower() == session.version.lower()
 
 
 @caught_by("test_a_removal_goes_by_the_exact_version")
 class MissesWhatShallBeGone(Reference):
-    def destroy_now(self, removal):
-        if self.load(removal.session_id) is None:
-            raise SessionConflictError(removal.session_id)
-        super().destroy_now(removal)
+    def is_as_expected(self, step):
+        return super().is_as_expected(step) and not (is_removal(step) and self.load(step.session_id) is None)
 
 
 @caught_by("test_an_expired_session_is_absent_for_a_removal")
 class RemovesTheExpiredByItsVersion(Reference):
-    def destroy_now(self, removal):
-        raw = self.entries.get(removal.session_id)
-        if raw is not None and self.decode(raw, removal.session_id).version == removal.expected:
-            removal = Step.remove(removal.session_id, holder=removal.holder)
-        super().destroy_now(removal)
+    def is_as_expected(self, step):
+        raw = self.entries.get(step.session_id)
+        same = raw is not None and self.decode(raw, step.session_id).version == step.expected
+        return (is_removal(step) and same) or super().is_as_expected(step)
 
 
 @caught_by("test_a_corrupt_session_is_removed_only_where_nothing_is_expected")
 class RemovesTheCorruptWhateverIsExpected(Reference):
-    def destroy_now(self, removal):
+    def is_as_expected(self, step):
         try:
-            super().destroy_now(removal)
+            return super().is_as_expected(step)
         except CorruptSessionError:
-            self.remove(removal.session_id)
+            return is_removal(step)
 
 
 @caught_by("test_a_hostile_id_is_not_removed")
 class RemovesBeforeItChecksTheId(Reference):
-    async def _destroy_many(self, removals):
-        for removal in removals:
-            check_session_id(removal.session_id)
-            self.destroy_now(removal)
-
-
-@caught_by("test_a_removal_beside_a_write_removes_nothing_newer")
-class RemovesInTwoSteps(Reference):
-    async def _destroy_many(self, removals):
-        right = [each.expected is None or self.matches(each.session_id, each.expected) for each in removals]
-        await self.pause()
-        return await super()._destroy_many([Step.remove(each.session_id) for each in removals if all(right)])
+    async def commit(self, steps):
+        for step in steps:
+            check_session_id(step.session_id)
+            self.commit_now(step)
 
 
 @caught_by("test_the_holder_removes_and_gives_up")
 class KeepsTheLeaseOfWhoRemoved(Reference):
-    def destroy_now(self, removal):
-        super().destroy_now(removal)
-        if removal.holder is not None:
-            self.leases[removal.session_id] = Lease(removal.holder, math.inf)
+    def commit_now(self, step):
+        super().commit_now(step)
+        if is_removal(step) and step.holder is not None:
+            self.leases[step.session_id] = Lease(step.holder, math.inf)
 
 
 @caught_by("test_the_holder_removes_and_gives_up")
 class RefusesTheHolderOfTheAbsent(Reference):
-    def destroy_now(self, removal):
-        if removal.holder is not None and self.load(removal.session_id) is None:
-            raise SessionConflictError(removal.session_id)
-        super().destroy_now(removal)
+    def is_as_expected(self, step):
+        absent = self.load(step.session_id) is None
+        return super().is_as_expected(step) and not (is_removal(step) and step.holder is not None and absent)
 
 
 @caught_by("test_a_removal_that_is_refused_keeps_session_and_lease")
 class GivesUpBeforeItRemoves(Reference):
-    def destroy_now(self, removal):
-        held = removal.holder is None or self.may_store(removal.session_id, removal.holder)
-        self.end_lease(removal.session_id)
-        if not held:
-            raise SessionConflictError(removal.session_id)
-        super().destroy_now(Step.remove(removal.session_id, removal.expected))
+    def commit_now(self, step):
+        if is_removal(step):
+            held = self.may_store(step.session_id, step.holder)
+            self.end_lease(step.session_id)
+            if not held:
+                raise SessionConflictError(step.session_id)
+            step = Step.remove(step.session_id, step.expected)
+        super().commit_now(step)
 
 
 @caught_by("test_who_lost_the_lease_removes_nothing", "test_a_removal_that_is_refused_keeps_session_and_lease")
 class RemovesForWhoHasNoLease(Reference):
-    def destroy_now(self, removal):
-        super().destroy_now(Step.remove(removal.session_id, removal.expected))
+    def commit_now(self, step):
+        super().commit_now(Step.remove(step.session_id, step.expected) if is_removal(step) else step)
 
 
 @caught_by("test_who_lost_the_lease_removes_nothing")
 class RemovesForWhoWasSlow(Reference):
-    def destroy_now(self, removal):
-        slow = not self.lease(removal.session_id).is_held_by_another(removal.holder, self.tick())
-        super().destroy_now(Step.remove(removal.session_id, removal.expected, None if slow else removal.holder))
+    def commit_now(self, step):
+        if is_removal(step) and not self.lease(step.session_id).is_held_by_another(step.holder, self.tick()):
+            step = Step.remove(step.session_id, step.expected)
+        super().commit_now(step)
 
 
 @caught_by("test_a_first_write_beside_destroy_brings_nothing_back")
@@ -112,14 +100,14 @@ class StoresFirstWritesWithoutALease(Reference):
 
 @caught_by("test_a_first_write_beside_destroy_brings_nothing_back")
 class LooksAtTheLeaseBefore(Reference):
-    async def _replace_many(self, replacements):
-        allowed = {each.session.id for each in replacements if self.may_store(each.session.id, each.holder)}
+    async def commit(self, steps):
+        held = [step for step in steps if self.may_store(step.session_id, step.holder)]
         await asyncio.sleep(0)
         await self.pause()
-        for each in replacements:
-            if each.session.id in allowed and self.matches(each.session.id, each.expected):
-                self.save(each.session)
-        return [None if each.session.id in allowed else SessionConflictError(each.session.id) for each in replacements]
+        for step in held:
+            if self.is_as_expected(step):
+                self.carry_out(step)
+        return [None if step in held else SessionConflictError(step.session_id) for step in steps]
 
 
 @caught_by("test_many_leases_are_renewed_each_for_itself")

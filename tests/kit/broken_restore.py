@@ -5,27 +5,26 @@ from __future__ import annotations
 import copy
 import dataclasses
 
-from kit.reference import Reference
+import msgspec
+from kit.reference import Reference, is_restoration
 from kit.suites import caught_by
 
 from botsession import (
     CorruptSessionError,
     Session,
-    SessionConflictError,
     SessionInfo,
     Step,
 )
 from botsession.lifetime import new_version
 
 
-class Restoring(Reference):
-    """Stores something else than what is to be restored; a subclass says what."""
+class RestoresSomethingElse(Reference):
+    """Changes what it restores; a subclass says how."""
 
-    def restored(self, session):
-        return session
-
-    def restore_now(self, restoration):
-        super().restore_now(Step.restore(self.restored(copy.copy(restoration.session)), restoration.expected))
+    def carry_out(self, step):
+        if is_restoration(step):
+            step = msgspec.structs.replace(step, session=self.restored(copy.copy(step.session)))
+        super().carry_out(step)
 
 
 @caught_by(
@@ -35,7 +34,7 @@ class Restoring(Reference):
     "test_restoring_goes_over_what_was_found",
     "test_any_order_of_calls_gives_what_a_model_gives",
 )
-class StampsWhatItRestores(Restoring):
+class StampsWhatItRestores(RestoresSomethingElse):
     def restored(self, session):
         self.stamp(session)
         return session
@@ -43,27 +42,28 @@ class StampsWhatItRestores(Restoring):
 
 @caught_by("test_what_is_restored_is_as_it_was")
 class StampsTheCallersSession(Reference):
-    def restore_now(self, restoration):
-        super().restore_now(Step.restore(copy.copy(restoration.session), restoration.expected))
-        self.stamp(restoration.session)
+    def commit_now(self, step):
+        super().commit_now(step)
+        if is_restoration(step):
+            self.stamp(step.session)
 
 
 @caught_by("test_what_is_restored_is_as_it_was", "test_restoring_goes_over_what_a_scan_found")
-class RenewsTheActivityOfWhatItRestores(Restoring):
+class RenewsTheActivityOfWhatItRestores(RestoresSomethingElse):
     def restored(self, session):
         session.last_activity = self.lifetime.now()
         return session
 
 
 @caught_by("test_a_restored_session_ends_at_its_own_deadline", "test_what_is_restored_after_its_end_is_absent")
-class CountsTheLifetimeAnew(Restoring):
+class CountsTheLifetimeAnew(RestoresSomethingElse):
     def restored(self, session):
         session.expires_at = self.lifetime.deadline(session, self.lifetime.now())
         return session
 
 
 @caught_by("test_what_is_restored_is_as_it_was")
-class ForgetsTheShapeOfWhatItRestores(Restoring):
+class ForgetsTheShapeOfWhatItRestores(RestoresSomethingElse):
     def restored(self, session):
         session.shape = 0
         return session
@@ -89,10 +89,10 @@ class ComparesOnlyTheVersion(Reference):
 
 @caught_by("test_restoring_goes_over_nothing_that_was_not_found")
 class TakesTheSameVersionForDone(Reference):
-    def restore_now(self, restoration):
-        found = self.load(restoration.session.id)
-        if found is None or found.version != restoration.session.version:
-            super().restore_now(restoration)
+    def commit_now(self, step):
+        found = self.load(step.session_id)
+        if not is_restoration(step) or found is None or found.version != step.session.version:
+            super().commit_now(step)
 
 
 @caught_by("test_restoring_takes_the_expired_for_absent")
@@ -106,10 +106,10 @@ class RestoresOverTheExpired(Reference):
 
 @caught_by("test_nothing_restored_is_nothing")
 class EmptiesAtNothing(Reference):
-    async def _restore_many(self, restorations):
-        if not restorations:
+    async def commit(self, steps):
+        if not steps:
             self.entries.clear()
-        return await super()._restore_many(restorations)
+        return await super().commit(steps)
 
 
 @caught_by("test_restoring_stores_nothing_where_one_is_refused")
@@ -120,11 +120,8 @@ class RestoresWhatWasNeverStored(Reference):
 
 @caught_by("test_restoring_stores_nothing_where_one_is_refused")
 class RestoresOneByOne(Reference):
-    async def _restore_many(self, restorations):
-        outcomes = []
-        for restoration in restorations:
-            outcomes += await super()._restore_many([restoration])
-        return outcomes
+    async def commit(self, steps):
+        return [outcome for step in steps for outcome in await super(type(self), self).commit([step])]
 
 
 @caught_by("test_a_corrupt_session_is_not_restored_over")
@@ -138,43 +135,17 @@ class RestoresOverTheCorrupt(Reference):
 
 @caught_by("test_a_cancelled_call_leaves_no_damage")
 class RestoresInTwoSteps(Reference):
-    async def _restore_many(self, restorations):
-        for restoration in restorations:
-            self.put(Session(restoration.session.id, version="0"))
+    async def commit(self, steps):
+        for step in filter(is_restoration, steps):
+            self.put(Session(step.session_id, version="0"))
             await self.pause()
-        return await super()._restore_many(
-            [Step.restore(each.session, await self.read(each.session.id)) for each in restorations]
+        found = await self.read_many([step.session_id for step in steps])
+        return await super().commit(
+            [
+                Step.restore(step.session, over) if is_restoration(step) else step
+                for step, over in zip(steps, found, strict=True)
+            ]
         )
-
-
-@caught_by("test_ids_that_look_alike_keep_apart_when_restored")
-class RestoresUnderStrippedIds(Reference):
-    stripping = False
-
-    def key(self, session_id):
-        return session_id.strip() if self.stripping else session_id
-
-    async def _restore_many(self, restorations):
-        self.stripping = True
-        try:
-            return await super()._restore_many(restorations)
-        finally:
-            self.stripping = False
-
-
-@caught_by("test_restore_beside_write_undoes_nothing")
-class ComparesBeforeItRestores(Reference):
-    async def _restore_many(self, restorations):
-        untouched = [self.is_untouched(each.session.id, each.expected) for each in restorations]
-        for _ in range(3):
-            await self.pause()
-        for restoration, right in zip(restorations, untouched, strict=True):
-            if right:
-                self.put(restoration.session)
-        return [
-            None if right else SessionConflictError(each.session.id)
-            for each, right in zip(restorations, untouched, strict=True)
-        ]
 
 
 @caught_by("test_restoring_undoes_no_touch")

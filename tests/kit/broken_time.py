@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import timedelta, timezone
 
-from kit.reference import Reference
+from kit.reference import Reference, is_restoration
 from kit.suites import caught_by
 
 from botsession import Lifetime, ScanPage, StoreError
@@ -249,12 +249,11 @@ class CutsDeadlinesToSeconds(Reference):
 
 @caught_by("test_a_deadline_is_kept_to_the_millisecond")
 class RestoresToTheSecond(Reference):
-    def restore_now(self, restoration):
-        super().restore_now(restoration)
-        session = restoration.session
-        self.put(
-            dataclasses.replace(session, expires_at=session.expires_at and session.expires_at.replace(microsecond=0))
-        )
+    def carry_out(self, step):
+        super().carry_out(step)
+        if is_restoration(step):
+            ends = step.session.expires_at and step.session.expires_at.replace(microsecond=0)
+            self.put(dataclasses.replace(step.session, expires_at=ends))
 
 
 @caught_by("test_a_scan_goes_on_past_what_has_expired")

@@ -20,11 +20,22 @@ from botsession import (
     StoreUnavailableError,
     utc_now,
 )
-from botsession.configuration.limits import check_page_size
 from botsession.ids import check_session_id
 from botsession.states import json_values
-from botsession.storage import records
+from botsession.storage import check_page_size, records
 from botsession.storage.leases import Lease
+
+
+def is_replacement(step):
+    return step.session is not None and step.is_stamped
+
+
+def is_restoration(step):
+    return step.session is not None and not step.is_stamped
+
+
+def is_removal(step):
+    return step.session is None
 
 
 class Client:
@@ -93,21 +104,19 @@ class Reference:
         self.check_pair(session_id, session)
         self.check_state(session)
         await self.pause()
-        self.save(session)
+        self.commit_now(Step.replace(session))
 
     async def destroy(self, session_id):
         self.check(session_id)
         await self.pause()
-        self.destroy_now(Step.remove(session_id))
+        self.commit_now(Step.remove(session_id))
 
     async def replace(self, session_id, session, *, expected):
         self.check()
         self.check_pair(session_id, session)
         self.check_state(session)
         await self.pause()
-        if not self.matches(session_id, expected):
-            raise SessionConflictError(session_id)
-        self.save(session)
+        self.commit_now(Step.replace(session, expected))
 
     async def touch(self, session_id, expires_at):
         self.check(session_id)
@@ -134,22 +143,11 @@ class Reference:
         return [self.attempt(self.load, session_id) for session_id in session_ids]
 
     async def commit(self, steps):
-        outcomes = {}
-        for carry_out, kind in (
-            (self._destroy_many, [step for step in steps if step.session is None]),
-            (self._replace_many, [step for step in steps if step.session is not None and step.is_stamped]),
-            (self._restore_many, [step for step in steps if step.session is not None and not step.is_stamped]),
-        ):
-            if kind or not steps:
-                outcomes |= zip(map(id, kind), await carry_out(kind), strict=False)
-        return [outcomes[id(step)] for step in steps if id(step) in outcomes]
-
-    async def _replace_many(self, replacements):
-        self.check(*(replacement.session.id for replacement in replacements))
-        for replacement in replacements:
-            self.check_state(replacement.session)
+        self.check(*(step.session_id for step in steps))
+        for step in steps:
+            self.check_step(step)
         await self.pause()
-        return [self.attempt(self.replace_now, replacement) for replacement in replacements]
+        return [self.attempt(self.commit_now, step) for step in steps]
 
     async def lease_many(self, claims):
         self.check(*(claim.session_id for claim in claims))
@@ -168,19 +166,6 @@ class Reference:
         for session_id, holder in holders.items():
             self.release_now(session_id, holder)
         self.sweep()
-
-    async def _restore_many(self, restorations):
-        self.check()
-        for restoration in restorations:
-            self.check_restored(restoration.session)
-            self.check_state(restoration.session)
-        await self.pause()
-        return [self.attempt(self.restore_now, restoration) for restoration in restorations]
-
-    async def _destroy_many(self, removals):
-        self.check(*(removal.session_id for removal in removals))
-        await self.pause()
-        return [self.attempt(self.destroy_now, removal) for removal in removals]
 
     async def quarantine(self, session_id):
         self.check(session_id)
@@ -224,6 +209,12 @@ class Reference:
         json_values.encode(json_values.to_json(session.state))
         json_values.encode_user(session.user)
 
+    def check_step(self, step):
+        if is_restoration(step):
+            self.check_restored(step.session)
+        if step.session is not None:
+            self.check_state(step.session)
+
     def check_restored(self, session):
         records.check_restored(session)
 
@@ -262,25 +253,29 @@ class Reference:
         session = self.load(session_id)
         return (None if session is None else session.version) == expected
 
-    def replace_now(self, replacement):
-        session_id, holder = replacement.session.id, replacement.holder
-        if not self.may_store(session_id, holder) or not self.matches(session_id, replacement.expected):
-            raise SessionConflictError(session_id)
-        self.save(replacement.session)
-        if holder is not None:
-            self.release_now(session_id, holder)
+    def commit_now(self, step):
+        if not self.may_store(step.session_id, step.holder) or not self.is_as_expected(step):
+            raise SessionConflictError(step.session_id)
+        self.carry_out(step)
+        if step.holder is not None:
+            self.release_now(step.session_id, step.holder)
+        elif is_removal(step):
+            self.end_lease(step.session_id)
 
-    def destroy_now(self, removal):
-        session_id, expected, holder = removal.session_id, removal.expected, removal.holder
-        if not self.may_store(session_id, holder):
-            raise SessionConflictError(session_id)
-        if expected is not ANYTHING and not self.matches(session_id, expected):
-            raise SessionConflictError(session_id)
-        self.remove(session_id)
-        if holder is None:
-            self.end_lease(session_id)
+    def is_as_expected(self, step):
+        if step.expected is ANYTHING:
+            return True
+        if is_restoration(step):
+            return self.is_untouched(step.session_id, step.expected)
+        return self.matches(step.session_id, step.expected)
+
+    def carry_out(self, step):
+        if is_removal(step):
+            self.remove(step.session_id)
+        elif is_restoration(step):
+            self.put(step.session)
         else:
-            self.release_now(session_id, holder)
+            self.save(step.session)
 
     def may_store(self, session_id, holder):
         return holder is None or self.lease(session_id).is_held_by(holder, self.tick())
@@ -323,11 +318,6 @@ class Reference:
         where = f"number {len(self.aside)} of what was put aside"
         self.aside[where] = self.entries.pop(self.key(session_id))
         return where
-
-    def restore_now(self, restoration):
-        if not self.is_untouched(restoration.session.id, restoration.expected):
-            raise SessionConflictError(restoration.session.id)
-        self.put(restoration.session)
 
     def is_untouched(self, session_id, over):
         found = self.load(session_id)

@@ -11,11 +11,13 @@ import struct
 import threading
 from typing import ClassVar
 
-from kit.reference import Reference
+from kit.reference import Reference, is_removal, is_replacement
 from kit.suites import ReferenceSuite
 
 from botsession import (
     ONE_YEAR,
+    Session,
+    Step,
     StoreError,
     StoreUnavailableError,
     utc_now,
@@ -23,8 +25,8 @@ from botsession import (
 from botsession.testing import StoreContract
 
 REMOTE = (
-    "read", "write", "destroy", "replace", "touch", "scan", "read_many", "replace_many", "destroy_many", "lease_many",
-    "renew_leases", "release_leases", "restore_many", "quarantine", "purge", "ping", "diagnose",
+    "read", "write", "destroy", "replace", "touch", "scan", "read_many", "commit", "lease_many", "renew_leases",
+    "release_leases", "quarantine", "purge", "ping", "diagnose",
 )  # fmt: skip
 HEAD = struct.Struct("!I")
 
@@ -39,17 +41,9 @@ class Served(Reference):
         found = self.load(session.id)
         return found is not None and found.version == session.version
 
-    def replace_now(self, replacement):
-        if not self.is_mine(replacement.session):
-            super().replace_now(replacement)
-
-    async def replace(self, session_id, session, *, expected):
-        if not self.is_mine(session):
-            await super().replace(session_id, session, expected=expected)
-
-    def restore_now(self, restoration):
-        if not self.is_mine(restoration.session):
-            super().restore_now(restoration)
+    def commit_now(self, step):
+        if step.session is None or not self.is_mine(step.session):
+            super().commit_now(step)
 
 
 class Server(socketserver.ThreadingTCPServer):
@@ -107,7 +101,6 @@ class Remote:
     """
 
     served_type: ClassVar[type] = Served
-    repeated: ClassVar[set[str]] = {*REMOTE} - {"quarantine", "purge", "destroy_many"}
 
     def __init__(self, place="", expires_in=ONE_YEAR, *, max_lifetime=None, port=0, time_limit=5, clock=utc_now):
         self.place, self.port, self.time_limit = place, port, time_limit
@@ -137,6 +130,10 @@ class Remote:
         self.connections.discard(writer)
         writer.transport.abort()
 
+    def may_repeat(self, name, arguments):
+        """Return whether the server recognizes the call when it comes twice; it recognizes what is stored, not what is gone."""
+        return name not in ("quarantine", "purge") and not (name == "commit" and any(map(is_removal, arguments[0])))
+
     async def connect(self):
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port or server().server_address[1])
         self.connections.add(writer)
@@ -148,7 +145,7 @@ class Remote:
                 try:
                     return await self.send_once(name, *arguments, **keywords)
                 except (OSError, EOFError):
-                    if name not in self.repeated or not self.open:
+                    if not self.may_repeat(name, arguments) or not self.open:
                         raise
                     return await self.send_once(name, *arguments, **keywords)
         except (OSError, EOFError) as error:
@@ -180,13 +177,16 @@ class Remote:
     def prepare(self, name, arguments, keywords):
         if not self.open:
             raise StoreError("the reference is not open")
-        sessions = [each for each in arguments if hasattr(each, "version") and hasattr(each, "state")]
-        if name == "replace_many":
-            sessions += [each.session for each in arguments[0]]
-        for session in sessions:
-            self.near.check_id(session.id)
-            self.near.check_state(session)
-            self.lifetime.stamp(session)
+        if name == "commit":
+            steps = arguments[0]
+        else:
+            steps = [Step.replace(each) for each in arguments if isinstance(each, Session)]
+        for step in steps:
+            self.near.check_id(step.session_id)
+        for step in steps:
+            self.near.check_step(step)
+        for step in filter(is_replacement, steps):
+            self.lifetime.stamp(step.session)
 
 
 def _method(name):

@@ -55,8 +55,8 @@ class Watched(MemorySessionStore):
     async def release_leases(self, holders):
         await self._call("release_leases", super().release_leases, holders)
 
-    async def _replace_many(self, replacements):
-        return await self._call("replace_many", super()._replace_many, replacements)
+    async def commit(self, steps):
+        return await self._call("commit", super().commit, steps)
 
     async def touch(self, session_id, expires_at):
         return await self._call("touch", super().touch, session_id, expires_at)

@@ -144,7 +144,10 @@ def test_what_nobody_reads_is_an_error_and_the_rest_goes_on(tmp_path, monkeypatc
     errors = [finding for finding in found if finding.level == "error"]
     assert [(error.topic, error.message.partition(" (did")[0]) for error in errors] == [
         ("configuration", "the environment: unknown variable BOTSESSION_DRIVR"),
-        ("configuration", f"{tmp_path / 'botsession.toml'} [stores.memry]: nothing reads this section because there is no driver 'memry'"),
+        (
+            "configuration",
+            f"{tmp_path / 'botsession.toml'} [stores.memry]: nothing reads this section because there is no driver 'memry'",
+        ),
     ]
     assert "did you mean 'memory'?" in errors[1].message
     assert any("a probe session was created" in message for message in messages(found))
@@ -328,7 +331,7 @@ def test_the_remedy_of_an_error_is_the_finding_s():
     [
         (0, "ok", "agree"),
         (0.9, "ok", "agree"),
-        (5, "warning", "5.0 s ahead of this machine's: for it sessions end too early"),
+        (5, "warning", "5.0 s ahead of this machine's, so it ends sessions too early"),
         (-300, "warning", "5 minutes behind"),
         (700, "error", "12 minutes ahead"),
     ],

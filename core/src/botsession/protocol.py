@@ -1,17 +1,17 @@
 """What a store is: four methods, and one small protocol for each capability beyond them.
 
-A class that has the methods is a store; no base class is needed. The core asks for a capability with `isinstance`, uses
-it where it exists, falls back where a fallback is correct, and raises `UnsupportedError` otherwise.
+A class that has the methods is a store; no base class is needed. The core asks for a capability with `isinstance`, uses it where it
+exists, falls back where a fallback is correct, and otherwise raises `UnsupportedError`.
 
-What holds for every method:
+Every method keeps these rules:
 
-* An expired session is absent, for everything, from the moment of its deadline on.
+* An expired session is absent for everything, from the moment of its deadline on.
 * A session that is returned is the caller's own: changing it does not change the store.
-* Every method raises `InvalidSessionIdError` for what is no session id, `StoreUnavailableError` where the backend does
-  not answer, and `StoreError` before `init` and after `close`.
-* A call that is cancelled, or fails because the backend was lost, has been carried out wholly or not at all.
-* A store that has a `lifetime` stamps what it writes with `Lifetime.stamp` and checks it with `states.encode` (which
-  `records.encode` does); for one that has none, `Sessions` does both.
+* An invalid id raises `InvalidSessionIdError`, a backend that does not answer `StoreUnavailableError`, and any call before `init`
+  or after `close` a `StoreError`.
+* A call that is cancelled, or that fails because the backend was lost, has been carried out completely or not at all.
+* A store with a `lifetime` stamps what it writes with `Lifetime.stamp` and checks it with `json_values.encode`, which
+  `records.encode` does. For a store without one, `Sessions` does both.
 """
 
 from __future__ import annotations
@@ -34,66 +34,66 @@ StoredSession = Session[dict[str, Any]]
 
 @runtime_checkable
 class SessionStore(Protocol):
-    """Keeps sessions in one backend."""
+    """A store of sessions in one backend."""
 
     async def init(self) -> Self:
-        """Connects and prepares the backend; may be called again.
+        """Connect and prepare the backend. It may be called again.
 
         Returns:
             The store itself.
 
         Raises:
-            StoreUnavailableError: The backend does not answer, or refuses the credentials.
-            StoreError: What is there cannot be used, such as the data of a newer version or of another program.
+            StoreUnavailableError: The backend does not answer, or rejects the credentials.
+            StoreError: The backend cannot be used, because its data belong to a newer version or to another program.
         """
         ...
 
     async def read(self, session_id: str) -> StoredSession | None:
-        """Returns the session, or `None` where it is absent or expired, and for no other reason.
+        """Return the session, or `None` if it is absent or expired, and for no other reason.
 
         Raises:
-            CorruptSessionError: What is stored there is no session.
+            CorruptSessionError: What is stored there is not a session.
         """
         ...
 
     async def write(self, session_id: str, session: StoredSession) -> None:
-        """Stores the session, whatever was there.
+        """Store the session, whatever was there.
 
         Args:
-            session_id: Where to store it; the same as `session.id`.
-            session: Stamped in place with its new `version`, `last_activity` and `expires_at`, before it is sent and so
-                also where the call fails: a later read that finds this version tells that it was stored after all.
+            session_id: The id to store it under; the same as `session.id`.
+            session: The session. It is stamped in place with a new `version`, `last_activity` and `expires_at` before it is sent.
+                If the call fails, a later read that finds this version shows that the session was stored.
 
         Raises:
-            StateError: The state holds what JSON cannot hold; nothing was stored.
-            SessionTooLargeError: The backend does not take a session of that size; nothing was stored.
+            StateError: The state contains something that JSON cannot hold. Nothing was stored.
+            SessionTooLargeError: The backend rejects a session of this size. Nothing was stored.
         """
         ...
 
     async def destroy(self, session_id: str) -> None:
-        """Removes what is stored there, even if it is unreadable; no error where nothing is.
+        """Remove what is stored there, readable or not; no error if nothing is.
 
-        It ends the session's lease as well: whoever held it stores nothing any more.
+        It ends the session's lease as well, so that its holder can no longer store the session.
         """
         ...
 
 
 @runtime_checkable
 class SupportsExpiry(Protocol):
-    """The store ends sessions by itself; for one that does not, `Sessions` does it."""
+    """The store expires sessions itself; for one that does not, `Sessions` does."""
 
     @property
     def lifetime(self) -> Lifetime:
-        """How long this store keeps its sessions."""
+        """How long the store keeps its sessions."""
         ...
 
 
 @runtime_checkable
 class SupportsClose(Protocol):
-    """The store holds connections or files."""
+    """The store has connections or files to close."""
 
     async def close(self) -> None:
-        """Releases what the store itself opened, never a client that was handed in; may be called again."""
+        """Release what the store itself opened, never a client that was passed in. It may be called again."""
         ...
 
 
@@ -102,17 +102,17 @@ class SupportsReplace(Protocol):
     """Compare-and-set: no lost update, no resurrection."""
 
     async def replace(self, session_id: str, session: StoredSession, *, expected: str | None) -> None:
-        """Stores the session if nobody wrote or destroyed it meanwhile, in one atomic step.
+        """Store the session if the expected version is there, in one atomic step.
 
         Args:
-            session_id: Where to store it; the same as `session.id`.
-            session: Stamped in place as by `write`.
-            expected: The `version` that was read, never an empty text; `None` means that the session must be absent.
+            session_id: The id to store it under; the same as `session.id`.
+            session: The session, stamped in place as by `write`.
+            expected: The `version` that was read, never empty; `None` if the session must be absent.
 
         Raises:
-            SessionConflictError: The stored session has another version, or is absent, or (`expected=None`) is there.
-            StateError: The state holds what JSON cannot hold.
-            SessionTooLargeError: The backend does not take a session of that size.
+            SessionConflictError: The stored session has another version or is absent; with `expected=None`, it is there.
+            StateError: As for `write`.
+            SessionTooLargeError: As for `write`.
         """
         ...
 
@@ -122,15 +122,15 @@ class SupportsTouch(Protocol):
     """Renewal of a deadline without sending the session."""
 
     async def touch(self, session_id: str, expires_at: datetime | None) -> bool:
-        """Moves the deadline of a session, and its `last_activity` to now; its version stays.
+        """Set the deadline of a session, and its `last_activity` to now. Its version stays the same.
 
         Args:
             session_id: The session to renew.
-            expires_at: The new deadline, in UTC and whole milliseconds; `None` means never. It is taken as it is: who
-                calls has bounded it, as `Lifetime.deadline` does.
+            expires_at: The new deadline, in UTC and whole milliseconds; `None` means never. The store does not limit it: the
+                caller has done so, with `Lifetime.deadline`.
 
         Returns:
-            Whether the session was there; an absent or expired one stays absent.
+            Whether the session is there. An absent or expired one stays absent.
         """
         ...
 
@@ -140,9 +140,9 @@ class ScanPage:
     """One page of a scan.
 
     Attributes:
-        sessions: What was found; may be empty although more follows.
+        sessions: The sessions that were found. There may be none although more pages follow.
         next: The `after` of the next page; `None` on the last one.
-        unreadable: One error for each record found that is no session, so that it is neither hidden nor in the way.
+        unreadable: An error for each record that was found and is not a session.
     """
 
     sessions: list[SessionInfo]
@@ -151,10 +151,10 @@ class ScanPage:
 
     @classmethod
     def of(cls, found: Iterable[SessionInfo | CorruptSessionError | None], following: str | None) -> Self:
-        """Returns the page of what a driver found, record by record, and of where it goes on.
+        """Return a page of what a driver found.
 
         Args:
-            found: For each record what it tells, or why it cannot be read, or `None` where it does not belong there.
+            found: For each record its session, the error if it is unreadable, or `None` to leave it out.
             following: The `next` of the page.
         """
         page = cls([], following)
@@ -171,19 +171,19 @@ class SupportsScan(Protocol):
     """Listing of what is stored."""
 
     async def scan(self, prefix: str = "", *, after: str | None = None, limit: int | None = None) -> ScanPage:
-        """Lists sessions page by page, without their bodies.
+        """Return one page of the sessions, without their bodies.
 
         A session that is there from the first page to the last is found at least once.
 
         Args:
-            prefix: How the ids begin.
-            after: The `next` of the page before; an opaque text.
-            limit: About how many sessions a page should hold, at least one; the driver's own choice where `None`.
-                `botsession.configuration.limits.check_page_size` checks it.
+            prefix: The beginning of the ids.
+            after: The `next` of the previous page, an opaque text; `None` for the first page.
+            limit: The approximate number of sessions, at least one; the driver chooses if `None`.
+                `botsession.storage.check_page_size` checks it.
 
         Raises:
-            ConfigError: `limit` is no number above zero.
-            StoreError: `after` is no cursor of this store.
+            ConfigError: `limit` is not an integer above zero.
+            StoreError: `after` is not a cursor of this store.
         """
         ...
 
@@ -198,7 +198,7 @@ class Anything(Enum):
 
 
 ANYTHING: Final = Anything.ANYTHING
-"""What a `Step` expects where it does not matter what is there."""
+"""The `expected` of a `Step` that is carried out whatever is stored."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -206,13 +206,13 @@ class Step(msgspec.Struct, frozen=True):
 
     Attributes:
         session_id: The session to change.
-        expected: What must be there for the step to be carried out: the session with this `version`; this session, as it was
-            read or scanned, with the same version *and* `last_activity` (so nobody has touched it since); `None` for no
-            session; or `ANYTHING`.
-        session: What is there afterwards; `None` for no session.
-        is_stamped: Whether `session` is written now, and so stamped in place as by `SessionStore.write`. Otherwise it is stored
-            with the version and moments that it has, such as one that comes from a backup.
-        holder: Who holds the session's lease and gives it up by this step; `None` without a lease.
+        expected: What must be stored for the step to be carried out: a `version`; a session as it was read or scanned, with the
+            same version *and* `last_activity`, so that nobody has touched it since; `None` for no session; or `ANYTHING`.
+        session: What is stored afterwards; `None` for no session.
+        is_stamped: Whether `session` is written now, and therefore stamped in place as by `SessionStore.write`. Otherwise it is
+            stored with the version and moments that it has, as when it comes from a backup.
+        holder: The holder of the session's lease, which the step requires and releases; `None` without a lease. A step that
+            removes a session without a holder ends the lease.
     """
 
     session_id: str
@@ -229,17 +229,17 @@ class Step(msgspec.Struct, frozen=True):
 
         Args:
             session: What to store, under its own id.
-            expected: The `version` that was read; `None` if the session must be absent.
-            holder: Who holds the session's lease and gives it up.
+            expected: The `version` that was read; `None` if the session must be absent; by default whatever is there.
+            holder: The holder of the session's lease, which the step releases.
         """
         return cls(session.id, expected, session, holder=holder)
 
     @classmethod
     def restore(cls, session: StoredSession, over: StoredSession | SessionInfo | None) -> Self:
-        """Return the step that stores a session as it is; it has been stored before, here or elsewhere.
+        """Return the step that stores a session unchanged, which was stored before, here or elsewhere.
 
         Args:
-            session: What to store, under its own id. If its deadline has passed, there is no session afterwards.
+            session: What to store, under its own id. If its deadline has passed, nothing is there afterwards.
             over: What was read or scanned there before; `None` if the session must be absent.
         """
         return cls(session.id, over, session, is_stamped=False)
@@ -250,15 +250,15 @@ class Step(msgspec.Struct, frozen=True):
 
         Args:
             session_id: The session to remove.
-            expected: The `version` that must be there; by default whatever is there, unreadable or not.
-            holder: Who holds the session's lease and gives it up. Without a holder, the step ends the lease, as `destroy` does.
+            expected: The `version` that must be there; by default whatever is there, readable or not.
+            holder: The holder of the session's lease, which the step releases.
         """
         return cls(session_id, expected, None, holder=holder)
 
 
 @runtime_checkable
 class SupportsCommit(Protocol):
-    """Many sessions in one round trip. The core batches concurrent turns into it."""
+    """Many sessions in one round trip. `Sessions` batches concurrent turns into it."""
 
     async def read_many(self, session_ids: Sequence[str]) -> list[StoredSession | StoreError | None]:
         """Read many sessions.
@@ -269,34 +269,34 @@ class SupportsCommit(Protocol):
         ...
 
     async def commit(self, steps: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
-        """Carry out many steps, each of them atomic and with an outcome of its own.
+        """Carry out many steps of any kind, each of them atomic and with its own outcome.
 
         Args:
-            steps: At most one for each session.
+            steps: The steps, normally one for each session. Steps of one session are carried out in order.
 
         Returns:
-            For each, in order: `None` if it was carried out, also when it removes a session that is absent and expects
-            `ANYTHING`; a `SessionConflictError` if something else is there than it expects, or if its `holder` does not hold
-            the session's lease; or another `StoreError` that concerns this step alone.
+            For each, in order: `None` if it was carried out, which includes the removal of an absent session with `ANYTHING`; a
+            `SessionConflictError` if something else is there than expected, or if `holder` does not hold the lease; or another
+            `StoreError` that concerns this step alone. If a step that was carried out is sent again because the reply was lost,
+            it is not a conflict: the version that is stored is its own.
 
         Raises:
-            InvalidSessionIdError: One of the ids is not a session id; nothing was changed.
-            StateError: A session cannot be stored: its state is not JSON, or it is to be restored and has no version or a moment
-                without a time zone; nothing was changed.
-            StoreUnavailableError: The backend was lost; steps before that moment may have been carried out.
+            InvalidSessionIdError: One of the ids is not a session id. Nothing was changed.
+            StateError: A session cannot be stored: its state is not JSON, or it is to be restored and its version or a moment is
+                invalid. Nothing was changed.
+            StoreUnavailableError: The backend was lost. Some steps may have been carried out.
         """
         ...
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
-    """One entry of `lease_many`.
+    """A request for one lease.
 
     Attributes:
-        session_id: The session whose lease is wanted.
-        holder: Who wants it: a short opaque text of letters and digits, another one for every turn.
-        ttl: For how many seconds.
-        again: Within how many seconds it is asked for again if somebody else holds it; so long its place in the queue is
-            kept.
+        session_id: The session whose lease is requested.
+        holder: Who requests it: a short text of letters and digits, different for every turn.
+        ttl: The duration of the lease, in seconds.
+        again: How long its place in the queue is kept, in seconds, if it has to wait; it asks again before that.
     """
 
     session_id: str
@@ -306,11 +306,11 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
 
 
 class Held(msgspec.Struct, frozen=True):
-    """The outcome of a claim on a lease that somebody else holds, or for which somebody else waits longer.
+    """The outcome of a claim that has to wait.
 
     Attributes:
-        seconds: After how many seconds it may be free, if nobody renews it.
-        ahead: How many others wait longer; 0 for the next one, and where the backend does not tell.
+        seconds: After how many seconds the lease may be free, unless its holder renews it.
+        ahead: How many waiters are ahead in the queue; 0 for the next one, and if the backend does not know.
     """
 
     seconds: float
@@ -321,57 +321,52 @@ class Held(msgspec.Struct, frozen=True):
 class SupportsLease(Protocol):
     """One turn of a session at a time, across processes.
 
-    A lease is held by one holder until it is given up or its time is over. It is beside the session: it can be held for
-    one that is absent, which it does not create. `Sessions` waits for leases, renews them and gives them up; it uses them
-    where the store has `SupportsReplace` and `SupportsCommit` too.
-
-    Then `commit` gives up the lease of a step's `holder` in the step that stores or removes the
-    session. They refuse the entry by a `SessionConflictError` where that holder does not hold the lease at that moment:
-    another one has it, or nobody has, since its time is over or a `destroy` has ended it. Only what is a repeat, sent again
-    since its answer was lost, stays stored: the version that is there is its own.
+    A lease has one holder, until it is released or ends. It is independent of its session: it can be held for an absent
+    session, and does not create it. `Sessions` uses leases if the store also has `SupportsReplace` and `SupportsCommit`. A step
+    that names a `holder` is refused unless that holder has the lease at that moment.
     """
 
     async def lease_many(self, claims: Sequence[Claim]) -> list[StoredSession | Held | StoreError | None]:
-        """Takes leases and reads the sessions, each in one step.
+        """Take leases and read the sessions, each in one atomic step.
 
-        Leases are given in the order in which they were first asked for, as far as the backend allows it.
+        Leases are granted in order of arrival, as far as the backend can. A holder that claims its lease again gets it again.
 
         Args:
             claims: At most one for each session.
 
         Returns:
-            For each the session, or `None` where it is absent: the holder has the lease. Or `Held`; or an error, after
-            which the lease may be held or not.
+            For each, in order: the session, or `None` if it is absent, when the holder has the lease; `Held` when it has to wait;
+            or an error, after which the holder may have the lease or not.
         """
         ...
 
     async def renew_leases(self, holders: Mapping[str, str], ttl: float) -> list[bool]:
-        """Holds leases for so many seconds from now on, all in one call.
+        """Renew leases.
 
         Args:
-            holders: Who holds each, by session id.
-            ttl: For how many seconds.
+            holders: The holder of each, by session id.
+            ttl: How long they last from now on, in seconds.
 
         Returns:
-            For each, in the order of `holders`, whether the holder had it still.
+            For each, in the order of `holders`, whether the holder still had the lease.
         """
         ...
 
     async def release_leases(self, holders: Mapping[str, str]) -> None:
-        """Gives up leases, or places in the queues for them.
+        """Release leases, or places in the queues for them.
 
         Args:
-            holders: Who gives up, by session id; no error for one that has neither lease nor place.
+            holders: The holder of each, by session id; no error for one that has neither.
         """
         ...
 
 
 @runtime_checkable
 class SupportsPurge(Protocol):
-    """Removal of what has expired, where the backend does not do so itself; what is unreadable stays."""
+    """Removal of expired sessions, for a backend that does not remove them itself."""
 
     async def purge(self) -> int:
-        """Removes all expired sessions.
+        """Remove all expired sessions; keep what is unreadable.
 
         Returns:
             How many were removed.
@@ -381,13 +376,13 @@ class SupportsPurge(Protocol):
 
 @runtime_checkable
 class SupportsQuarantine(Protocol):
-    """A place for what is unreadable, out of the way of its session and kept for repair."""
+    """A place where unreadable records are kept for repair, out of the way of their sessions."""
 
     async def quarantine(self, session_id: str) -> str | None:
-        """Puts aside what is stored there if it is unreadable, in one step; leaves a readable session alone.
+        """Move what is stored there to the quarantine if it is unreadable, in one atomic step.
 
         Returns:
-            Where it lies now, for a person to find it; `None` where the session is absent or readable.
+            Its new place, described so that a person finds it; `None` if the session is absent or readable.
         """
         ...
 
@@ -397,7 +392,7 @@ class SupportsPing(Protocol):
     """Health of the backend."""
 
     async def ping(self) -> None:
-        """Returns if the backend answers.
+        """Return if the backend answers.
 
         Raises:
             StoreUnavailableError: It does not.
@@ -406,18 +401,18 @@ class SupportsPing(Protocol):
 
 
 Level = Literal["ok", "unknown", "warning", "error"]
-"""`ok`: as it should be. `unknown`: it may not be asked. `warning`: sessions may be lost. `error`: it does not work."""
+"""`ok`: as it should be. `unknown`: the backend does not say. `warning`: sessions may be lost. `error`: it does not work."""
 
 
 @dataclass(slots=True, frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check of a backend.
 
     Attributes:
-        level: How it is.
-        topic: What was looked at, in a word or two.
+        level: The result.
+        topic: What was checked, in a word or two.
         message: What was found, on one line and without secrets.
-        remedy: What to do about it; empty where nothing has to be done.
+        remedy: What to do about it; empty if nothing.
     """
 
     level: Level
@@ -428,13 +423,13 @@ class Finding:
 
 @runtime_checkable
 class SupportsDiagnosis(Protocol):
-    """Knowledge of what in the backend, or in its settings, would lose sessions."""
+    """Checks of the backend for what would lose sessions."""
 
     async def diagnose(self) -> list[Finding]:
-        """Looks at the backend and its settings, and changes nothing.
+        """Check the backend and its settings, without changing anything.
 
-        What the backend does not tell, or does not tell this user, is a finding of the level `unknown` and no error. A
-        warning or an error has a remedy.
+        What the backend does not disclose to this user is a finding of the level `unknown`, not an error. Warnings and errors
+        have a remedy.
 
         Raises:
             StoreUnavailableError: The backend does not answer.
@@ -459,16 +454,16 @@ CAPABILITIES: dict[str, type] = {
 
 
 def capabilities(store: object) -> list[str]:
-    """Returns the names of the optional capabilities that a store has."""
+    """Return the names of the capabilities of a store."""
     return [name for name, protocol in CAPABILITIES.items() if isinstance(store, protocol)]
 
 
 def unsupported(store: SessionStore, capability: str, purpose: str) -> UnsupportedError:
-    """Returns the error for a store that lacks a capability.
+    """Return the error for a store that lacks a capability.
 
     Args:
         store: The store.
-        capability: The capability's name, such as `scan`.
-        purpose: What it was needed for, such as `list its sessions`.
+        capability: The name of the capability, such as `scan`.
+        purpose: What it is needed for, such as `list its sessions`.
     """
     return UnsupportedError(f"{type(store).__name__} cannot {purpose}: it lacks the capability {capability!r}")

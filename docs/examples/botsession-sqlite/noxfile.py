@@ -14,8 +14,8 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python="3.11")
 def lowest(session: nox.Session) -> None:
-    """The same with the oldest aiosqlite and msgspec that are allowed."""
-    session.install("-e", ".[test]", "aiosqlite==0.20.0", "msgspec==0.19.0")
+    """The same with the oldest msgspec that is allowed."""
+    session.install("-e", ".[test]", "msgspec==0.19.0")
     session.run("pytest", *session.posargs)
 
 

@@ -1,4 +1,4 @@
-"""Limits: how long turns wait for each other, how large a session may become, and how many sessions a page holds."""
+"""Limits: how long turns wait for each other, and how large a session may become."""
 
 from __future__ import annotations
 
@@ -48,17 +48,6 @@ def check_wait(wait: object) -> None:
         raise ConfigError(
             f"wait must be a number of seconds, zero or more, not {wait!r}", remedy="Zero tries once without waiting."
         )
-
-
-def check_page_size(limit: int | None) -> None:
-    """Check the `limit` of a list of sessions.
-
-    Raises:
-        ConfigError: It is neither a number of sessions above zero nor `None`.
-    """
-    given: object = limit
-    if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < 1):
-        raise ConfigError(f"limit must be a number of sessions above zero, or None for the default, not {limit!r}")
 
 
 def _is_finite(value: object) -> bool:

@@ -9,31 +9,33 @@ from botsession.lifetime import Lifetime
 from botsession.protocol import Finding
 
 TOLERATED: Final = timedelta(seconds=1)
-"""How far two clocks may differ."""
+"""The difference between two clocks that is ignored."""
 
 
 def compare_clocks(lifetime: Lifetime, before: datetime, theirs: datetime, *, server: str) -> Finding:
-    """Compares the clock of this machine with a server's: deadlines are moments, which both of them read.
+    """Compare the clock of this machine with a server's. Both of them decide what has expired.
+
+    Call it as soon as the server has answered.
 
     Args:
-        lifetime: The store's, just after the server has answered.
-        before: What its clock said before the server was asked.
-        theirs: What the server answered, aware.
+        lifetime: The store's lifetime, whose clock is compared.
+        before: The time of that clock before the server was asked.
+        theirs: The time that the server returned, with a time zone.
         server: A short name of the server.
     """
     after = lifetime.now()
     ahead = theirs - (before + (after - before) / 2)
-    # The answer may be older by its way back, and moments are cut to milliseconds.
+    # The server may have read its clock at any time during the round trip, and moments are cut to milliseconds.
     least = max(timedelta(), abs(ahead) - (after - before) / 2 - timedelta(milliseconds=1))
     if least <= TOLERATED:
         return Finding("ok", "clock", f"the clocks of this machine and of {server} agree within {TOLERATED.seconds} s")
     direction = "ahead of" if ahead > timedelta() else "behind"
-    ends = "too early" if ahead > timedelta() else "too late, for whoever trusts it"
+    ends = "too early" if ahead > timedelta() else "too late"
     return Finding(
         "error" if lifetime.expires_in is not None and least >= lifetime.expires_in else "warning",
         "clock",
-        f"the clock of {server} is {_length(least)} {direction} this machine's: for it sessions end {ends}",
-        "have both machines set their clocks by NTP",
+        f"the clock of {server} is {_length(least)} {direction} this machine's, so it ends sessions {ends}",
+        "synchronize the clocks of both machines by NTP",
     )
 
 

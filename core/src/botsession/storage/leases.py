@@ -1,7 +1,8 @@
-"""The lease of a session: who holds it, until when, and who is next.
+"""The lease of a session: its holder, its end, and the queue for it.
 
-Of use to a driver whose backend cannot decide by itself: it keeps the `Lease` of each session, as an object or as the
-JSON that `msgspec` makes of it, and lets one caller at a time change it. Moments are seconds of any one clock.
+For a driver whose backend has no such logic of its own: it keeps the `Lease` of each session, as an object or as the JSON that
+`msgspec` makes of it, and lets one caller at a time change it. All times are seconds of one clock, the same for every process
+that shares the leases; never that of `Lifetime`, which tests stop.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from botsession.protocol import Claim, Held
 
 
 class Place(msgspec.Struct):
-    """Somebody who waits for a lease.
+    """A place in the queue for a lease.
 
     Attributes:
-        holder: Whom the lease is kept for.
-        until: Until when it asks again, or else has lost its place.
+        holder: The waiter.
+        until: When the waiter loses its place, unless it asks again before.
     """
 
     holder: str
@@ -31,9 +32,9 @@ class Lease(msgspec.Struct):
     """The exclusive right to run turns of one session, and the queue for it.
 
     Attributes:
-        holder: Who holds it; empty while nobody does.
-        until: Until when.
-        queue: Who waits, in order of arrival.
+        holder: The holder; empty if there is none.
+        until: When the lease ends.
+        queue: The waiters, in order of arrival.
     """
 
     holder: str = ""
@@ -41,16 +42,16 @@ class Lease(msgspec.Struct):
     queue: list[Place] = msgspec.field(default_factory=list)
 
     def claim(self, holder: str, now: float, *, ttl: float, again: float) -> float | None:
-        """Takes the lease, or a place in the queue; who holds it already holds it for longer.
+        """Take the lease or a place in the queue. A holder that claims its lease again renews it.
 
         Args:
-            holder: Who wants it.
-            now: The present moment.
+            holder: Who claims the lease.
+            now: The present time.
             ttl: For how many seconds.
-            again: Within how many seconds it asks again.
+            again: Within how many seconds the holder asks again, if it has to wait.
 
         Returns:
-            `None` where it holds the lease now, otherwise in how many seconds it may be free.
+            `None` if the holder has the lease now; otherwise after how many seconds it may be free.
         """
         if not self.queue and not self.holder:
             self.holder, self.until = holder, now + ttl
@@ -76,51 +77,51 @@ class Lease(msgspec.Struct):
         return free - now
 
     def ahead(self, holder: str) -> int:
-        """Returns how many wait longer than a holder who waits."""
+        """Return how many waiters are ahead of a holder in the queue."""
         return next((index for index, place in enumerate(self.queue) if place.holder == holder), 0)
 
     def renew(self, holder: str, now: float, *, ttl: float) -> bool:
-        """Holds the lease longer; returns whether it had not ended yet."""
+        """Renew the lease; return whether the holder still had it."""
         if self.holder != holder or self.until <= now:
             return False
         self.until = now + ttl
         return True
 
     def release(self, holder: str, now: float) -> None:
-        """Gives up the lease, or the place in the queue, where the holder has one."""
+        """Release the lease or the place in the queue, if the holder has one."""
         if self.queue:
             self.queue = [place for place in self.queue if place.until > now and place.holder != holder]
         if self.holder == holder:
             self.holder = ""
 
     def end(self) -> None:
-        """Ends the lease, whoever holds it; those who wait keep their places."""
+        """End the lease, whoever holds it. Waiters keep their places."""
         self.holder = ""
 
     def is_held_by(self, holder: str, now: float) -> bool:
-        """Tells whether this holder has the lease, and its time is not over."""
+        """Return whether this holder has the lease."""
         return self.holder == holder and self.until > now
 
     def is_held_by_another(self, holder: str, now: float) -> bool:
-        """Tells whether somebody else holds the lease."""
+        """Return whether another holder has the lease."""
         return self.holder not in ("", holder) and self.until > now
 
     def is_over(self, now: float) -> bool:
-        """Tells whether nobody holds it and nobody waits, so that nothing is to be kept."""
+        """Return whether nobody holds the lease or waits for it, so that it need not be kept."""
         if self.holder and self.until > now:
             return False
         return not self.queue or all(place.until <= now for place in self.queue)
 
 
 _SWEPT: Final = 2
-"""How many leases each new one looks at: with more than one, those of dead holders go faster than they come."""
+"""How many other leases each new one checks; with more than one, leases of dead holders are removed faster than they appear."""
 
 
 class LeaseTable(OrderedDict[str, Lease]):
-    """The leases of a store that one process owns, by session id; those looked at longest ago come first."""
+    """The leases of many sessions, by session id, for whoever has them to itself; least recently checked first."""
 
     def claim(self, claim: Claim, now: float) -> Held | None:
-        """Take a lease; return `None` if its holder has it now, and otherwise who has it for how long."""
+        """Take a lease or a place in the queue; return `None` if the claim's holder has the lease now."""
         lease = self.get(claim.session_id)
         if lease is None:
             if self:
@@ -130,31 +131,31 @@ class LeaseTable(OrderedDict[str, Lease]):
         return None if seconds is None else Held(seconds, lease.ahead(claim.holder))
 
     def renew(self, session_id: str, holder: str, now: float, *, ttl: float) -> bool:
-        """Hold a lease longer; return whether it had not ended yet."""
+        """Renew a lease; return whether the holder still had it."""
         lease = self.get(session_id)
         return lease is not None and lease.renew(holder, now, ttl=ttl)
 
     def is_held_by(self, session_id: str, holder: str, now: float) -> bool:
-        """Return whether this holder has the lease, and its time is not over."""
+        """Return whether this holder has the lease."""
         lease = self.get(session_id)
         return lease is not None and lease.is_held_by(holder, now)
 
     def release(self, session_id: str, holder: str, now: float) -> None:
-        """Give up a lease, or a place in the queue for it."""
+        """Release a lease, or a place in the queue for it."""
         lease = self.get(session_id)
         if lease is not None:
             lease.release(holder, now)
             self._drop_if_over(session_id, lease, now)
 
     def end(self, session_id: str, now: float) -> None:
-        """End a lease, whoever holds it; waiters keep their places."""
+        """End a lease, whoever holds it. Waiters keep their places."""
         lease = self.get(session_id)
         if lease is not None:
             lease.end()
             self._drop_if_over(session_id, lease, now)
 
     def purge(self, now: float) -> None:
-        """Forget all leases that are over."""
+        """Remove all leases that are over."""
         self._sweep(now, len(self))
 
     def _sweep(self, now: float, most: int) -> None:

@@ -1,8 +1,12 @@
 """A base for drivers whose backend keeps the text of each session.
 
-It is a help and never a duty: any class with the methods of `SessionStore` is a store. A driver that derives from
-`RecordStore` provides five primitives on ids and texts, and gets the store protocol with `replace`, `touch`, `commit`, `scan`
-and `quarantine`; `LeasingRecordStore` adds leases for three more.
+It is a help and never a duty: any class with the methods of `SessionStore` is a store. A driver that derives from `RecordStore`
+provides `init` and five primitives on ids and texts. It gets the store protocol, with `replace`, `touch`, `read_many`, `commit`,
+`scan` and `quarantine`. `LeasingRecordStore` adds leases for three more primitives. The base does for every driver what must be
+the same in all of them: it checks ids, states and page sizes, stamps, encodes and decodes sessions, hides what has expired, and
+turns what is unreadable into `CorruptSessionError`.
+
+A driver overrides a method where its backend has a better way, such as a `touch` that does not load the session.
 """
 
 from __future__ import annotations
@@ -14,8 +18,7 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from botsession.configuration.limits import check_page_size
-from botsession.errors import CorruptSessionError, SessionConflictError, StoreError, StoreUnavailableError
+from botsession.errors import ConfigError, CorruptSessionError, SessionConflictError, StoreError, StoreUnavailableError
 from botsession.ids import check_session_id
 from botsession.lifetime import Lifetime, new_version
 from botsession.protocol import ANYTHING, Anything, Claim, Held, ScanPage, Step, StoredSession
@@ -33,12 +36,12 @@ class Change(msgspec.Struct, frozen=True):
 
     Attributes:
         session_id: The session to change.
-        expected: What must be there; see `Step`.
-        record: The text to store; `None` to remove what is there.
-        expires_at: The deadline of the session in `record`; `None` for never.
-        version: The version of the session in `record`, if it was made for this change; a backend that finds it stored has
-            carried out the change before. Otherwise empty.
-        holder: Who holds the session's lease and gives it up; `None` without a lease.
+        expected: What must be stored for the change to be carried out; see `Step`.
+        record: The text to store; `None` to remove the session.
+        expires_at: The deadline of the session in `record`; `None` means never.
+        version: The version of the session in `record`, if it was made for this change; otherwise empty. If a change is sent
+            again because the reply was lost, and this version is stored, the change was carried out before.
+        holder: The holder of the session's lease, which releases it; `None` without a lease.
     """
 
     session_id: str
@@ -65,28 +68,32 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """What a scan finds under one id.
+    """One session that a scan finds.
 
     Attributes:
-        session_id: The id.
-        head: The text of the session, or its beginning up to and including the key `user`.
-        size: How many bytes the backend keeps for the session.
+        session_id: The id under which it is stored; empty if the backend keeps the id only in the text, which has none.
+        head: The text of the session, or its first `records.HEAD_SIZE` bytes.
+        size: The number of bytes of the whole text, if the backend knows it.
+        where: Where a person finds the text, for errors; by default the name of the store.
     """
 
     session_id: str
     head: bytes
     size: int | None = None
+    where: str = ""
 
 
 class RecordStore(ABC):
     """A store that keeps each session as one line of JSON; see `botsession.storage.records`.
 
+    Primitives that take a sequence are never called with an empty one.
+
     Args:
-        name: What the store is, without secrets, for `repr` and errors.
-        lifetime: How long it keeps its sessions.
+        name: A description of the store for `repr` and errors, without secrets.
+        lifetime: How long the store keeps its sessions.
 
     Attributes:
-        lifetime: How long it keeps its sessions.
+        lifetime: How long the store keeps its sessions.
     """
 
     def __init__(self, name: str, lifetime: Lifetime) -> None:
@@ -105,33 +112,41 @@ class RecordStore(ABC):
 
     @abstractmethod
     async def _load(self, session_ids: Sequence[str]) -> Sequence[Found]:
-        """Return the text of each session. The texts of expired sessions may be among them."""
+        """Return the text of each session, in order. It may be the text of an expired session."""
 
     @abstractmethod
     async def _apply(self, changes: Sequence[Change]) -> list[SessionConflictError | StoreError | None]:
-        """Carry out each change in one atomic step, and return its outcome as `SupportsCommit.commit` does.
+        """Carry out each change in one atomic step; return its outcome, as `SupportsCommit.commit` does.
 
-        A change that removes a session and names no holder ends the session's lease.
+        An expired session counts as absent. A change that removes a session and names no holder ends the session's lease.
         """
 
     @abstractmethod
-    async def _page(self, prefix: str, after: str | None, limit: int | None) -> tuple[Sequence[Entry], str | None]:
-        """Return the sessions of one page of a scan, and the `after` of the next page.
+    async def _page(
+        self, prefix: str, after: str | None, limit: int | None
+    ) -> tuple[Sequence[Entry | CorruptSessionError], str | None]:
+        """Return the sessions of one page of a scan, and the `after` of the next page; `None` on the last page.
 
-        Entries of expired sessions, and of sessions whose ids do not begin with `prefix`, may be among them.
+        They may include expired sessions, and sessions whose ids do not begin with `prefix`. What is not even text is a
+        `CorruptSessionError`.
+
+        Args:
+            prefix: The beginning of the ids.
+            after: The second value returned for the previous page; `None` for the first page.
+            limit: The approximate number of sessions, at least one; the driver chooses if `None`.
         """
 
     @abstractmethod
     async def _set_aside(self, session_id: str, record: bytes, suffix: str) -> str | None:
-        """Move a text out of the way of its session, unless another one is stored by now.
+        """Move an unreadable text out of the way, unless something else is stored there by now, in one atomic step.
 
         Args:
-            session_id: Where it is stored.
-            record: The text.
-            suffix: A part of its new name that nobody has used.
+            session_id: The id under which it is stored.
+            record: The text, or the `raw` of the error that `_load` returned.
+            suffix: A suffix for its new name, never used before.
 
         Returns:
-            Where it is now, for a person to find it; `None` if it was not there any more.
+            The new place, described so that a person finds it; `None` if the text was no longer there.
         """
 
     async def read(self, session_id: str) -> StoredSession | None:
@@ -153,7 +168,7 @@ class RecordStore(ABC):
 
     async def read_many(self, session_ids: Sequence[str]) -> list[StoredSession | StoreError | None]:
         self._check(*session_ids)
-        found = await self._load(session_ids)
+        found = await self._load(session_ids) if session_ids else []
         return raise_if_unavailable(self._sessions(session_ids, found))
 
     async def commit(self, steps: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
@@ -167,7 +182,8 @@ class RecordStore(ABC):
             else:
                 records.check_restored(step.session)
         self.lifetime.stamp_all(stamped)
-        return raise_if_unavailable(await self._apply([_change(step) for step in steps]))
+        changes = [_change(step) for step in steps]
+        return raise_if_unavailable(await self._apply(changes)) if changes else []
 
     async def touch(self, session_id: str, expires_at: datetime | None) -> bool:
         self._check(session_id)
@@ -189,7 +205,12 @@ class RecordStore(ABC):
         entries, following = await self._page(prefix, after, limit)
         now = self.lifetime.now()
         return ScanPage.of(
-            (self._info(entry, now) for entry in entries if entry.session_id.startswith(prefix)), following
+            (
+                self._info(entry, now)
+                for entry in entries
+                if entry.session_id.startswith(prefix) or not entry.session_id
+            ),
+            following,
         )
 
     async def quarantine(self, session_id: str) -> str | None:
@@ -203,10 +224,18 @@ class RecordStore(ABC):
         return None
 
     def _check(self, *session_ids: str) -> None:
-        """Refuse what is not a session id, and any call outside of `init` and `close`."""
+        """Refuse calls before `init` and after `close`, and invalid session ids."""
         self._check_open()
         for session_id in session_ids:
             check_session_id(session_id)
+
+    def _unexpired(self, session_id: str, record: bytes | None) -> bytes | None:
+        """Return a text as `Change.allows` wants it: `None` if its session has expired. An unreadable text stays."""
+        try:
+            info = None if record is None else records.decode_info(record, session_id, store=self._name)
+        except CorruptSessionError:
+            return record
+        return None if info is None or self.lifetime.expired(info.expires_at) else record
 
     async def _commit_session(self, session_id: str, session: StoredSession, expected: str | Anything | None) -> None:
         self._check_open()
@@ -218,7 +247,7 @@ class RecordStore(ABC):
             raise outcome
 
     def _session(self, session_id: str, found: Found, now: datetime | None) -> StoredSession | None:
-        """Return the session in a text; `None` if there is none, or if it has expired."""
+        """Return the session in a text; `None` if there is none or it has expired."""
         if found is None:
             return None
         if isinstance(found, StoreError):
@@ -236,20 +265,23 @@ class RecordStore(ABC):
                 outcomes.append(error)
         return outcomes
 
-    def _info(self, entry: Entry, now: datetime) -> SessionInfo | CorruptSessionError | None:
+    def _info(self, entry: Entry | CorruptSessionError, now: datetime) -> SessionInfo | CorruptSessionError | None:
+        if isinstance(entry, CorruptSessionError):
+            return entry
         try:
-            info = records.decode_info(entry.head, entry.session_id, store=self._name, size=entry.size)
+            where = entry.where or self._name
+            info = records.decode_info(entry.head, entry.session_id, store=where, size=entry.size)
         except CorruptSessionError as error:
             return error
         return None if self.lifetime.expired(info.expires_at, now) else info
 
 
 class LeasingRecordStore(RecordStore):
-    """A `RecordStore` with leases."""
+    """A `RecordStore` with leases; `botsession.storage.leases` has the logic for backends that have none of their own."""
 
     @abstractmethod
     async def _claim(self, claims: Sequence[Claim]) -> Sequence[Found | Held]:
-        """Take each lease and load the session in one atomic step; return the text, or `Held`."""
+        """Take each lease and load its session in one atomic step; return the text, or `Held`."""
 
     @abstractmethod
     async def _renew_leases(self, holders: Mapping[str, str], ttl: float) -> list[bool]:
@@ -263,7 +295,7 @@ class LeasingRecordStore(RecordStore):
         self._check(*(claim.session_id for claim in claims))
         now = self.lifetime.now()
         outcomes: list[StoredSession | Held | StoreError | None] = []
-        for claim, reply in zip(claims, await self._claim(claims), strict=True):
+        for claim, reply in zip(claims, await self._claim(claims) if claims else [], strict=True):
             try:
                 outcomes.append(reply if isinstance(reply, Held) else self._session(claim.session_id, reply, now))
             except StoreError as error:
@@ -272,15 +304,30 @@ class LeasingRecordStore(RecordStore):
 
     async def renew_leases(self, holders: Mapping[str, str], ttl: float) -> list[bool]:
         self._check(*holders)
-        return await self._renew_leases(holders, ttl)
+        return await self._renew_leases(holders, ttl) if holders else []
 
     async def release_leases(self, holders: Mapping[str, str]) -> None:
         self._check(*holders)
-        await self._release_leases(holders)
+        if holders:
+            await self._release_leases(holders)
+
+
+def check_page_size(limit: int | None) -> None:
+    """Refuse what cannot be the `limit` of a scan.
+
+    Raises:
+        ConfigError: It is neither an integer above zero nor `None`.
+    """
+    given: object = limit
+    if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < 1):
+        raise ConfigError(
+            f"limit is not a number of sessions: {limit!r}",
+            remedy="Give an integer above zero, or None for the default.",
+        )
 
 
 def raise_if_unavailable(outcomes: list[OutcomeT]) -> list[OutcomeT]:
-    """Return the outcomes of a call; raise the first one if the backend was unavailable for all of them."""
+    """Return the outcomes of a batch; raise the first one if each is a `StoreUnavailableError`."""
     if outcomes and all(isinstance(outcome, StoreUnavailableError) for outcome in outcomes):
         raise outcomes[0]  # type: ignore[misc]  # it is an exception, as all of them are
     return outcomes

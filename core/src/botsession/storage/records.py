@@ -1,15 +1,12 @@
 """The JSON text of a session, for every driver whose backend keeps bytes or text.
 
-One line of JSON whose first fields are always the same and in the same order, so that a backend which can compare or
-cut text (a Redis script, a ranged read) finds version and deadline without parsing the rest:
+It is one line whose first fields are always the same and in the same order, so that a backend which can compare or cut text (a
+Redis script, a ranged read) finds version and deadline without parsing the rest:
 
     {"version":"9f86d081884c7d65","expires_at":"2027-11-23T09:30:00.000Z","last_activity":"2026-11-23T09:30:00.000Z",
      "created_at":"2026-11-20T18:05:12.345Z","id":"telegram:42","user":null,"state":{"count":3}}
 
-A backend that keeps text stores `encode(...).decode()`. One that renews a deadline beside the line, in a column, sets
-`expires_at` and `last_activity` of the session after `decode`: what the backend says goes before what the line says.
-
-Moments are ISO 8601 in UTC with exactly three decimals, so that their texts sort as they do.
+Moments are ISO 8601 in UTC with exactly three decimals, so that their texts sort in order of time.
 """
 
 from __future__ import annotations
@@ -32,7 +29,10 @@ if TYPE_CHECKING:
 SHORTEST: Final = 1 / 60_000
 LONGEST: Final = 525_600_000
 LENGTH = msgspec.Meta(ge=SHORTEST, le=LONGEST)
-"""A lifetime in minutes: what `check_minutes` takes, from a millisecond to a thousand years."""
+"""A lifetime in minutes, from a millisecond to a thousand years, as `check_minutes` accepts it."""
+
+HEAD_SIZE: Final = 2048
+"""The first so many bytes of a record contain all that `decode_info` needs."""
 
 
 class _Header(msgspec.Struct, gc=False):
@@ -60,19 +60,19 @@ _headers = msgspec.json.Decoder(_Header)
 _versions = msgspec.json.Decoder(_Version)
 
 _VERSION = re.compile(r"[!#-\[\]-~]{1,128}")
-"""What every driver can store and compare as it is, without escapes, and find at the beginning of a record."""
+"""A version that every driver can store and compare without escaping it."""
 
 _HEAD = re.compile(
     rb'({"version":"[^"\\]*"),"expires_at":(?:null|"[^"\\]*"),"last_activity":"[^"\\]*"(?=,"created_at":)'
 )
-"""How `encode` begins."""
+"""The beginning of what `encode` returns."""
 
 
 def check_pair(session_id: str, session: StoredSession) -> None:
-    """Refuses to store a session under an id that is not its own.
+    """Refuse to store a session under an id that is not its own.
 
     Raises:
-        InvalidSessionIdError: `session_id` is no session id, or not the session's.
+        InvalidSessionIdError: `session_id` is not a session id, or not the session's.
     """
     check_session_id(session_id)
     if session.id != session_id:
@@ -80,22 +80,21 @@ def check_pair(session_id: str, session: StoredSession) -> None:
 
 
 def check_restored(session: StoredSession) -> None:
-    """Refuses to store a session as it is that a driver could not read again as the same one.
+    """Refuse to restore a session that some driver could not read again as the same one.
 
     Raises:
-        InvalidSessionIdError: Its id is no session id.
-        StateError: It has no version, or one that is not made of 1 to 128 visible characters of ASCII without quotation
-            marks and backslashes; a moment is missing, has no time zone or is out of range; or lifetime or shape are no
-            numbers that can be.
+        InvalidSessionIdError: Its id is not a session id.
+        StateError: Its version is not 1 to 128 visible ASCII characters without quotation marks and backslashes; a moment is
+            missing, has no time zone or is out of range; or its lifetime or shape is not a valid number.
     """
     check_session_id(session.id)
     version: object = session.version
     if version == "":
-        raise StateError("$.version", "it is empty: the session was never stored, and cannot be restored")
+        raise StateError("$.version", "it is empty. The session was never stored, and cannot be restored")
     if not isinstance(version, str) or not _VERSION.fullmatch(version):
         raise StateError(
             "$.version",
-            'it is no version: 1 to 128 visible characters of ASCII, without quotation marks (") and backslashes',
+            'a version is 1 to 128 visible ASCII characters, without quotation marks (") and backslashes',
         )
     _check_moment(session.created_at, "created_at")
     _check_moment(session.last_activity, "last_activity")
@@ -107,19 +106,21 @@ def check_restored(session: StoredSession) -> None:
         and own is not None
         and not (_is_number(own, int | float) and SHORTEST <= own <= LONGEST)
     ):
-        raise StateError("$.expires_in", f"it is minutes, from a millisecond to a thousand years, not {own!r}")
+        raise StateError(
+            "$.expires_in", f"it must be a number of minutes, from a millisecond to a thousand years; got {own!r}"
+        )
     shape: Any = session.shape
     if not (_is_number(shape, int) and 0 <= shape <= json_values.MAX_INTEGER):
-        raise StateError("$.shape", f"it is a number of migrations, not {shape!r}")
+        raise StateError("$.shape", f"it must be a number of migrations; got {shape!r}")
 
 
 def _check_moment(value: object, name: str) -> None:
     if not isinstance(value, datetime):
-        raise StateError(f"$.{name}", f"a moment is a datetime, not {json_values.kind(value)}")
+        raise StateError(f"$.{name}", f"it must be a datetime; got {json_values.kind(value)}")
     if value.utcoffset() is None:
-        raise StateError(f"$.{name}", "the moment has no time zone")
+        raise StateError(f"$.{name}", "it has no time zone")
     if not _is_in_range(value):
-        raise StateError(f"$.{name}", "the moment is before the year 1 or after the year 9999 in UTC")
+        raise StateError(f"$.{name}", "it is before the year 1 or after the year 9999 in UTC")
 
 
 def _is_number(value: Any, kind: Any) -> bool:
@@ -127,7 +128,7 @@ def _is_number(value: Any, kind: Any) -> bool:
 
 
 def moment(value: datetime) -> str:
-    """Returns a moment as ISO 8601 in UTC with three decimals, such as `2026-11-23T09:30:00.000Z`."""
+    """Return a moment as ISO 8601 in UTC with three decimals, such as `2026-11-23T09:30:00.000Z`."""
     return _quoted(value)[1:-1].decode()
 
 
@@ -138,10 +139,10 @@ def _quoted(value: datetime) -> bytes:
 
 
 def encode(session: StoredSession) -> bytes:
-    """Returns the session as one line of JSON in UTF-8.
+    """Return the session as one line of JSON in UTF-8.
 
     Raises:
-        StateError: The state or the user holds what JSON cannot hold.
+        StateError: The state or the user contains something that JSON cannot hold.
     """
     encoded = getattr(session, "_json", None)
     if encoded is None:
@@ -162,21 +163,21 @@ def encode(session: StoredSession) -> bytes:
 
 
 def _tail(session: StoredSession) -> bytes:
-    """Returns the fields that most sessions do not have."""
+    """Return the fields that most sessions do not have."""
     tail = b"" if session.expires_in is msgspec.UNSET else b',"expires_in":%b' % _encode(session.expires_in)
     return tail + b',"shape":%d' % session.shape if session.shape else tail
 
 
 def decode(raw: bytes, session_id: str, *, store: str) -> StoredSession:
-    """Returns the session in one line of JSON.
+    """Return the session in a line of JSON.
 
     Args:
-        raw: What is stored.
+        raw: The line.
         session_id: The id under which it is stored.
-        store: A description of the store, without secrets, for the error.
+        store: A description of the store for the error, without secrets.
 
     Raises:
-        CorruptSessionError: It is no session, or another session than this one.
+        CorruptSessionError: The line is not a session, or is another session.
     """
     try:
         record = _records.decode(raw)
@@ -197,16 +198,16 @@ def decode(raw: bytes, session_id: str, *, store: str) -> StoredSession:
 
 
 def decode_info(raw: bytes, session_id: str, *, store: str, size: int | None = None) -> SessionInfo:
-    """Returns what a scan tells of the session in one line of JSON.
+    """Return what a scan returns of the session in a line of JSON.
 
     Args:
-        raw: What is stored, or its beginning with the whole of the header.
+        raw: The line, or its first `HEAD_SIZE` bytes.
         session_id: The id under which it is stored.
-        store: A description of the store, without secrets, for the error.
-        size: How many bytes are stored in all, where that is known.
+        store: A description of the store for the error, without secrets.
+        size: The number of bytes of the whole line, if it is known.
 
     Raises:
-        CorruptSessionError: It is no session, or another session than this one.
+        CorruptSessionError: The line is not a session, or is another session.
     """
     head, separator, _ = raw.partition(b',"user":')
     try:
@@ -218,17 +219,17 @@ def decode_info(raw: bytes, session_id: str, *, store: str, size: int | None = N
 
 
 def has_version(raw: bytes, version: str) -> bool:
-    """Tells whether a line of JSON has this version; one in the usual layout is not parsed for it."""
-    if raw.startswith(b'{"version":"%b",' % version.encode()):
+    """Return whether the session in a line of JSON has this version."""
+    if raw.startswith(b'{"version":"%b",' % version.encode(errors="surrogatepass")) and '"' not in version:
         return True
-    try:  # somebody may have laid it out in another way
+    try:  # another program may have changed the layout
         return _versions.decode(raw).version == version
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
 
 
 def is_untouched(raw: bytes, found: StoredSession | SessionInfo) -> bool:
-    """Tells whether a line of JSON has version and last activity of what was found before."""
+    """Return whether the session in a line of JSON has the version and `last_activity` of one that was found before."""
     head, _, _ = raw.partition(b',"created_at":')
     active = moment(found.last_activity)
     if has_version(head, found.version) and head.endswith(b',"last_activity":"%b"' % active.encode()):
@@ -241,16 +242,16 @@ def is_untouched(raw: bytes, found: StoredSession | SessionInfo) -> bool:
 
 
 def renew(raw: bytes, *, expires_at: datetime | None, last_activity: datetime) -> bytes:
-    """Returns the same line of JSON with another deadline and last activity; version and body stay.
+    """Return the line of JSON with another deadline and `last_activity`. Version and body stay the same.
 
     Args:
-        raw: What is stored, already checked by `decode` or `decode_info`.
+        raw: The line, which `decode` or `decode_info` has accepted.
         expires_at: The new deadline; `None` means never.
         last_activity: The moment of the renewal.
     """
     deadline = b"null" if expires_at is None else _quoted(expires_at)
     head = _HEAD.match(raw)
-    if head is None:  # somebody has laid it out in another way
+    if head is None:  # another program has changed the layout
         record = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
         record["expires_at"], record["last_activity"] = msgspec.Raw(deadline), msgspec.Raw(_quoted(last_activity))
         return _encode(record)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from botsession.testing.suite.any_order import AnyOrder
-from botsession.testing.suite.bulk import Bulk
+from botsession.testing.suite.commit import Commit
 from botsession.testing.suite.compare_and_set import CompareAndSet
 from botsession.testing.suite.concurrency import Concurrency
 from botsession.testing.suite.diagnosis import Diagnosis
@@ -12,37 +12,37 @@ from botsession.testing.suite.faults import Faults
 from botsession.testing.suite.identifiers import Identifiers
 from botsession.testing.suite.interruptions import Interruptions
 from botsession.testing.suite.large_numbers import LargeNumbers
-from botsession.testing.suite.leases_beside_sessions import LeasesBesideSessions
-from botsession.testing.suite.leasing import LeaseManager
+from botsession.testing.suite.leases import Leases
+from botsession.testing.suite.leases_and_sessions import LeasesAndSessions
 from botsession.testing.suite.leftovers import Leftovers
 from botsession.testing.suite.lifecycle import Lifecycle
 from botsession.testing.suite.listing import Listing
 from botsession.testing.suite.networks import Networks
-from botsession.testing.suite.quarantining import Quarantining
-from botsession.testing.suite.reading_and_writing import ReadingAndWriting
-from botsession.testing.suite.removing import Removing
-from botsession.testing.suite.restoring import Restoring
+from botsession.testing.suite.quarantine import Quarantine
+from botsession.testing.suite.reads_and_writes import ReadsAndWrites
+from botsession.testing.suite.removals import Removals
+from botsession.testing.suite.restorations import Restorations
 from botsession.testing.suite.stamps import Stamps
 from botsession.testing.suite.time_zones import TimeZones
-from botsession.testing.suite.touching import Touching
+from botsession.testing.suite.touch import Touch
 
 
 class StoreContract(
     Lifecycle,
-    ReadingAndWriting,
+    ReadsAndWrites,
     Identifiers,
     Stamps,
     CompareAndSet,
     Expiry,
-    Touching,
+    Touch,
     TimeZones,
     Listing,
-    Bulk,
-    LeaseManager,
-    LeasesBesideSessions,
-    Removing,
-    Restoring,
-    Quarantining,
+    Commit,
+    Leases,
+    LeasesAndSessions,
+    Removals,
+    Restorations,
+    Quarantine,
     LargeNumbers,
     Concurrency,
     Interruptions,

@@ -2,11 +2,12 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botsession_sqlite import SqliteSessionStore
 
 
 @pytest.fixture
@@ -21,5 +22,29 @@ def sql(path: Path) -> Callable[..., list[Any]]:
     def run(statement: str, parameters: Any = ()) -> list[Any]:
         with contextlib.closing(sqlite3.connect(path)) as db, db:
             return db.execute(statement, parameters).fetchall()
+
+    return run
+
+
+@pytest.fixture
+def locked(path: Path) -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """Holds SQLite's write lock, so that a transaction of the store begins and waits."""
+
+    @contextlib.contextmanager
+    def lock() -> Iterator[None]:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            yield
+            db.execute("ROLLBACK")
+
+    return lock
+
+
+@pytest.fixture
+def change() -> Callable[[SqliteSessionStore, str], Awaitable[list[Any]]]:
+    """Runs a statement on the store's own connection that writes, in a transaction of its own."""
+
+    async def run(store: SqliteSessionStore, statement: str) -> list[Any]:
+        return await store._database.get().change(lambda db: db.execute(statement).fetchall())
 
     return run

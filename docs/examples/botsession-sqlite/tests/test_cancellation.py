@@ -1,7 +1,8 @@
 """Who is cancelled leaves no transaction behind, neither open nor still to come."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,11 @@ from botsession_sqlite import SqliteSessionStore
 from botsession import Claim, Session
 
 Sql = Callable[..., list[Any]]
+Change = Callable[[SqliteSessionStore, str], Awaitable[list[Any]]]
+Locked = Callable[[], contextlib.AbstractContextManager[None]]
+
+MOMENT = 0.1
+"""Long enough for a transaction to begin."""
 
 SYNCHRONOUS = "SELECT synchronous FROM pragma_synchronous"
 
@@ -19,13 +25,16 @@ def claims(number: int) -> list[Claim]:
     return [Claim(f"{number}:{each}", "x", 600.0, 600.0) for each in "abc"]
 
 
-def test_who_is_cancelled_waits_for_the_outcome(path: Path, sql: Sql) -> None:
+def test_who_is_cancelled_waits_for_the_outcome(path: Path, sql: Sql, locked: Locked) -> None:
     async def main() -> None:
-        store = await SqliteSessionStore(path).init()
-        for number in range(50):
-            writing = asyncio.create_task(store.write("a", Session("a", {"n": number})))
-            await asyncio.sleep(0)
-            writing.cancel()
+        store = await SqliteSessionStore(path, timeout=30).init()
+        for number in range(5):
+            with locked():
+                writing = asyncio.create_task(store.write("a", Session("a", {"n": number})))
+                await asyncio.sleep(MOMENT)
+                writing.cancel()
+                await asyncio.sleep(MOMENT)
+                assert not writing.done()
             with pytest.raises(asyncio.CancelledError):
                 await writing
             assert sql("SELECT json_extract(record, '$.state.n') FROM sessions") == [(number,)]
@@ -34,32 +43,39 @@ def test_who_is_cancelled_waits_for_the_outcome(path: Path, sql: Sql) -> None:
     asyncio.run(main())
 
 
-def test_a_transaction_that_is_cancelled_again_and_again_is_whole(path: Path, sql: Sql) -> None:
+def test_a_transaction_that_is_cancelled_again_and_again_is_whole(
+    path: Path, sql: Sql, change: Change, locked: Locked
+) -> None:
     async def main() -> None:
-        store = await SqliteSessionStore(path).init()
-        for number in range(20):
-            claiming = asyncio.create_task(store.lease_many(claims(number)))
-            await asyncio.sleep(0)
+        store = await SqliteSessionStore(path, timeout=30).init()
+        for number in range(5):
+            with locked():
+                claiming = asyncio.create_task(store.lease_many(claims(number)))
+                await asyncio.sleep(MOMENT)
+                claiming.cancel()
+                await asyncio.sleep(0)
+                claiming.cancel()
             while not claiming.done():
                 claiming.cancel()
                 await asyncio.sleep(0)
             assert claiming.cancelled()
             assert len(sql("SELECT id FROM leases")) == 3 * (number + 1)
-            assert await store._link.change(SYNCHRONOUS) == [(2,)]
+            assert await change(store, SYNCHRONOUS) == [(2,)]
         await store.close()
 
     asyncio.run(main())
 
 
-def test_who_is_cancelled_before_its_turn_changes_nothing(path: Path, sql: Sql) -> None:
+def test_who_is_cancelled_before_its_turn_changes_nothing(path: Path, sql: Sql, locked: Locked) -> None:
     async def main() -> None:
-        store = await SqliteSessionStore(path).init()
-        first, second = (asyncio.create_task(store.lease_many(claims(number))) for number in range(2))
-        await asyncio.sleep(0)
-        second.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await second
-        assert not first.done()
+        store = await SqliteSessionStore(path, timeout=30).init()
+        with locked():
+            first, second = (asyncio.create_task(store.lease_many(claims(number))) for number in range(2))
+            await asyncio.sleep(MOMENT)
+            second.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await second
+            assert not first.done()
         assert await first == [None, None, None]
         assert len(sql("SELECT id FROM leases")) == 3
         await store.close()
@@ -68,7 +84,7 @@ def test_who_is_cancelled_before_its_turn_changes_nothing(path: Path, sql: Sql) 
 
 
 @pytest.mark.parametrize("moments", range(0, 40, 4))
-def test_an_event_loop_that_ends_leaves_no_transaction_open(path: Path, sql: Sql, moments: int) -> None:
+def test_an_event_loop_that_ends_leaves_no_transaction_open(path: Path, sql: Sql, moments: int, change: Change) -> None:
     async def begin() -> SqliteSessionStore:
         store = await SqliteSessionStore(path).init()
         begun.extend(asyncio.create_task(store.lease_many(claims(number))) for number in range(10))
@@ -78,7 +94,7 @@ def test_an_event_loop_that_ends_leaves_no_transaction_open(path: Path, sql: Sql
         return store
 
     async def end() -> None:
-        assert await store._link.change(SYNCHRONOUS) == [(2,)]
+        assert await change(store, SYNCHRONOUS) == [(2,)]
         assert len(sql("SELECT id FROM leases")) % 3 == 0
         sql("DELETE FROM leases")
         await store.close()

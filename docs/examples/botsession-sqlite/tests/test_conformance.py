@@ -1,7 +1,7 @@
 """The conformance suite of botsession."""
 
+import ast
 import contextlib
-import re
 import sqlite3
 from pathlib import Path
 
@@ -30,12 +30,17 @@ class TestSqlite(StoreContract):
 
     async def quarantined(self, store: SessionStore, where: str) -> bytes:
         assert isinstance(store, SqliteSessionStore)
-        number = re.match(r"row (\d+) of the table quarantine ", where)
-        assert number is not None
+        name = ast.literal_eval(where.removeprefix("row ").partition(" of the table quarantine ")[0])
         with contextlib.closing(sqlite3.connect(store.path)) as db:
-            query = "SELECT CAST(record AS BLOB) FROM quarantine WHERE number = ?"
-            [(raw,)] = db.execute(query, (number[1],)).fetchall()
+            [(raw,)] = db.execute("SELECT CAST(record AS BLOB) FROM quarantine WHERE name = ?", (name,))
         return bytes(raw)
+
+    async def footprint(self, store: SessionStore) -> list[tuple[object, ...]]:
+        assert isinstance(store, SqliteSessionStore)
+        with contextlib.closing(sqlite3.connect(store.path)) as db:
+            return [
+                row for table in ("sessions", "leases", "quarantine") for row in db.execute(f"SELECT * FROM {table}")
+            ]
 
     def unreachable(self, secret: str) -> dict[str, str]:
         return {"path": str(self.folder / "absent" / "sessions.sqlite3")}

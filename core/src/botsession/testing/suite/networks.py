@@ -85,7 +85,7 @@ class Networks(Hooks):
                     unknown = isinstance(outcome, StoreUnavailableError)
                     assert unknown or outcome in (None, True), f"{where}, gives {outcome!r}"
                     found = await bench.store.read(ID)
-                    done = found is None if name.startswith("destroy") else found == session
+                    done = found is None if name.startswith(("destroy", "removal")) else found == session
                     done = done if name != "touch" else found is not None and found.expires_at is None
                     assert done or (unknown and found == before), f"{where}, gave {outcome!r}; there is {found}"
                     if proxy.lost == lost:
@@ -109,8 +109,8 @@ class Networks(Hooks):
                     lambda store, session, before: store.replace(ID, session, expected=_version(before)),
                 )
         if isinstance(store, SupportsCommit):
-            each["commit of a removal"] = (True, lambda store, *_: store.commit([Step.remove(ID)]))
-            each["commit of a version's removal"] = (
+            each["removal"] = (True, lambda store, *_: store.commit([Step.remove(ID)]))
+            each["removal of a version"] = (
                 True,
                 lambda store, _, before: store.commit([Step.remove(ID, _removed(before))]),
             )

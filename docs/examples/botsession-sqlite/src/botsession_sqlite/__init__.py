@@ -4,13 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from botsession import (
-    Clock,
-    ConfigError,
-    SessionStore,
-    construct,
-    hookimpl,
-)
+from botsession import Clock, ConfigError, SessionStore, construct, hookimpl
 
 if TYPE_CHECKING:
     from botsession_sqlite.store import SqliteSessionStore
@@ -22,11 +16,11 @@ _SCHEME = "sqlite://"
 
 @hookimpl
 def open_store(options: Mapping[str, object], clock: Clock) -> SessionStore:
-    """Makes a store that is not open yet.
+    """Return a store that is not open yet.
 
     Args:
-        options: The parameters of `SqliteSessionStore`; or `url`, which names the file and goes before `path`.
-        clock: Tells the present moment in UTC.
+        options: The parameters of `SqliteSessionStore`; or `url`, which names the file and overrides `path`.
+        clock: Returns the present moment, with a time zone.
 
     Raises:
         ConfigError: An option is unknown or of the wrong type, or the URL names no file.
@@ -41,14 +35,14 @@ def open_store(options: Mapping[str, object], clock: Clock) -> SessionStore:
 
 
 def _path(url: str) -> str:
-    """Returns the file that a URL names: `sqlite:///absolute`, or `sqlite://relative` to the working directory."""
+    """Return the file that a URL names: `sqlite:///absolute`, or `sqlite://relative` to the working directory."""
     path = url.removeprefix(_SCHEME)
     if path == url or not path:
         raise ConfigError("a URL of the driver sqlite is sqlite:///absolute/path or sqlite://relative/path")
     if "?" in path or "#" in path:
         raise ConfigError(
-            "a URL of the driver sqlite names a file and nothing else: options belong into [stores.sqlite] or into "
-            "arguments, and `?` and `#` in a name are written %3F and %23"
+            "a URL of the driver sqlite names only a file",
+            remedy="Put options into [stores.sqlite] or into arguments. Write `?` and `#` in a name as %3F and %23.",
         )
     return unquote(path)
 

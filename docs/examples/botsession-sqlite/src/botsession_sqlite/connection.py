@@ -1,87 +1,75 @@
-"""One connection of aiosqlite: opened, asked and closed."""
+"""The open file: one connection that writes and one that reads, each in a thread of its own."""
 
-import asyncio
-import contextlib
 import sqlite3
-import threading
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Self, TypeVar
 
-import aiosqlite
+from botsession.storage.threads import WorkerThread
+from botsession_sqlite.errors import unavailable
+from botsession_sqlite.schema import connect
 
 T = TypeVar("T")
 
+Work = Callable[[sqlite3.Connection], T]
+"""A function that runs statements on a connection."""
 
-async def connect(path: str, timeout: float) -> aiosqlite.Connection:  # noqa: ASYNC109 - it is that of SQLite's locks
-    """Returns a connection without implicit transactions: a statement is one of its own, unless one has been begun.
 
-    Args:
-        path: The absolute path of the file.
-        timeout: How many seconds to wait for a lock.
-    """
-    workers: list[threading.Thread] = []
+class Database:
+    """An open file of sessions. In WAL mode, reads see the last commit and do not wait for writes."""
 
-    def opened() -> sqlite3.Connection:
-        workers.append(threading.current_thread())
-        return sqlite3.connect(path, timeout=timeout, isolation_level=None)
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._writer: WorkerThread[sqlite3.Connection] = WorkerThread("botsession-sqlite-write")
+        self._reader: WorkerThread[sqlite3.Connection] = WorkerThread("botsession-sqlite-read")
 
-    connection = _unstarted(opened)
+    @classmethod
+    async def open(cls, path: str, timeout: float) -> Self:  # noqa: ASYNC109 - it is that of SQLite's locks
+        """Open the file, and create it if it is missing; see `schema.connect`."""
+        database = cls(path)
+        await database._answer(database._writer.start(partial(connect, path, timeout, read_only=False)))
+        try:
+            await database._answer(database._reader.start(partial(connect, path, timeout, read_only=True)))
+        except BaseException:
+            await database._writer.stop()
+            raise
+        return database
+
+    async def read(self, work: Work[T]) -> T:
+        """Do some work that changes nothing."""
+        return await self._answer(self._reader.run(work))
+
+    async def change(self, work: Work[T], *, durable: bool = True) -> T:
+        """Do some work in one transaction: all of it takes effect, or nothing.
+
+        Args:
+            work: Runs the statements.
+            durable: Whether to wait until the disk has it; otherwise it may be lost when the machine crashes.
+        """
+        return await self._answer(self._writer.run(partial(_transact, work, durable)))
+
+    async def close(self) -> None:
+        """Close both connections when their work is done."""
+        try:
+            await self._answer(self._reader.stop())
+        finally:
+            await self._answer(self._writer.stop())
+
+    async def _answer(self, call: Awaitable[T]) -> T:
+        try:
+            return await call
+        except (sqlite3.Error, OSError) as error:
+            raise unavailable(error, self._path) from error
+
+
+def _transact(work: Work[T], durable: bool, db: sqlite3.Connection) -> T:
+    db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+    db.execute("BEGIN IMMEDIATE")
     try:
-        await finished(connection)
+        result = work(db)
+        db.execute("COMMIT")
     except BaseException:
-        with contextlib.suppress(ValueError):  # it did not come to be
-            await disconnect(connection)
-        # aiosqlite does not wait for the last word of its thread, which must not come when the event loop is closed.
-        for worker in workers:
-            worker.join()
+        if db.in_transaction:
+            db.execute("ROLLBACK")
         raise
-    connection.text_factory = _text
-    return connection
-
-
-async def fetch(db: aiosqlite.Connection, statement: str, parameters: Mapping[str, object]) -> list[Any]:
-    """Runs a statement to its end; returns its rows."""
-    try:
-        return list(await db.execute_fetchall(statement, parameters))
-    except UnicodeEncodeError:
-        # A text that is no Unicode, such as an invented version, is equal to nothing that is stored.
-        return []
-
-
-async def disconnect(connection: aiosqlite.Connection) -> None:
-    """Ends a connection after what it has been given to do."""
-    await finished(connection.close())
-
-
-async def finished(work: Awaitable[T]) -> T:
-    """Returns what some work returns.
-
-    Whoever is cancelled meanwhile goes on only when the work has ended, so that it never takes effect later, behind the
-    back of the next one.
-    """
-    job = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(job)
-    except asyncio.CancelledError:
-        while not job.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([job])
-        raise
-
-
-def _unstarted(connector: Callable[[], sqlite3.Connection]) -> aiosqlite.Connection:
-    """Returns a connection whose thread does not keep a process from ending: it inherits that from who makes it."""
-    made: list[aiosqlite.Connection] = []
-
-    def make() -> None:
-        made.append(aiosqlite.Connection(connector, iter_chunk_size=64))
-
-    maker = threading.Thread(target=make, name="botsession-sqlite", daemon=True)
-    maker.start()
-    maker.join()
-    return made[0]
-
-
-def _text(raw: bytes) -> str:
-    """Returns a text of SQLite, also one that somebody damaged, so that it can be told from a file that is."""
-    return raw.decode(errors="surrogateescape")
+    return result

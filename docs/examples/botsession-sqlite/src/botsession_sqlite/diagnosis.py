@@ -1,6 +1,7 @@
-"""What would lose sessions that lie in an SQLite file."""
+"""What would lose sessions that are in an SQLite file."""
 
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Final
 
@@ -10,22 +11,17 @@ _ROOM: Final = 2**30
 _LEAST: Final = 0.05
 
 
-def diagnose(path: str, *, damage: str, expired: int, quarantined: int) -> list[Finding]:
-    """Returns the findings for a file that is open. It asks the file system, and so blocks.
-
-    Args:
-        path: The file.
-        damage: What SQLite says of its pages; `ok` where all is well.
-        expired: How many expired sessions it holds.
-        quarantined: How many unreadable ones were put aside.
+def diagnose(db: sqlite3.Connection, path: str, now: str) -> list[Finding]:
+    """Return the findings for an open file; `now` is the text of the present moment.
 
     Raises:
         OSError: The file is gone.
     """
-    return [_damage(damage), _privacy(path), _expiry(expired), _quarantine(quarantined), _space(path)]
+    return [_damage(db), _privacy(path), _expiry(db, now), _quarantine(db), _space(path)]
 
 
-def _damage(damage: str) -> Finding:
+def _damage(db: sqlite3.Connection) -> Finding:
+    [(damage,)] = db.execute("PRAGMA quick_check(1)")
     if damage == "ok":
         return Finding("ok", "persistence", "the file is sound; a write is on the disk when it returns")
     message = f"the file is damaged: {' '.join(damage.split())}"
@@ -35,17 +31,19 @@ def _damage(damage: str) -> Finding:
 def _privacy(path: str) -> Finding:
     if Path(path).stat().st_mode & 0o077:
         return Finding("warning", "permissions", f"other users may read or change {path!r}", f"chmod 600 {path}")
-    return Finding("ok", "permissions", f"{path!r} is open to its owner only")
+    return Finding("ok", "permissions", f"only its owner may read {path!r}")
 
 
-def _expiry(expired: int) -> Finding:
+def _expiry(db: sqlite3.Connection, now: str) -> Finding:
+    [(expired,)] = db.execute("SELECT count(*) FROM sessions WHERE expires_at <= ?", (now,))
     return Finding("ok", "expiry", f"{expired:,} expired sessions, absent for the bot, wait to be purged")
 
 
-def _quarantine(quarantined: int) -> Finding:
-    if not quarantined:
-        return Finding("ok", "quarantine", "no session was unreadable and put aside")
-    message = f"{quarantined:,} unreadable sessions lie in the table quarantine"
+def _quarantine(db: sqlite3.Connection) -> Finding:
+    [(count,)] = db.execute("SELECT count(*) FROM quarantine")
+    if not count:
+        return Finding("ok", "quarantine", "the quarantine is empty")
+    message = f"{count:,} unreadable sessions are in the table quarantine"
     return Finding("warning", "quarantine", message, "repair them by hand, or DELETE FROM quarantine")
 
 
@@ -54,4 +52,4 @@ def _space(path: str) -> Finding:
     message = f"{disk.free / 2**30:,.1f} of {disk.total / 2**30:,.1f} GiB are free"
     if disk.free >= min(_LEAST * disk.total, _ROOM):
         return Finding("ok", "space", message)
-    return Finding("warning", "space", f"{message}: when none is, no session is saved", "make room on the disk")
+    return Finding("warning", "space", f"{message}; on a full disk no session is saved", "make room on the disk")

@@ -1,9 +1,7 @@
 """The store of the driver `sqlite`."""
 
-import asyncio
 import sqlite3
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, Self
@@ -16,42 +14,57 @@ from botsession import (
     DriverLoadError,
     Finding,
     Held,
-    InvalidSessionIdError,
     Lifetime,
     Minutes,
-    ScanPage,
     SessionConflictError,
     SessionTooLargeError,
-    Step,
-    StoredSession,
     StoreError,
     utc_now,
 )
-from botsession.configuration.limits import check_page_size
-from botsession.ids import MAX_BYTES, check_session_id
-from botsession.storage import records
-from botsession_sqlite import diagnosis, rows, statements, transactions
-from botsession_sqlite.batches import as_parameter, batches
-from botsession_sqlite.link import Link
+from botsession.storage import Change, Entry, LeasingRecordStore, records
+from botsession.storage.leases import LeaseTable
+from botsession.storage.resource import Resource
+from botsession_sqlite.connection import Database
+from botsession_sqlite.diagnosis import diagnose
+from botsession_sqlite.errors import is_too_large
+from botsession_sqlite.leases import leases_of, purge_leases
 
 _OLDEST_SQLITE: Final = (3, 37)
 _LONGEST_TIMEOUT: Final = 86_400
 _PAGE: Final = 500
 _LARGEST_PAGE: Final = 10_000
 _PURGED_AT_ONCE: Final = 1000
-_LAST: Final = "\U0010ffff" * (MAX_BYTES // 4)
-"""What is appended to a prefix to get the last id that could begin with it."""
+
+FIND: Final = "SELECT CAST(record AS BLOB) FROM sessions WHERE id = ? AND (expires_at IS NULL OR expires_at > ?)"
+PUT: Final = """
+INSERT INTO sessions (id, record, expires_at) VALUES (?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET record = excluded.record, expires_at = excluded.expires_at
+"""
+SCAN: Final = f"""
+SELECT id, substr(CAST(record AS BLOB), 1, {records.HEAD_SIZE}), length(CAST(record AS BLOB)) FROM sessions
+WHERE id >= CAST(? AS TEXT) AND id > CAST(? AS TEXT) ORDER BY id LIMIT ?
+"""  # noqa: S608 - it is made of constants
+QUARANTINE: Final = """
+INSERT INTO quarantine (name, record)
+SELECT ?, record FROM sessions WHERE id = ? AND CAST(record AS BLOB) = ? RETURNING name
+"""
+PURGE: Final = """
+DELETE FROM sessions WHERE id IN (
+    SELECT id FROM sessions WHERE expires_at <= ? AND json_valid(CAST(record AS TEXT)) ORDER BY expires_at LIMIT ?
+) RETURNING 1
+"""
+"""Removes what has expired; what is unreadable stays for repair."""
 
 
-class SqliteSessionStore:
+class SqliteSessionStore(LeasingRecordStore):
     """Keeps sessions in an SQLite file, which any number of stores and processes of one machine may share.
 
     Args:
-        path: The file; created where it is absent, readable by its owner only. Its folder must exist.
+        path: The file; created if it is missing, readable by its owner only. Its folder must exist.
         expires_in: Minutes since the last write or touch after which a session ends; `None` means never.
         timeout: Seconds to wait while another connection holds the lock.
         max_lifetime: Minutes since its creation after which a session ends; `None` means never.
-        clock: Tells the present moment in UTC.
+        clock: Returns the present moment, with a time zone.
 
     Attributes:
         path: The absolute path of the file.
@@ -75,178 +88,135 @@ class SqliteSessionStore:
             raise DriverLoadError(f"botsession-sqlite needs SQLite 3.37; this Python has {sqlite3.sqlite_version}")
         if str(path) in ("", ":memory:") or "\0" in str(path):
             raise ConfigError(
-                f"path is the path of a file, not {str(path)!r}; for sessions in memory use driver memory"
+                f"path is not the path of a file: {str(path)!r}",
+                remedy="For sessions in memory, use the driver memory.",
             )
         if not 0 <= timeout <= _LONGEST_TIMEOUT:
             raise ConfigError(f"timeout is a number of seconds from 0 to {_LONGEST_TIMEOUT}; got {timeout!r}")
         self.path: Final = str(Path(path).absolute())
-        self.lifetime: Final = Lifetime(expires_in, max_lifetime=max_lifetime, clock=clock)
-        self._link: Final = Link(self.path, timeout, repr(self))
-
-    def __repr__(self) -> str:
-        return f"SqliteSessionStore({self.path!r})"
+        lifetime = Lifetime(expires_in, max_lifetime=max_lifetime, clock=clock)
+        super().__init__(f"SqliteSessionStore({self.path!r})", lifetime)
+        opening = partial(Database.open, self.path, timeout)
+        self._database = Resource("the sqlite store", opening, Database.close, is_portable=True)
 
     async def init(self) -> Self:
-        await self._link.open()
+        await self._database.open()
         return self
 
     async def close(self) -> None:
-        await self._link.close()
-
-    async def read(self, session_id: str) -> StoredSession | None:
-        check_session_id(session_id)
-        found = await self._link.read(statements.READ, id=session_id, now=self._now())
-        return rows.to_session(found[0], repr(self)) if found else None
-
-    async def write(self, session_id: str, session: StoredSession) -> None:
-        await self._link.change(statements.WRITE, **self._stamped(session_id, session))
-
-    async def replace(self, session_id: str, session: StoredSession, *, expected: str | None) -> None:
-        row = self._stamped(session_id, session)
-        if not await self._link.change(statements.REPLACE, **row, expected=expected, now=self._now()):
-            raise SessionConflictError(session_id)
-
-    async def destroy(self, session_id: str) -> None:
-        await self._destroy_many([Step.remove(session_id)])
-
-    async def touch(self, session_id: str, expires_at: datetime | None) -> bool:
-        check_session_id(session_id)
-        deadline = None if expires_at is None else rows.milliseconds(expires_at)
-        return bool(await self._link.change(statements.TOUCH, id=session_id, expires_at=deadline, now=self._now()))
-
-    async def scan(self, prefix: str = "", *, after: str | None = None, limit: int | None = None) -> ScanPage:
-        """Lists sessions in the order of their ids, compared as UTF-8; a page holds 500 where no limit is given."""
-        if after is not None:
-            try:
-                check_session_id(after)
-            except InvalidSessionIdError as error:
-                raise StoreError(f"{after!r} is no cursor of {self!r}") from error
-        check_page_size(limit)
-        size = min(limit or _PAGE, _LARGEST_PAGE)
-        found = await self._link.read(
-            statements.SCAN, first=prefix, last=prefix + _LAST, after=after or "", now=self._now(), limit=size + 1
-        )
-        outcomes = (rows.listed(row, repr(self)) for row in found[:size])
-        return ScanPage.of(outcomes, str(found[size - 1][0]) if len(found) > size else None)
-
-    async def read_many(self, session_ids: Sequence[str]) -> list[StoredSession | StoreError | None]:
-        for session_id in session_ids:
-            check_session_id(session_id)
-        found = await self._link.read(statements.READ_MANY, ids=as_parameter(session_ids), now=self._now())
-        by_id = {row[0]: row for row in found}
-        return [rows.outcome(by_id.get(session_id), repr(self)) for session_id in session_ids]
-
-    async def commit(self, steps: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
-        outcomes: dict[str, SessionConflictError | StoreError | None] = {}
-        for carry_out, some in (
-            (self._destroy_many, [step for step in steps if step.session is None]),
-            (self._replace_many, [step for step in steps if step.session is not None and step.is_stamped]),
-            (self._restore_many, [step for step in steps if step.session is not None and not step.is_stamped]),
-        ):
-            if some or not steps:
-                outcomes |= dict(zip([step.session_id for step in some], await carry_out(some), strict=True))
-        return [outcomes[step.session_id] for step in steps]
-
-    async def _replace_many(self, replacements: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
-        """Replaces many sessions in one transaction, or one for each 32 million characters or id that comes again."""
-        entries = [
-            {**self._stamped(entry.session.id, entry.session), "expected": entry.expected} for entry in replacements
-        ]
-        holders = {entry.session.id: entry.holder for entry in replacements if entry.holder is not None}
-        return await self._replace_rows(entries, holders)
-
-    async def lease_many(self, claims: Sequence[Claim]) -> list[StoredSession | Held | StoreError | None]:
-        """Takes leases, which hold among the processes of this machine and end when it starts anew."""
-        for claim in claims:
-            check_session_id(claim.session_id)
-        claiming = partial(transactions.claim_and_read, claims=claims, now=self._now())
-        found = await self._link.transact(claiming, durable=False)
-        return [each if isinstance(each, Held) else rows.outcome(each, repr(self)) for each in found]
-
-    async def renew_leases(self, holders: Mapping[str, str], ttl: float) -> list[bool]:
-        for session_id in holders:
-            check_session_id(session_id)
-        return await self._link.transact(partial(transactions.renew, holders=holders, ttl=ttl), durable=False)
-
-    async def release_leases(self, holders: Mapping[str, str]) -> None:
-        for session_id in holders:
-            check_session_id(session_id)
-        await self._link.transact(partial(transactions.release, holders=holders), durable=False)
-
-    async def _restore_many(self, restorations: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
-        self._link.opened()
-        for restoration in restorations:
-            records.check_restored(restoration.session)
-        return await self._replace_rows(
-            [{**rows.from_session(entry.session), **rows.condition(entry.expected)} for entry in restorations], {}
-        )
-
-    async def _destroy_many(self, removals: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
-        for removal in removals:
-            check_session_id(removal.session_id)
-        destroying = partial(transactions.destroy, removals=removals, now=self._now())
-        done = await self._link.transact(destroying, durable=True)
-        return [
-            None if gone else SessionConflictError(removal.session_id)
-            for removal, gone in zip(removals, done, strict=True)
-        ]
-
-    async def purge(self) -> int:
-        """Removes leases that are over, and all expired sessions, a thousand in a transaction; others go in between."""
-        await self._link.transact(transactions.purge_leases, durable=False)
-        now = self._now()
-        removed = 0
-        while True:
-            done = await self._link.change(statements.PURGE, now=now, limit=_PURGED_AT_ONCE)
-            removed += len(done)
-            if len(done) < _PURGED_AT_ONCE:
-                return removed
-
-    async def quarantine(self, session_id: str) -> str | None:
-        """Moves the row into the table `quarantine`."""
-        check_session_id(session_id)
-        moving = partial(transactions.put_aside, session_id=session_id, now=self._now())
-        number = await self._link.transact(moving, durable=True)
-        return None if number is None else f"row {number} of the table quarantine in {self.path!r}"
+        await self._database.close()
 
     async def ping(self) -> None:
-        await self._link.read(statements.PING)
+        await self._database.get().read(lambda db: db.execute("SELECT 1 FROM sessions LIMIT 1").fetchall())
+
+    async def purge(self) -> int:
+        await self._database.get().change(purge_leases, durable=False)
+        now, total, removed = self._now(), 0, _PURGED_AT_ONCE
+        while removed == _PURGED_AT_ONCE:
+            removed = await self._database.get().change(
+                lambda db: len(db.execute(PURGE, (now, _PURGED_AT_ONCE)).fetchall())
+            )
+            total += removed
+        return total
 
     async def diagnose(self) -> list[Finding]:
-        [(damage,)] = await self._link.read(statements.CHECK)
-        [(expired,)] = await self._link.read(statements.COUNT_EXPIRED, now=self._now())
-        [(quarantined,)] = await self._link.read(statements.COUNT_QUARANTINED)
-        looking = asyncio.to_thread(
-            diagnosis.diagnose, self.path, damage=str(damage), expired=expired, quarantined=quarantined
-        )
-        return await self._link.answer(looking)
+        return await self._database.get().read(partial(diagnose, path=self.path, now=self._now()))
 
-    async def _replace_rows(
-        self, entries: Sequence[rows.Row], holders: Mapping[str, str]
-    ) -> list[SessionConflictError | StoreError | None]:
-        outcomes: list[SessionConflictError | StoreError | None] = []
-        for batch in batches(entries):
-            chosen = entries[batch.start : batch.stop]
-            givers = {entry["id"]: holders[entry["id"]] for entry in chosen if entry["id"] in holders}
-            storing = partial(
-                transactions.replace_and_release, entries=as_parameter(chosen), holders=givers, now=self._now()
-            )
-            try:
-                done = await self._link.transact(storing, durable=True)
-            except SessionTooLargeError as error:
-                if len(chosen) > 1:
-                    raise
-                outcomes.append(error)
-                continue
-            stored = {session_id for (session_id,) in done}
-            outcomes += [None if entry["id"] in stored else SessionConflictError(entry["id"]) for entry in chosen]
-        return outcomes
+    def _check_open(self) -> None:
+        self._database.get()
 
-    def _stamped(self, session_id: str, session: StoredSession) -> rows.Row:
-        records.check_pair(session_id, session)
-        self._link.opened()
-        self.lifetime.stamp(session)
-        return rows.from_session(session)
+    async def _load(self, session_ids: Sequence[str]) -> list[bytes | None]:
+        now = self._now()
+        return await self._database.get().read(lambda db: [_find(db, session_id, now) for session_id in session_ids])
 
-    def _now(self) -> int:
-        return rows.milliseconds(self.lifetime.now())
+    async def _apply(self, changes: Sequence[Change]) -> list[SessionConflictError | StoreError | None]:
+        return await self._database.get().change(partial(_apply, changes=changes, now=self._now()))
+
+    async def _page(self, prefix: str, after: str | None, limit: int | None) -> tuple[list[Entry], str | None]:
+        size = min(limit or _PAGE, _LARGEST_PAGE)
+        try:
+            bounds = [text.encode(errors="surrogateescape") for text in (prefix, after or "")]
+        except UnicodeEncodeError:  # no id begins with such a text
+            return [], None
+        rows = await self._database.get().read(lambda db: db.execute(SCAN, (*bounds, size)).fetchall())
+        more = len(rows) == size and rows[-1][0].startswith(prefix)
+        return [Entry(*row) for row in rows], rows[-1][0] if more else None
+
+    async def _set_aside(self, session_id: str, record: bytes, suffix: str) -> str | None:
+        name = f"{session_id}@{suffix}"
+
+        def work(db: sqlite3.Connection) -> str | None:
+            if not db.execute(QUARANTINE, (name, session_id, record)).fetchall():
+                return None
+            db.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
+            return f"row {name!r} of the table quarantine of {self.path}"
+
+        return await self._database.get().change(work)
+
+    async def _claim(self, claims: Sequence[Claim]) -> list[Held | bytes | None]:
+        now = self._now()
+
+        def work(db: sqlite3.Connection) -> list[Held | bytes | None]:
+            with leases_of(db, [claim.session_id for claim in claims]) as (leases, tick):
+                return [leases.claim(claim, tick) or _find(db, claim.session_id, now) for claim in claims]
+
+        return await self._database.get().change(work, durable=False)
+
+    async def _renew_leases(self, holders: Mapping[str, str], ttl: float) -> list[bool]:
+        def work(db: sqlite3.Connection) -> list[bool]:
+            with leases_of(db, holders) as (leases, tick):
+                return [leases.renew(session_id, holder, tick, ttl=ttl) for session_id, holder in holders.items()]
+
+        return await self._database.get().change(work, durable=False)
+
+    async def _release_leases(self, holders: Mapping[str, str]) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            with leases_of(db, holders) as (leases, tick):
+                for session_id, holder in holders.items():
+                    leases.release(session_id, holder, tick)
+
+        await self._database.get().change(work, durable=False)
+
+    def _now(self) -> str:
+        return records.moment(self.lifetime.now())
+
+
+def _find(db: sqlite3.Connection, session_id: str, now: str) -> bytes | None:
+    """Return the text of a session; `None` if it is absent or expired."""
+    for (record,) in db.execute(FIND, (session_id, now)):
+        return bytes(record)
+    return None
+
+
+def _apply(
+    db: sqlite3.Connection, changes: Sequence[Change], now: str
+) -> list[SessionConflictError | StoreError | None]:
+    # Without a holder, only a removal concerns the lease: it ends it.
+    involved = [change.session_id for change in changes if change.holder is not None or change.record is None]
+    with leases_of(db, involved) as (leases, tick):
+        return [_apply_one(db, change, leases, tick, now) for change in changes]
+
+
+def _apply_one(
+    db: sqlite3.Connection, change: Change, leases: LeaseTable, tick: float, now: str
+) -> SessionConflictError | StoreError | None:
+    session_id, holder = change.session_id, change.holder
+    if holder is not None and not leases.is_held_by(session_id, holder, tick):
+        return SessionConflictError(session_id)
+    if not change.allows(_find(db, session_id, now)):
+        return SessionConflictError(session_id)
+    if change.record is None:
+        db.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
+    else:
+        ends = None if change.expires_at is None else records.moment(change.expires_at)
+        try:
+            db.execute(PUT, (session_id, change.record.decode(), ends))
+        except (sqlite3.Error, OverflowError) as error:
+            if not is_too_large(error):
+                raise
+            return SessionTooLargeError(f"SQLite does not store a session of {len(change.record):,} bytes: {error}")
+    if holder is not None:
+        leases.release(session_id, holder, tick)
+    elif change.record is None:
+        leases.end(session_id, tick)
+    return None

@@ -24,9 +24,8 @@ from botsession import (
     StoreUnavailableError,
     utc_now,
 )
-from botsession.configuration.limits import check_page_size
 from botsession.ids import check_session_id
-from botsession.storage import records
+from botsession.storage import check_page_size, records
 
 if sys.platform == "win32":
     raise DriverLoadError(

@@ -17,9 +17,8 @@ from botsession import (
     StoreError,
     utc_now,
 )
-from botsession.configuration.limits import check_page_size
 from botsession.ids import check_session_id
-from botsession.storage import records
+from botsession.storage import check_page_size, records
 from botsession_mongo import conditions, documents
 from botsession_mongo.changes import Change
 from botsession_mongo.clients import Api

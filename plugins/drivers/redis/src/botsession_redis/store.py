@@ -28,9 +28,8 @@ from botsession import (
     StoreUnavailableError,
     utc_now,
 )
-from botsession.configuration.limits import check_page_size
 from botsession.lifetime import new_version
-from botsession.storage import records
+from botsession.storage import check_page_size, records
 from botsession_redis import scripts
 from botsession_redis.connecting import PoolMaker, address, connections_of, pool_maker
 from botsession_redis.keys import Keys

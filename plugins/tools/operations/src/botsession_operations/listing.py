@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from typing import Final
 
-from botsession.configuration.limits import check_page_size
 from botsession.errors import CorruptSessionError
 from botsession.lifetime import utc_now
 from botsession.protocol import (
@@ -18,6 +17,7 @@ from botsession.protocol import (
     SupportsScan,
     unsupported,
 )
+from botsession.storage import check_page_size
 
 _PAGE: Final = 500
 

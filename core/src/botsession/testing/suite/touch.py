@@ -13,7 +13,7 @@ from botsession.testing.hooks import Hooks
 from botsession.testing.samples import AWKWARD_STATES, exact
 
 
-class Touching(Hooks):
+class Touch(Hooks):
     """The capability `touch`."""
 
     @scenario(SupportsTouch, SupportsExpiry, expires_in=10)

@@ -40,7 +40,7 @@ from botsession.testing.processes import in_processes, take_turns
 from botsession.testing.samples import HOSTILE_IDS, SAFE_IDS
 
 
-class LeaseManager(Hooks):
+class Leases(Hooks):
     """The capability `lease`: holders and those who wait."""
 
     @scenario(SupportsLease)

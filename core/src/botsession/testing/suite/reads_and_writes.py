@@ -36,7 +36,7 @@ from botsession.testing.samples import (
 )
 
 
-class ReadingAndWriting(Hooks):
+class ReadsAndWrites(Hooks):
     """The four methods that every store has."""
 
     @scenario()

@@ -60,7 +60,7 @@ async def conflicts(bench: Bench, session: StoredSession, over: StoredSession | 
     assert outcome.session_id == session.id
 
 
-class Restoring(Hooks):
+class Restorations(Hooks):
     """The capability `commit`."""
 
     @scenario(SupportsCommit)

@@ -40,7 +40,7 @@ async def put_aside(bench: Bench, session_id: str = ID) -> str:
     return where
 
 
-class Quarantining(Hooks):
+class Quarantine(Hooks):
     """The capability `quarantine`."""
 
     @scenario(SupportsQuarantine)

@@ -47,7 +47,7 @@ async def remove(bench: Bench, *removals: Step) -> list[bool]:
     return [outcome is None for outcome in outcomes]
 
 
-class Removing(Hooks):
+class Removals(Hooks):
     """Removals by version and by lease, and the renewal of many leases."""
 
     @scenario(SupportsCommit)

@@ -45,7 +45,7 @@ TASKS = 6
 ROUNDS = 3
 
 
-class LeasesBesideSessions(Hooks):
+class LeasesAndSessions(Hooks):
     """The capability `lease`: what it means for sessions."""
 
     @scenario(SupportsLease)
@@ -169,6 +169,20 @@ class LeasesBesideSessions(Hooks):
             assert await replace(bench, Step.replace(session, expected, A)) == [True]
             assert not await renew(bench, A, session_id)
             assert await take(bench, B, session_id) == session == await bench.stored(session_id)
+
+    @scenario(SupportsLease, SupportsCommit)
+    async def test_the_holder_replaces_whatever_is_there(self, bench: Bench) -> None:
+        await bench.write("kit:present")
+        for session_id in ("kit:present", "kit:absent"):
+            before = await bench.store.read(session_id)
+            for nobody in (A, B):
+                assert await replace(bench, Step.replace(bench.session(session_id), holder=nobody)) == [False]
+                await take(bench, C, session_id)
+            assert await bench.store.read(session_id) == before
+            session = bench.session(session_id, {"by": C})
+            assert await replace(bench, Step.replace(session, holder=C)) == [True]
+            assert not await renew(bench, C, session_id)
+            assert await bench.stored(session_id) == session
 
     @scenario(SupportsLease, SupportsCommit)
     async def test_storing_keeps_those_who_wait(self, bench: Bench) -> None:
