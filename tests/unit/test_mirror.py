@@ -364,7 +364,7 @@ def test_a_store_that_leads_and_fails_is_an_error(around):
         around.check(around.run(mirror.read(ID)))
 
 
-def test_both_stores_need_the_powers_and_the_same_lifetime():
+def test_both_stores_need_the_capabilities_and_the_same_lifetime():
     class Plain:
         async def init(self): ...
         async def read(self, session_id): ...
@@ -375,7 +375,7 @@ def test_both_stores_need_the_powers_and_the_same_lifetime():
         MirrorSessionStore(MemorySessionStore(), Plain())
     with pytest.raises(ConfigError, match="the same expires_in"):
         MirrorSessionStore(MemorySessionStore(), MemorySessionStore(expires_in=5))
-    with pytest.raises(ConfigError, match="lead is 'old' or 'new'"):
+    with pytest.raises(ConfigError, match="lead must be 'old' or 'new'"):
         MirrorSessionStore(MemorySessionStore(), MemorySessionStore(), lead="both")
 
 
@@ -389,5 +389,5 @@ def test_a_mirror_is_opened_from_the_sections_of_a_configuration(tmp_path):
     assert (mirror._old.dirname, mirror.lead) == (tmp_path / "b", "old")
     with pytest.raises(ConfigError, match="needs the option 'new'"):
         open_store("mirror", old="memory")
-    with pytest.raises(ConfigError, match="made of two other stores"):
+    with pytest.raises(ConfigError, match="must name another driver, not mirror itself"):
         open_store("mirror", old="mirror", new="memory")
