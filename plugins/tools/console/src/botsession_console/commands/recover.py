@@ -1,4 +1,4 @@
-"""`botsession recover`: put aside what is unreadable."""
+"""`botsession recover`: quarantine unreadable sessions."""
 
 from __future__ import annotations
 

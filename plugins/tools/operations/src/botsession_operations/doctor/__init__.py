@@ -59,7 +59,7 @@ async def examine(
         report(failure("driver", error))
         return
     supported = ", ".join(capabilities(store)) or "none"
-    report(Finding("ok", "driver", f"driver {driver!r} loads; its capabilities: {supported}"))
+    report(Finding("ok", "driver", f"driver {driver!r} loads with the capabilities {supported}"))
     try:
         await examine_store(store, report)
     finally:

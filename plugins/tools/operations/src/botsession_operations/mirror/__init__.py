@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from botsession.configuration.discovery import hookimpl
 from botsession.configuration.options import construct
 from botsession.configuration.settings import UNSET, Settings, Unset
+from botsession.configuration.stores import open_from
 from botsession.errors import ConfigError
 from botsession.lifetime import Clock, Minutes
 from botsession_operations.mirror.store import Lead, MirrorSessionStore
@@ -43,8 +44,6 @@ def _mirror(
     settings: Settings,
 ) -> MirrorSessionStore:
     def opened(source: str, key: str) -> SessionStore:
-        from botsession.configuration.stores import open_from
-
         if source == "mirror":
             raise ConfigError(f"option {key!r} of the driver mirror must name another driver, not mirror itself")
         is_url = "://" in source
