@@ -126,7 +126,7 @@ def test_a_move_without_a_stop_loses_nothing(old, new, tmp_path):
         move.change_over("old")
         move.change_over("lead_old")
         said = move.run_mover("--rate", "1500", kills=2)
-        assert "0 were unreadable, 0 failed" in said
+        assert "0 unreadable, 0 failed" in said
         move.change_over("lead_new")
         move.run_mover("--hand-over", kills=1)
         move.change_over("new")

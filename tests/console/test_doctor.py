@@ -97,7 +97,7 @@ def test_a_server_that_does_not_answer(run):
     assert "hunter2" not in done.stdout
     ((mark, text),) = of(done, "backend")
     assert mark == "\u2717"
-    assert "\u2192 is it running" in text
+    assert "\u2192 Check that it is running" in text
     assert of(done, "access") == []
     assert done.stdout.endswith("\n1 error\n")
 
@@ -122,7 +122,7 @@ def test_a_password_that_is_wrong(run):
         for wrong in (url, url.replace("//", "//:hunter3@")):
             done = run("doctor", "--url", wrong)
             assert done.returncode == ERRORS
-            assert "\u2192 check username and password" in of(done, "backend")[0][1]
+            assert "\u2192 Check username and password" in of(done, "backend")[0][1]
             assert "hunter3" not in done.stdout
         assert of(run("doctor", "--url", url.replace("//", "//:hunter2@")), "access")[0][0] == "\u2713"
 
@@ -142,7 +142,7 @@ def test_a_redis_user_who_may_only_read(run, redis):
     done = run("doctor", "--url", url.replace("//", "//reader:hunter2@"))
     ((mark, text),) = of(done, "access")
     assert (done.returncode, mark) == (ERRORS, "\u2717")
-    assert "\u2192 give the ACL user the commands" in text
+    assert "\u2192 Give the ACL user the commands" in text
     assert client.keys() == []
 
 
