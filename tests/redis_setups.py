@@ -8,6 +8,7 @@ import pathlib
 import socket
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -16,6 +17,7 @@ from redis.asyncio import Redis
 import servers
 from botsession import Session, SessionConflictError
 from botsession.protocol import Step
+from botsession_redis import RedisSessionStore
 
 SECONDS = 30
 
@@ -76,6 +78,29 @@ async def _form_cluster(ports: Sequence[int]) -> None:
 
 
 @contextlib.asynccontextmanager
+async def opened(key_prefix=None, **options):
+    """Gives an open store, and a bare client of the same server."""
+    key_prefix = uuid.uuid4().hex + ":" if key_prefix is None else key_prefix
+    store = RedisSessionStore(servers.redis_url(), key_prefix=key_prefix, **options)
+    await store.init()
+    async with Redis.from_url(servers.redis_url()) as client:
+        try:
+            yield store, client
+        finally:
+            await store.close()
+
+
+async def put(store, session_id="telegram:42", state=None, **fields):
+    session = Session(session_id, state or {"count": 1}, **fields)
+    await store.write(session_id, session)
+    return session
+
+
+def key_of(store, session_id="telegram:42"):
+    return store._keys.session(session_id).decode()
+
+
+@contextlib.asynccontextmanager
 async def closing(store):
     """Gives a store, and closes it although the test fails, so that no other test finds its connections."""
     try:
@@ -84,11 +109,11 @@ async def closing(store):
         await store.close()
 
 
-async def everything(store, limit=None):
-    """Returns the ids of all sessions."""
+async def everything(store, prefix="", limit=None):
+    """Return the ids of all sessions."""
     found, after = [], None
     while True:
-        page = await store.scan(after=after, limit=limit)
+        page = await store.scan(prefix, after=after, limit=limit)
         found += page.sessions
         after = page.next
         if after is None:

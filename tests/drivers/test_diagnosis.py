@@ -89,7 +89,7 @@ def test_redis_memory_that_is_nearly_full(redis):
     assert of_redis(redis, "memory").level == "ok"
 
 
-@pytest.mark.parametrize(("expires_in", "words"), [(525_600, "for 365 days"), (None, "for ever")])
+@pytest.mark.parametrize(("expires_in", "words"), [(525_600, "for 365 days"), (None, "forever")])
 def test_redis_long_lives_in_limited_memory(redis, expires_in, words):
     redis.client.config_set("maxmemory", "1gb")
     finding = of_redis(redis, "lifetime", expires_in=expires_in)

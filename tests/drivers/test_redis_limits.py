@@ -11,6 +11,7 @@ import pytest
 import redis_setups
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis_proxy import a_server_that_answers
 from redis_setups import closing
 
 import botsession_operations as operations
@@ -23,8 +24,8 @@ from botsession import (
 )
 from botsession.protocol import Claim, Step
 from botsession_redis import RedisSessionStore
-from botsession_redis.failures import explain
-from botsession_redis.greeting import greeting
+from botsession_redis.errors import explain
+from botsession_redis.pool import greeting
 
 ID = "telegram:42"
 
@@ -144,7 +145,7 @@ def test_a_server_without_connections_says_so(given):
                     with pytest.raises(StoreUnavailableError, match="maxclients") as caught:
                         await store.init()
                     assert "UNKNOWN" not in str(caught.value)
-                    assert "is it running" not in str(caught.value)
+                    assert "running" not in str(caught.value)
                     assert caught.value.__cause__ is not None
 
     asyncio.run(main())
@@ -169,15 +170,15 @@ def test_a_server_that_has_no_further_connection_in_the_middle():
         async with full_server() as (url, admin), closing(await RedisSessionStore(url).init()) as store:
             # It goes on with the connection that it has.
             assert await asyncio.gather(*(store.read(f"t:{number}") for number in range(8))) == [None] * 8
-            pool = store._link._client.connection_pool
-            taken = await pool.get_connection()
-            store._link._time_limit._seconds = 0.1
+            pool = store._connection._transport
+            taken = pool.idle.pop()
+            store._connection._time_limit._seconds = 0.1
             with pytest.raises(StoreUnavailableError, match="has no connection left to give"):
                 await store.read(ID)
-            store._link._time_limit._seconds = 5
+            store._connection._time_limit._seconds = 5
             await admin.config_set("maxclients", 100)
             assert await store.read(ID) is None
-            await pool.release(taken)
+            pool.idle.append(taken)
 
     asyncio.run(main())
 
@@ -315,23 +316,10 @@ def test_a_server_of_its_own_is_no_cluster():
 
 def test_a_server_that_does_not_know_hello():
     async def main():
-        async def serve(reader, writer):
-            try:
-                while True:
-                    count = int((await reader.readuntil(b"\r\n"))[1:])
-                    words = []
-                    for _ in range(count):
-                        size = int((await reader.readuntil(b"\r\n"))[1:])
-                        words.append((await reader.readexactly(size + 2))[:-2])
-                    writer.write(b"+PONG\r\n" if words == [b"PING"] else b"-ERR unknown command\r\n")
-            except (asyncio.IncompleteReadError, OSError):
-                pass
-            finally:
-                writer.close()
-
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        async with server, closing(RedisSessionStore(host="127.0.0.1", port=port)) as store:
+        async with (
+            a_server_that_answers({b"PING": b"+PONG\r\n"}) as (port, _),
+            closing(RedisSessionStore(host="127.0.0.1", port=port)) as store,
+        ):
             await store.init()
             await store.ping()
 

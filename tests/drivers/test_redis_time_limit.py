@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from botsession_redis.time_limit import TimeLimit
+from botsession_redis.connection import TimeLimit
 
 LONG = 60.0
 
@@ -14,7 +14,7 @@ def timers(loop):
 
 
 async def take(limit, seconds):
-    with limit.operation():
+    with limit:
         await asyncio.sleep(seconds)
 
 
@@ -86,12 +86,12 @@ def test_limits_within_limits():
     async def scenario():
         loop = asyncio.get_running_loop()
         outer, inner = TimeLimit(0.02, loop), TimeLimit(LONG, loop)
-        with pytest.raises(TimeoutError), outer.operation():
+        with pytest.raises(TimeoutError), outer:
             await take(inner, LONG)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.02):
                 await take(inner, LONG)
-        with pytest.raises(ValueError, match="its own"), outer.operation():
+        with pytest.raises(ValueError, match="its own"), outer:
             raise ValueError("its own")
 
     asyncio.run(scenario())

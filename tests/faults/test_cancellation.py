@@ -327,7 +327,7 @@ def test_an_event_loop_that_ends_in_the_middle_of_turns(backend, same):
 def clients_of(sessions):
     """Returns weak references to what PyMongo warns about when it is freed without having been closed."""
     connection = getattr(sessions.store, "_connection", None)
-    client = None if connection is None else connection._client
+    client = getattr(connection, "_client", None)
     return [] if client is None else [weakref.ref(vars(client).get("delegate", client))]
 
 

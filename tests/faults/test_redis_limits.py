@@ -46,7 +46,7 @@ def test_memory_that_is_used_up(tmp_path, seed, scale, figures):
         bots.stop()
         account = bots.account()
     assert set(account.errors) == {"StoreUnavailableError"}
-    assert "raise its maxmemory" in account.examples["StoreUnavailableError"]
+    assert "Raise its maxmemory" in account.examples["StoreUnavailableError"]
     figures(f"redis, {sum(account.errors.values())} refusals for lack of memory: {account}", **account.numbers())
 
 

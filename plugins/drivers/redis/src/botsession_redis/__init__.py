@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from botsession import (
-    Clock,
-    ConfigError,
-    SessionStore,
-    construct,
-    hookimpl,
-)
+from botsession import Clock, ConfigError, SessionStore, construct, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,21 +13,22 @@ if TYPE_CHECKING:
 
 __all__ = ["RedisSessionStore", "open_store"]
 
-_SAID_BY_A_URL = frozenset({"host", "port", "username", "password", "db", "unix_socket_path", "tls"})
+_OVERRIDDEN = frozenset({"host", "port", "username", "password", "db", "unix_socket_path", "tls"})
 
 
 @hookimpl
 def open_store(name: str, options: Mapping[str, object], clock: Clock) -> SessionStore:
-    """Makes a `RedisSessionStore`; a URL takes the place of all options that say where the server is."""
+    """Make a `RedisSessionStore`; a URL overrides all options that say where the server is."""
     from botsession_redis.store import RedisSessionStore
 
     if options.get("url") is not None:
-        options = {key: value for key, value in options.items() if key not in _SAID_BY_A_URL}
+        options = {key: value for key, value in options.items() if key not in _OVERRIDDEN}
     elif name in ("rediss", "valkeys"):
         options = {**options, "tls": True}
     elif name in ("unix", "redis+unix") and options.get("unix_socket_path") is None:
         raise ConfigError(
-            f"driver {name!r} needs the option 'unix_socket_path', or a URL such as {name}:///run/redis.sock?db=0"
+            f"the driver {name!r} needs the option 'unix_socket_path', or a URL",
+            remedy=f"Set unix_socket_path, or a URL such as {name}:///run/redis.sock?db=0.",
         )
     return construct(RedisSessionStore, options, clock=clock)
 

@@ -1,87 +1,71 @@
-"""Listing: keys by SCAN, and of each record only its beginning."""
+"""Listing: keys by SCAN, and only the beginning of each record."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from botsession import (
-    CorruptSessionError,
-    Lifetime,
-    ScanPage,
-    SessionInfo,
-    StoreError,
-)
-from botsession.storage import records
-from botsession_redis.link import Link
-
-HEADER_BYTES: Final = 1280
-"""More than a header can have: 166 bytes, and an id of 512 bytes of which each may need a backslash."""
+from botsession import CorruptSessionError, StoreError
+from botsession.storage import Entry, records
+from botsession_redis.connection import Connection
+from botsession_redis.keys import Keys
 
 _PAGE: Final = 500
 _CURSOR: Final = re.compile(r"([0-9]{1,20})@(.*)")
-_GLOB: Final = re.compile(r"[*?\[\]\\^]")
+_GLOB: Final = re.compile(rb"[*?\[\]\\^]")
 _ID: Final = re.compile(rb',"id":("(?:[^"\\]|\\.)+")')
 
 
-class Listing:
-    """Lists the sessions of one store."""
+async def list_page(
+    connection: Connection, keys: Keys, prefix: str, after: str | None, limit: int | None
+) -> tuple[list[Entry | CorruptSessionError], str | None]:
+    """Return the entries of one page, and the cursor of the next page.
 
-    def __init__(
-        self, link: Link, lifetime: Lifetime, key_prefix: str, store: str, is_of_a_session: Callable[[bytes], bool]
-    ) -> None:
-        self._link = link
-        self._lifetime = lifetime
-        self._key_prefix = key_prefix
-        self._store = store
-        self._is_of_a_session = is_of_a_session
+    The cursor is that of SCAN and, on a cluster, the name of the node that it belongs to.
 
-    async def page(self, prefix: str, after: str | None, limit: int | None) -> ScanPage:
-        """Lists one page of sessions.
+    Raises:
+        StoreError: `after` is not a cursor, or the cluster has changed so that it no longer is one.
+    """
+    parsed = _CURSOR.fullmatch("0@" if after is None else after)
+    if parsed is None:
+        raise StoreError(f"{after!r} is not a cursor of this store", remedy="Pass `next` of the page before.")
+    nodes = connection.nodes()
+    node = parsed[2] or nodes[0]
+    if node not in nodes:
+        raise StoreError(f"the cluster has changed since {after!r} was returned", remedy="Start the scan again.")
+    pattern = _GLOB.sub(rb"\\\g<0>", keys.session(prefix)) + b"*"
+    reply = await connection.ask(node, "SCAN", int(parsed[1]), "MATCH", pattern, "COUNT", limit or _PAGE)
+    cursor, found = int(reply[0]), reply[1]
+    named = [(each, key) for key in dict.fromkeys(found) if (each := keys.session_id(key)) is not None]
+    pairs = [(("GETRANGE", key, 0, records.HEAD_SIZE - 1), ("STRLEN", key)) for _, key in named]
+    replies = await connection.send([command for pair in pairs for command in pair]) if pairs else []
+    if not cursor:
+        node = next(iter(nodes[nodes.index(node) + 1 :]), "")
+    following = f"{cursor}@{node}" if cursor or node else None
+    return [*_entries(connection, [each for each, _ in named], replies[::2], replies[1::2])], following
 
-        A key whose record names another id belongs to another store, whose key prefix begins with this one's, and is
-        left out.
 
-        Raises:
-            StoreError: `after` is no cursor, or the cluster has changed so that it is none any more.
-        """
-        parsed = _CURSOR.fullmatch("0@" if after is None else after)
-        if parsed is None:
-            raise StoreError(f"{after!r} is no cursor of {self._store}; give `next` of the page before")
-        pattern = _GLOB.sub(r"\\\g<0>", self._key_prefix + prefix) + "*"
-        step = await self._link.scan(int(parsed[1]), parsed[2], "MATCH", pattern.encode(), "COUNT", limit or _PAGE)
-        if step is None:
-            raise StoreError(f"the cluster has changed since {after!r} was given; begin the scan again")
-        found, cursor, node = step
-        keys = [key for key in dict.fromkeys(found) if self._is_of_a_session(key)]
-        commands = ((("GETRANGE", key, 0, HEADER_BYTES - 1), ("STRLEN", key)) for key in keys)
-        replies = await self._link.send_all([command for pair in commands for command in pair])
-        outcomes = (self._outcome(*each) for each in zip(keys, replies[::2], replies[1::2], strict=True))
-        return ScanPage.of(outcomes, f"{cursor}@{node}" if cursor or node else None)
-
-    def _outcome(self, key: bytes, header: Any, size: Any) -> SessionInfo | CorruptSessionError | None:
-        if header == b"":
-            return None
-        session_id = key.decode(errors="replace").removeprefix(self._key_prefix)
-        refusal = next((reply for reply in (header, size) if isinstance(reply, Exception)), None)
+def _entries(
+    connection: Connection, session_ids: Sequence[str], heads: Sequence[Any], sizes: Sequence[Any]
+) -> Iterator[Entry | CorruptSessionError]:
+    for session_id, head, size in zip(session_ids, heads, sizes, strict=True):
+        refusal = next((reply for reply in (head, size) if isinstance(reply, Exception)), None)
         if refusal is not None:
-            error = self._link.explain(refusal, session_id)
-            if isinstance(error, CorruptSessionError):
-                return error
-            raise error
-        try:
-            info = records.decode_info(header, session_id, store=self._store, size=size)
-        except CorruptSessionError as error:
-            return None if _another_stores(header, session_id) else error
-        return None if self._lifetime.expired(info.expires_at) else info
+            error = connection.explain(refusal, session_id)
+            if not isinstance(error, CorruptSessionError):
+                raise error
+            yield error
+        elif head and not _is_of_another_store(head, session_id):
+            yield Entry(session_id, head, size)
 
 
-def _another_stores(header: Any, session_id: str) -> bool:
-    """Tells whether a record names the end of this id: then the key prefix that it was stored under is a longer one."""
-    match = _ID.search(header) if isinstance(header, bytes) else None
+def _is_of_another_store(head: bytes, session_id: str) -> bool:
+    """Return whether a record belongs to a store whose key prefix begins with this one's: its id is the end of this id."""
+    match = _ID.search(head)
     try:
-        return match is not None and session_id.endswith(json.loads(match[1]))
+        stored: object = session_id if match is None else json.loads(match[1])
     except ValueError:
         return False
+    return stored != session_id and session_id.endswith(str(stored))

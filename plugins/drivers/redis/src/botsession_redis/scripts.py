@@ -1,7 +1,7 @@
 """The scripts that run inside the server, where reading, deciding and writing are one step.
 
-Each looks only at the beginning of a record (`version`, `expires_at`, `last_activity`), by a pattern that also takes the
-blanks which a tool may have put in. What differs from call to call is an argument, never a part of the script.
+Each looks only at the beginning of a record (`version`, `expires_at`, `last_activity`), with a pattern that allows for the blanks
+that another tool may have inserted. What differs from call to call is an argument, never a part of the script.
 """
 
 from __future__ import annotations
@@ -16,20 +16,15 @@ Command = tuple[Argument, ...]
 Call = tuple[tuple[bytes, ...], tuple[Argument, ...]]
 """The keys of one session, and the script's arguments for it."""
 
-
-_HEAD: Final = re.compile(
-    rb'{"version":"[^"]*","expires_at":"[^",}\s]*","last_activity":"[^"]*"'  # the usual one, for speed
+HEAD: Final = re.compile(
+    rb'{"version":"[^"]*","expires_at":"[^",}\s]*","last_activity":"[^"]*"'  # the usual layout, for speed
     rb'|\s*{\s*"version"\s*:\s*"[^"]*"\s*,\s*"expires_at"\s*:\s*"?[^",}\s]*"?\s*,\s*"last_activity"\s*:\s*"[^"]*"'
 )
-
-
-def is_laid_out(record: bytes) -> bool:
-    """Tells whether the scripts can compare and renew a record, which may be another's work."""
-    return _HEAD.match(record) is not None
+"""The beginning of a record that the scripts can compare and renew; another tool may have written it."""
 
 
 class Script:
-    """A script, and the commands that call it for one or more sessions.
+    """A script, and the commands that run it for one or more sessions.
 
     Args:
         text: Lua.
@@ -40,29 +35,20 @@ class Script:
         self._digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
     def by_digest(self, calls: Sequence[Call]) -> Command:
-        """Returns the command that calls the script if the server has it."""
-        return ("EVALSHA", self._digest, *_flat(calls))
+        """Return the command that runs the script if the server knows it."""
+        keys: list[Argument] = []
+        arguments: list[Argument] = []
+        for its_keys, its_arguments in calls:
+            keys += its_keys
+            arguments += its_arguments
+        return ("EVALSHA", self._digest, len(keys), *keys, *arguments)
 
     def by_text(self, calls: Sequence[Call]) -> Command:
-        """Returns the command that calls the script and has the server keep it."""
-        return ("EVAL", self._text, *_flat(calls))
+        """Return the command that runs the script and has the server keep it."""
+        return ("EVAL", self._text, *self.by_digest(calls)[2:])
 
 
-def _flat(calls: Sequence[Call]) -> list[Argument]:
-    keys = [key for keys, _ in calls for key in keys]
-    return [len(keys), *keys, *(argument for _, arguments in calls for argument in arguments)]
-
-
-READ: Final = Script("""
-local found = {}
-for i, key in ipairs(KEYS) do
-  found[i] = redis.pcall('GET', key)
-end
-return found
-""")
-"""Reads; unlike MGET it does not take a key that holds no string for an absent one. No arguments."""
-
-_LEASES: Final = """
+LEASES: Final = """
 local function now()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
@@ -132,9 +118,11 @@ local function give_up(text, key, holder)
   end
 end
 """
-"""The lease of a session is a text: the holder, for as long as the key lives; or, where others wait, `holder:until;` and then
-for each who waits `holder:until;`, in milliseconds. The holder is empty while nobody holds it. A key that holds no text is no
-lease. What a script is told as `text` is what `text_of` has returned for the key.
+"""Functions for leases.
+
+The lease of a session is a text: the holder, for as long as the key lives; or, if others wait, `holder:until;` and then
+`holder:until;` for each of them, in milliseconds. The holder is empty while nobody holds the lease. A key that does not hold a text
+is not a lease. Functions that take a `text` take what `text_of` returned for the key.
 """
 
 _RECORDS: Final = """
@@ -146,171 +134,78 @@ local function live(stored, today)
   return stored, version
 end
 """
-"""What is stored, unless it has expired, and its version, unless it is unreadable."""
+"""A function that returns what is stored unless it has expired, and its version unless it is unreadable."""
 
-LEASE: Final = Script(
-    _LEASES
-    + """
-local outcomes = {}
-for i = 1, #KEYS, 2 do
-  local key, holder, ttl, again = KEYS[i + 1], unpack(ARGV, (i - 1) / 2 * 3 + 1, (i - 1) / 2 * 3 + 3)
-  local free_in, ahead
-  if not redis.call('SET', key, holder, 'NX', 'PX', ttl) then
-    local now = now()
-    local lease, queue = load(key, now)
-    local waiting, mine = {}, nil
-    for _, place in ipairs(queue) do
-      if place.name == holder then mine = place end
-      if place.name == holder or place.ends > now then waiting[#waiting + 1] = place end
-    end
-    if lease.held and lease.name ~= holder then
-      free_in = lease.ends - now
-    elseif not lease.held and waiting[1] and waiting[1] ~= mine then
-      free_in = waiting[1].ends - now
-    end
-    if free_in then
-      if not mine then
-        mine = {name = holder}
-        waiting[#waiting + 1] = mine
-      end
-      mine.ends = now + again
-      for place = 1, #waiting do
-        if waiting[place] == mine then ahead = place - 1 end
-      end
-      save(key, lease, waiting, now)
-    else
-      save(key, {name = holder, ends = now + ttl}, without(waiting, holder, now), now)
-    end
-  end
-  outcomes[#outcomes + 1] = free_in and {free_in, ahead} or redis.pcall('GET', KEYS[i])
-end
-return outcomes
-"""
-)
-"""Takes leases and reads: what is stored, or in how many milliseconds the lease may be free and how many wait longer.
-
-Keys: the session, its lease. Arguments: the holder; for how many milliseconds; within how many it asks again.
-"""
-
-RENEW: Final = Script(
-    _LEASES
-    + """
-local outcomes = {}
-local now = now()
-for i, key in ipairs(KEYS) do
-  local holder, ttl = ARGV[2 * i - 1], ARGV[2 * i]
-  local lease, queue = load(key, now)
-  if lease.held and lease.name == holder then
-    lease.ends = now + ttl
-    save(key, lease, queue, now)
-    outcomes[i] = 1
-  else
-    outcomes[i] = 0
-  end
-end
-return outcomes
-"""
-)
-"""Holds leases longer: 1, or 0 where the holder has it no more. Key: the lease. Arguments: the holder; milliseconds."""
-
-RELEASE: Final = Script(
-    _LEASES
-    + """
-local outcomes = {}
-for i, key in ipairs(KEYS) do
-  give_up(text_of(key), key, ARGV[i])
-  outcomes[i] = 1
-end
-return outcomes
-"""
-)
-"""Gives up leases, or places in the queues. Key: the lease. Argument: the holder."""
-
-REPLACE: Final = Script(
-    _LEASES
+COMMIT: Final = Script(
+    LEASES
     + _RECORDS
     + """
-local outcomes = {}
 local activity = '"?%s*,%s*"last_activity"%s*:%s*"([^"]*)"'
+
+local function allows(expected, active, stored, found)
+  if expected == '*' then return true end
+  if expected == '' then return not stored end
+  if (found and '=' .. found) ~= expected then return false end
+  return active == '' or active == select(3, string.match(stored, header .. activity))
+end
+
+local function put(key, record, deadline)
+  if record == '' then
+    redis.call('UNLINK', key)
+    return 1
+  end
+  local done
+  if deadline == '' then
+    done = redis.pcall('SET', key, record)
+  else
+    done = redis.pcall('SET', key, record, 'PXAT', deadline)
+  end
+  return done.err and done or 1
+end
+
+local outcomes = {}
 for i = 1, #KEYS, 2 do
   local key, lease_key = KEYS[i], KEYS[i + 1]
   local first = (i - 1) / 2 * 7 + 1
-  local expected, version, active, today, deadline, holder, record = unpack(ARGV, first, first + 6)
+  local expected, active, version, today, deadline, holder, record = unpack(ARGV, first, first + 6)
   local stored, found = redis.pcall('GET', key)
   local outcome
   if type(stored) == 'table' then
     outcome = stored
   else
     stored, found = live(stored, today)
-    local last = active ~= '' and select(3, string.match(stored or '', header .. activity))
     local lease = holder ~= '' and text_of(lease_key)
-    if (version ~= '' and found == version) or stored == record then
+    if record ~= '' and (stored == record or (version ~= '' and found == version)) then
       outcome = 1
-    elseif (expected == '' and stored) or (expected ~= '' and (found and '=' .. found) ~= expected)
-      or (active ~= '' and last ~= active) or (holder ~= '' and not holds(lease, lease_key, holder)) then
-      outcome = 0
+    elseif not allows(expected, active, stored, found) or (holder ~= '' and not holds(lease, lease_key, holder)) then
+      outcome = stored and 0 or 2
     else
-      if deadline == '' then
-        outcome = redis.pcall('SET', key, record)
-      else
-        outcome = redis.pcall('SET', key, record, 'PXAT', deadline)
-      end
-      outcome = outcome.err and outcome or 1
+      outcome = put(key, record, deadline)
     end
-    if outcome == 1 then give_up(lease, lease_key, holder) end
+    if outcome == 1 and holder ~= '' then
+      give_up(lease, lease_key, holder)
+    elseif outcome == 1 and record == '' then
+      redis.call('UNLINK', lease_key)
+    end
   end
   outcomes[#outcomes + 1] = outcome
 end
 return outcomes
 """
 )
-"""Compare-and-set: 1 stored, 0 conflict. It may run twice: a record that is there already has been stored.
+"""Carries out changes: 1 done, 0 conflict, 2 conflict because nothing is there.
 
-Keys: the session, its lease. Arguments: `=` and the expected version, or nothing where the session must be absent, or `NEVER`;
-the record's own version, or nothing where the record was stored before under it; the expected last activity as text, or
-nothing for any; now as text; the deadline in milliseconds, or nothing for never; who holds the lease and gives it up, or
-nothing; the record.
+It may run twice: a record that is there already was stored by the first run. A key that holds something other than a string
+belongs to another program, and stays.
+
+Keys: the session, its lease. Arguments: what must be there (`*` for anything, nothing for no session, `=` and a version, or
+`NEVER`); the last activity that it must have, or nothing for any; the record's own version, or nothing if the record was stored
+before under that version; now as text; the deadline in milliseconds, or nothing for never; the holder that gives up the lease, or
+nothing without one; the record, or nothing to remove the session. A removal without a holder ends the lease, whoever holds it.
 """
 
 NEVER: Final = "!"
-"""In place of an expected version: nothing is stored; what is asked is only whether the record is there already."""
-
-DESTROY: Final = Script(
-    _LEASES
-    + _RECORDS
-    + """
-local outcomes = {}
-for i = 1, #KEYS, 2 do
-  local key, lease_key = KEYS[i], KEYS[i + 1]
-  local first = (i - 1) / 2 * 3 + 1
-  local expected, today, holder = unpack(ARGV, first, first + 2)
-  local stored, found = redis.pcall('GET', key)
-  local readable = type(stored) ~= 'table'
-  if readable then stored, found = live(stored, today) end
-  local lease = holder ~= '' and text_of(lease_key)
-  if not readable then
-    outcomes[#outcomes + 1] = stored
-  elseif (expected ~= '' and (found and '=' .. found) ~= expected)
-    or (holder ~= '' and not holds(lease, lease_key, holder)) then
-    outcomes[#outcomes + 1] = stored and 0 or 2
-  else
-    redis.call('UNLINK', key)
-    if holder == '' then
-      redis.call('UNLINK', lease_key)
-    else
-      give_up(lease, lease_key, holder)
-    end
-    outcomes[#outcomes + 1] = 1
-  end
-end
-return outcomes
-"""
-)
-"""Removes: 1 removed or absent as expected, 0 conflict, 2 conflict with there being nothing. What is no string is not ours, and stays.
-
-Keys: the session, its lease. Arguments: `=` and the expected version, or nothing for whatever is there; now as text; who holds
-the lease and gives it up, or nothing where the lease ends whoever holds it.
-"""
+"""Expected by a change that is not carried out: it only finds out whether its record is there already."""
 
 QUARANTINE: Final = Script("""
 if redis.call('TYPE', KEYS[2]).ok ~= 'none' then return {1} end
@@ -321,7 +216,10 @@ redis.call('RENAME', KEYS[1], KEYS[2])
 redis.call('PERSIST', KEYS[2])
 return {1}
 """)
-"""Puts aside what is unreadable, if it is still there: 1, or 0. It may run twice, as the new name is of this call only. Keys: the session, the new name. Argument: the bytes read."""
+"""Moves an unreadable record to another key, if it is still there: 1, or 0. It may run twice, as the new key is of this call only.
+
+Keys: the session, the new key. Argument: the bytes that were read.
+"""
 
 TOUCH: Final = Script("""
 local stored = redis.call('GET', KEYS[1])
@@ -338,7 +236,7 @@ else
 end
 return {1}
 """)
-"""Renews: 1 renewed, 0 absent, or what is stored where it is no record.
+"""Moves a deadline: 1 done, 0 absent, or what is stored if it is not a record.
 
-Arguments: now as text; the deadline in milliseconds, or nothing for never; the deadline as JSON.
+Key: the session. Arguments: now as text; the deadline in milliseconds, or nothing for never; the deadline as JSON.
 """

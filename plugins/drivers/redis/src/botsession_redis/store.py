@@ -1,10 +1,10 @@
-"""The store of the driver `redis`, by all of its names."""
+"""The store of the driver `redis`, under all of its names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from redis import exceptions
 from redis.asyncio import Redis, RedisCluster
@@ -20,46 +20,44 @@ from botsession import (
     Held,
     Lifetime,
     Minutes,
-    ScanPage,
     SessionConflictError,
-    Step,
     StoredSession,
     StoreError,
     StoreUnavailableError,
     utc_now,
 )
-from botsession.lifetime import new_version
-from botsession.storage import check_page_size, records
+from botsession.storage import Change, Entry, Found, LeasingRecordStore, records
 from botsession_redis import scripts
-from botsession_redis.connecting import PoolMaker, address, connections_of, pool_maker
+from botsession_redis.address import Address, find_address
+from botsession_redis.client import AnyClient, connections_of
+from botsession_redis.connection import Connection
 from botsession_redis.keys import Keys
 from botsession_redis.leases import Leases
-from botsession_redis.link import Client, Link
-from botsession_redis.listing import Listing
+from botsession_redis.listing import list_page
 
 
-class RedisSessionStore:
+class RedisSessionStore(LeasingRecordStore):
     """Keeps sessions in Redis or Valkey: one key for each, whose value is one line of readable JSON.
 
     Args:
-        url: `redis://user:password@host:port/db`, `rediss://` for TLS, or `unix://` for a socket; or `valkey://`, `valkeys://` and
-            `redis+unix://`, which mean the same.
+        url: `redis://user:password@host:port/db`, `rediss://` for TLS, or `unix://` for a socket. `valkey://`, `valkeys://` and
+            `redis+unix://` mean the same.
         expires_in: Minutes since the last write or touch after which a session ends; `None` means never.
-        host: The server's name or address, where there is no URL; `localhost` by default.
+        host: Without a URL: the server's name or address; `localhost` by default.
         port: Its port; 6379 by default.
         username: The ACL user.
         password: The password.
         db: The number of the database; 0 by default.
         unix_socket_path: A socket, instead of host and port.
-        tls: Whether to speak TLS where there is no URL; the driver's names `rediss` and `valkeys` mean the same.
-        key_prefix: How the keys begin. Of two stores in one database, neither's should begin with the other's.
-        timeout: How many seconds an operation may take, connecting and waiting included.
-        max_connections: How many operations may talk to the server at once; more wait for their turn. Never more than a
-            given client allows.
-        client: A ready `redis.asyncio.Redis` or `RedisCluster`, instead of all that says where the server is; it is
+        tls: Whether to use TLS; the driver's names `rediss` and `valkeys` imply it.
+        key_prefix: How the keys begin. Of two stores in one database, neither prefix should begin with the other.
+        timeout: How many seconds an operation may take, including queueing and connecting.
+        max_connections: How many operations may use the server at once; the others queue. Never more than a given client
+            allows.
+        client: A ready `redis.asyncio.Redis` or `RedisCluster`, instead of everything that says where the server is. It is
             never closed.
         max_lifetime: Minutes since its creation after which a session ends; `None` means never.
-        clock: Tells the present moment in UTC.
+        clock: Returns the present moment, with a time zone.
 
     Attributes:
         lifetime: How long sessions are kept.
@@ -88,17 +86,19 @@ class RedisSessionStore:
         clock: Clock = utc_now,
     ) -> None:
         if not timeout > 0:
-            raise ConfigError(f"timeout is a number of seconds above zero; got {timeout}")
+            raise ConfigError(f"timeout is a number of seconds above zero, not {timeout}")
         if port is not None and not 0 < port < 65_536:
-            raise ConfigError(f"port is a number from 1 to 65535; got {port}")
+            raise ConfigError(f"port is a number from 1 to 65535, not {port}")
         if db is not None and db < 0:
-            raise ConfigError(f"db is the number of a database, 0 or above; got {db}")
+            raise ConfigError(f"db is the number of a database, 0 or above, not {db}")
         if not key_prefix:
-            raise ConfigError("key_prefix is empty: all keys of the database, those of others too, would be sessions")
+            raise ConfigError(
+                "key_prefix is empty",
+                remedy="Without one, all keys of the database, other programs' too, would be sessions.",
+            )
         if max_connections < 1:
-            raise ConfigError(f"max_connections is a number above zero; got {max_connections}")
-        self.lifetime = Lifetime(expires_in, max_lifetime=max_lifetime, clock=clock)
-        where = {
+            raise ConfigError(f"max_connections is a number above zero, not {max_connections}")
+        where: dict[str, Any] = {
             "host": host,
             "port": port,
             "username": username,
@@ -107,260 +107,173 @@ class RedisSessionStore:
             "unix_socket_path": unix_socket_path,
             "tls": tls or None,
         }
+        source: Address | AnyClient
         if client is None:
-            maker = pool_maker(url, where, timeout=timeout, max_connections=max_connections)
-            source: PoolMaker | Client = maker
-            pool = maker()
-            server, max_connections = f"redis at {address(pool)}", pool.max_connections
+            source = find_address(url, where, timeout=timeout, max_connections=max_connections)
+            server, max_connections = f"redis at {source}", source.max_connections
         elif not isinstance(client, Redis | RedisCluster):
             kind = f"{type(client).__module__}.{type(client).__name__}"
             raise ConfigError(f"client is a Redis or RedisCluster of redis.asyncio, not {kind}")
         elif url is not None or any(value is not None for value in where.values()):
-            raise ConfigError("a ready client says where the server is; leave out url, host and the like")
+            raise ConfigError("a ready client says where the server is", remedy="Leave out url, host and the like.")
         else:
             source = client
-            max_connections = min(max_connections, connections_of(client))
             server = f"redis behind the given {type(client).__name__}"
-        self._name = f"RedisSessionStore({server}, key_prefix={key_prefix!r})"
-        self._link = Link(source, server, store=self._name, timeout=timeout, limit=max_connections)
-        self._keys = Keys(key_prefix, self._link.is_cluster)
-        self._leases = Leases(self._link, self._keys, self.lifetime.now, self._outcome)
-        self._listing = Listing(self._link, self.lifetime, key_prefix, self._name, self._keys.is_of_a_session)
-
-    def __repr__(self) -> str:
-        return self._name
+            max_connections = min(max_connections, connections_of(client))
+        lifetime = Lifetime(expires_in, max_lifetime=max_lifetime, clock=clock)
+        super().__init__(f"RedisSessionStore({server}, key_prefix={key_prefix!r})", lifetime)
+        self._connection = Connection(source, server, store=self._name, timeout=timeout, limit=max_connections)
+        self._keys = Keys(key_prefix, is_cluster=self._connection.is_cluster)
+        self._leases = Leases(self._connection, self._keys)
 
     async def init(self) -> Self:
-        await self._link.open()
+        await self._connection.open()
         return self
 
     async def close(self) -> None:
-        await self._link.close()
+        await self._connection.close()
 
     async def ping(self) -> None:
-        await self._link.send("PING")
-
-    async def read(self, session_id: str) -> StoredSession | None:
-        [raw] = await self._link.send_all([("GET", self._keys.session(session_id))])
-        return self._session(session_id, raw, self.lifetime.now())
-
-    async def write(self, session_id: str, session: StoredSession) -> None:
-        self._link.check_open()
-        records.check_pair(session_id, session)
-        self.lifetime.stamp(session)
-        record = records.encode(session)
-        until = () if session.expires_at is None else ("PXAT", _milliseconds(session.expires_at))
-        # GET makes the server refuse a key of another type, which is another program's.
-        [answer] = await self._link.send_all(
-            [("SET", self._keys.session(session_id), record, *until, "GET")], again=False
-        )
-        if isinstance(answer, Exception):
-            raise self._link.explain(answer, session_id)
-
-    async def destroy(self, session_id: str) -> None:
-        [outcome] = await self._destroy_many([Step.remove(session_id)])
-        if outcome is not None:
-            raise outcome
-
-    async def replace(self, session_id: str, session: StoredSession, *, expected: str | None) -> None:
-        self._link.check_open()
-        records.check_pair(session_id, session)
-        [outcome] = await self._replace_many([Step.replace(session, expected)])
-        if outcome is not None:
-            raise outcome
-
-    async def lease_many(self, claims: Sequence[Claim]) -> list[StoredSession | Held | StoreError | None]:
-        outcomes = await self._leases.take(claims)
-        _check_any(outcomes)
-        return outcomes
-
-    async def renew_leases(self, holders: Mapping[str, str], ttl: float) -> list[bool]:
-        return await self._leases.renew(holders, ttl)
-
-    async def release_leases(self, holders: Mapping[str, str]) -> None:
-        await self._leases.release(holders)
-
-    async def quarantine(self, session_id: str) -> str | None:
-        key = self._keys.session(session_id)
-        try:
-            await self.read(session_id)
-        except CorruptSessionError as error:
-            aside = self._keys.beside(key, f"corrupt-{self.lifetime.now():%Y%m%dT%H%M%SZ}-{new_version()}".encode())
-            [moved] = await self._link.run(scripts.QUARANTINE, [((key, aside), (error.raw,))])
-            if isinstance(moved, Exception):
-                raise self._link.explain(moved) from error
-            return f"the key {aside!r}" if moved else None
-        return None
+        self._check()
+        [pong] = await self._connection.send([("PING",)])
+        if isinstance(pong, Exception):
+            raise self._connection.explain(pong)
 
     async def touch(self, session_id: str, expires_at: datetime | None) -> bool:
-        key = self._keys.session(session_id)
-        until = "" if expires_at is None else _milliseconds(expires_at)
-        text = "null" if expires_at is None else f'"{records.moment(expires_at)}"'
-        call = (key,), (records.moment(self.lifetime.now()), until, text)
-        [outcome] = await self._link.run(scripts.TOUCH, [call])
+        self._check(session_id)
+        deadline = "null" if expires_at is None else f'"{records.moment(expires_at)}"'
+        arguments = records.moment(self.lifetime.now()), _milliseconds(expires_at), deadline
+        [outcome] = await self._connection.run(scripts.TOUCH, [((self._keys.session(session_id),), arguments)])
         if isinstance(outcome, Exception):
-            raise self._link.explain(outcome, session_id)
+            raise self._connection.explain(outcome, session_id)
         if isinstance(outcome, bytes):
-            raise self._disordered(session_id, outcome)
-        return bool(outcome)
-
-    async def scan(self, prefix: str = "", *, after: str | None = None, limit: int | None = None) -> ScanPage:
-        check_page_size(limit)
-        return await self._listing.page(prefix, after, limit)
-
-    async def read_many(self, session_ids: Sequence[str]) -> list[StoredSession | StoreError | None]:
-        calls: list[scripts.Call] = [((self._keys.session(session_id),), ()) for session_id in session_ids]
-        replies = await self._link.run(scripts.READ, calls)
-        now = self.lifetime.now()
-        outcomes = [
-            self._outcome(session_id, reply, now) for session_id, reply in zip(session_ids, replies, strict=True)
-        ]
-        _check_any(outcomes)
-        return outcomes
-
-    async def commit(self, steps: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
-        outcomes: dict[str, SessionConflictError | StoreError | None] = {}
-        for carry_out, some in (
-            (self._destroy_many, [step for step in steps if step.session is None]),
-            (self._replace_many, [step for step in steps if step.session is not None and step.is_stamped]),
-            (self._restore_many, [step for step in steps if step.session is not None and not step.is_stamped]),
-        ):
-            if some or not steps:
-                outcomes |= dict(zip([step.session_id for step in some], await carry_out(some), strict=True))
-        return [outcomes[step.session_id] for step in steps]
-
-    async def _replace_many(self, replacements: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
-        self._link.check_open()
-        keys = [self._keys.both(replacement.session.id) for replacement in replacements]
-        now = records.moment(self.lifetime.stamp_all([replacement.session for replacement in replacements]))
-        calls = [(each, _replacement(replacement, now)) for each, replacement in zip(keys, replacements, strict=True)]
-        return await self._store_all([replacement.session.id for replacement in replacements], calls)
-
-    async def _restore_many(self, restorations: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
-        self._link.check_open()
-        for restoration in restorations:
-            records.check_restored(restoration.session)
-        now = records.moment(self.lifetime.now())
-        calls = [
-            (self._keys.both(restoration.session.id), _restoration(restoration, now)) for restoration in restorations
-        ]
-        return await self._store_all([restoration.session.id for restoration in restorations], calls)
-
-    async def _destroy_many(self, removals: Sequence[Step]) -> list[SessionConflictError | StoreError | None]:
-        now = records.moment(self.lifetime.now())
-        calls: list[scripts.Call] = [
-            (self._keys.both(removal.session_id), (_over(removal.expected), now, removal.holder or ""))
-            for removal in removals
-        ]
-        outcomes, lost = await self._run_surely(scripts.DESTROY, calls, calls)
-        if lost is not None:
-            # Who removed what is not there any more makes no difference.
-            outcomes = [1 if outcome == _ABSENT else outcome for outcome in outcomes]
-        return self._verdicts([removal.session_id for removal in removals], outcomes, lost)
+            self._session(session_id, outcome, None)  # raises: it is not a record, or in disorder
+        return bool(outcome == _DONE)
 
     async def diagnose(self) -> list[Finding]:
         from botsession_redis.diagnosis import diagnose
 
-        return await diagnose(self._link, self.lifetime)
+        self._check()
+        return await diagnose(self._connection, self.lifetime)
 
-    async def _store_all(
-        self, session_ids: Sequence[str], calls: Sequence[scripts.Call]
-    ) -> list[SessionConflictError | StoreError | None]:
-        outcomes, lost = await self._run_surely(scripts.REPLACE, calls, [_repeated(call) for call in calls])
-        return self._verdicts(session_ids, outcomes, lost)
+    def _check_open(self) -> None:
+        if not self._connection.is_open:
+            raise StoreError("the redis store is not open", remedy="Call `await store.init()` first.")
+        self._connection.binding.check()
 
-    async def _run_surely(
-        self, script: scripts.Script, calls: Sequence[scripts.Call], repeated: Sequence[scripts.Call]
-    ) -> tuple[list[Any], StoreUnavailableError | None]:
-        """Runs a script, and once more where its answer was lost; returns the outcomes, and how it was lost."""
+    async def _load(self, session_ids: Sequence[str]) -> list[Found]:
+        # Not MGET, which mistakes a key that holds something other than a string for an absent one.
+        replies = await self._connection.send([("GET", self._keys.session(session_id)) for session_id in session_ids])
+        return [
+            self._connection.explain(reply, session_id) if isinstance(reply, Exception) else reply
+            for session_id, reply in zip(session_ids, replies, strict=True)
+        ]
+
+    async def _apply(self, changes: Sequence[Change]) -> list[SessionConflictError | StoreError | None]:
+        if len(changes) == 1 and changes[0].expected is ANYTHING and changes[0].record and changes[0].holder is None:
+            return [await self._overwrite(changes[0])]
+        now = records.moment(self.lifetime.now())
+        calls = [(self._keys.pair(change.session_id), _arguments(change, now)) for change in changes]
+        lost: StoreUnavailableError | None = None
         try:
-            return await self._link.run(script, calls, again=False), None
+            outcomes = await self._connection.run(scripts.COMMIT, calls, again=False)
         except StoreUnavailableError as error:
             if type(error.__cause__) is not exceptions.ConnectionError:
                 raise
-            return await self._link.run(script, repeated, again=False), error
+            lost = error
+            calls = [
+                (keys, _arguments(change, now, again=True)) for (keys, _), change in zip(calls, changes, strict=True)
+            ]
+            outcomes = await self._connection.run(scripts.COMMIT, calls, again=False)
+        if outcomes.count(_DONE) == len(outcomes):
+            return [None] * len(outcomes)
+        return [self._verdict(change, outcome, lost) for change, outcome in zip(changes, outcomes, strict=True)]
 
-    def _verdicts(
-        self, session_ids: Sequence[str], outcomes: Sequence[Any], lost: StoreUnavailableError | None
-    ) -> list[SessionConflictError | StoreError | None]:
-        verdicts = [
-            self._verdict(session_id, outcome, lost) for session_id, outcome in zip(session_ids, outcomes, strict=True)
-        ]
-        _check_any(verdicts)
-        return verdicts
+    async def _overwrite(self, change: Change) -> StoreError | None:
+        """Store a record, whatever is there; sent once, as it could overwrite a newer record the second time."""
+        key, record, deadline = self._keys.session(change.session_id), change.record or b"", change.expires_at
+        until = () if deadline is None else ("PXAT", _milliseconds(deadline))
+        # With GET, the server refuses a key of another type, which belongs to another program.
+        [reply] = await self._connection.send([("SET", key, record, *until, "GET")], again=False)
+        return self._connection.explain(reply, change.session_id) if isinstance(reply, Exception) else None
 
-    def _outcome(self, session_id: str, reply: Any, now: datetime) -> StoredSession | StoreError | None:
-        """Returns the session, or the error that tells why there is none in the reply."""
-        try:
-            return self._session(session_id, reply, now)
-        except StoreError as error:
-            return error
+    def _verdict(self, change: Change, outcome: Any, lost: StoreUnavailableError | None) -> StoreError | None:
+        """Return the outcome of a change.
 
-    def _session(self, session_id: str, reply: Any, now: datetime) -> StoredSession | None:
-        if reply is None:
-            return None
-        if isinstance(reply, Exception):
-            raise self._link.explain(reply, session_id)
-        session = records.decode(reply, session_id, store=self._name)
-        if not scripts.is_laid_out(reply):
-            raise self._disordered(session_id, reply)
-        return None if self.lifetime.expired(session.expires_at, now) else session
-
-    def _disordered(self, session_id: str, raw: bytes) -> CorruptSessionError:
-        reason = "it does not begin with version, expires_at and last_activity, by which the server compares it"
-        return CorruptSessionError(session_id, store=self._name, raw=raw, reason=reason)
-
-    def _verdict(self, session_id: str, outcome: Any, lost: StoreUnavailableError | None) -> StoreError | None:
+        Args:
+            change: The change.
+            outcome: What the script returned for it.
+            lost: How the reply to the first attempt was lost, if it was.
+        """
         if isinstance(outcome, Exception):
-            return self._link.explain(outcome, session_id)
+            return self._connection.explain(outcome, change.session_id)
         if outcome == _DONE:
             return None
-        # After a lost answer: stored by the first attempt and replaced since, or never stored; nobody can tell.
-        return lost or SessionConflictError(session_id)
+        if lost is None:
+            return SessionConflictError(change.session_id)
+        if outcome == _ABSENT and change.record is None:
+            return None  # whoever removed it
+        return lost  # stored by the first attempt and replaced since, or never stored: nobody can tell
+
+    async def _page(
+        self, prefix: str, after: str | None, limit: int | None
+    ) -> tuple[Sequence[Entry | CorruptSessionError], str | None]:
+        return await list_page(self._connection, self._keys, prefix, after, limit)
+
+    async def _set_aside(self, session_id: str, record: bytes, suffix: str) -> str | None:
+        key = self._keys.session(session_id)
+        aside = self._keys.attached(key, suffix.encode())
+        [moved] = await self._connection.run(scripts.QUARANTINE, [((key, aside), (record,))])
+        if isinstance(moved, Exception):
+            raise self._connection.explain(moved)
+        return f"the key {aside!r}" if moved == _DONE else None
+
+    async def _claim(self, claims: Sequence[Claim]) -> list[Found | Held]:
+        return await self._leases.claim(claims)
+
+    async def _renew_leases(self, holders: Mapping[str, str], ttl: float) -> list[bool]:
+        return await self._leases.renew(holders, ttl)
+
+    async def _release_leases(self, holders: Mapping[str, str]) -> None:
+        await self._leases.release(holders)
+
+    def _session(self, session_id: str, found: Found, now: datetime | None) -> StoredSession | None:
+        if isinstance(found, bytes) and not scripts.HEAD.match(found):
+            records.decode(found, session_id, store=self._name)  # its error tells more, if it is not a session at all
+            reason = "it does not begin with version, expires_at and last_activity, by which the server compares it"
+            raise CorruptSessionError(session_id, store=self._name, raw=found, reason=reason)
+        return super()._session(session_id, found, now)
 
 
-_DONE: Final = 1
-_ABSENT: Final = 2
-"""What the scripts answer, beside 0 for a conflict."""
+_DONE = 1
+_ABSENT = 2
+"""What `scripts.COMMIT` returns, apart from 0 for a conflict."""
 
 
-def _check_any(outcomes: Sequence[object]) -> None:
-    """Raises what happened to all entries, since then it concerns the server and no entry."""
-    first = next(iter(outcomes), None)
-    if isinstance(first, StoreUnavailableError) and all(isinstance(each, StoreUnavailableError) for each in outcomes):
-        raise first
+def _arguments(change: Change, now: str, *, again: bool = False) -> tuple[scripts.Argument, ...]:
+    """Return the arguments of `scripts.COMMIT`.
 
-
-def _replacement(replacement: Step, now: str) -> tuple[scripts.Argument, ...]:
-    """Returns the arguments of `scripts.REPLACE` for a session that is written now."""
-    session, expected, holder = replacement.session, replacement.expected, replacement.holder
-    return _over(expected), session.version, "", now, _deadline(session), holder or "", records.encode(session)
-
-
-def _restoration(restoration: Step, now: str) -> tuple[scripts.Argument, ...]:
-    """Returns the arguments of `scripts.REPLACE` for a session that is stored as it is."""
-    session, over = restoration.session, restoration.expected
-    expected, active = (None, "") if over is None else (over.version, records.moment(over.last_activity))
-    return _over(expected), "", active, now, _deadline(session), "", records.encode(session)
-
-
-def _repeated(call: scripts.Call) -> scripts.Call:
-    """Returns what is sent after a lost answer.
-
-    A record that must be absent, and that no lease protects, may have been stored and destroyed since: it is not stored again.
+    Args:
+        change: The change.
+        now: The present moment.
+        again: Whether the reply to the first attempt was lost.
     """
-    keys, (expected, *rest) = call
-    holder = rest[4]
-    return keys, (scripts.NEVER if not expected and not holder else expected, *rest)
+    expected, active = change.expected, ""
+    if again and change.record is not None and change.holder is None and (expected is None or expected is ANYTHING):
+        # The first attempt may have stored a record that was destroyed or replaced since, and no lease protects it.
+        over = scripts.NEVER
+    elif expected is ANYTHING:
+        over = "*"
+    elif expected is None:
+        over = ""
+    elif isinstance(expected, str):
+        over = f"={expected}"
+    else:
+        over, active = f"={expected.version}", records.moment(expected.last_activity)
+    deadline = _milliseconds(change.expires_at)
+    return over, active, change.version, now, deadline, change.holder or "", change.record or b""
 
 
-def _over(expected: object) -> str:
-    return "" if expected in (None, ANYTHING) else f"={expected}"
-
-
-def _deadline(session: StoredSession) -> int | str:
-    return "" if session.expires_at is None else _milliseconds(session.expires_at)
-
-
-def _milliseconds(moment: datetime) -> int:
-    return max(1, round(moment.timestamp() * 1000))
+def _milliseconds(moment: datetime | None) -> int | str:
+    """Return a moment as milliseconds since 1970; empty for `None`."""
+    return "" if moment is None else max(1, round(moment.timestamp() * 1000))
