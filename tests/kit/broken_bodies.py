@@ -1,4 +1,4 @@
-"""Stores that bend, share or lose what they were given to keep, or that begin and end wrongly."""
+"""Stores that alter, share or lose what they keep, or that open and close wrongly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from botsession import Session, StateError, StoreError
 
 
 def changed(value, change):
-    """Returns a JSON value with every leaf and every object changed by a function."""
+    """Return a JSON value with every leaf and every object changed by a function."""
     if isinstance(value, dict):
         return change({key: changed(item, change) for key, item in value.items()})
     if isinstance(value, list):
@@ -129,7 +129,7 @@ class NeverDropsAKey(Reference):
 
 
 class KeepsObjects(Reference):
-    """Keeps the objects themselves; only what lies in memory as JSON is a copy."""
+    """Keeps the objects themselves instead of copies."""
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)

@@ -1,4 +1,4 @@
-"""Stores that tell the time as the bot's machine does."""
+"""Stores that use the clock or the time zone of the bot's machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from botsession import utc_now
 
 @caught_by("test_the_time_zone_of_the_process_changes_nothing")
 class KeepsLocalTime(Reference):
-    """Keeps moments without their zone, as of the machine that wrote them."""
+    """Keeps moments in the local time of the machine that wrote them, without a zone."""
 
     def put(self, session):
         super().put(session)
@@ -59,7 +59,7 @@ class AddsAnHourInSummer(Reference):
 
 @caught_by("test_a_deadline_in_summer_time_is_the_same_moment")
 class ForgetsWhichHourItWas(Reference):
-    """The hour that comes twice is always the first."""
+    """Always takes the repeated hour of autumn for the first one."""
 
     def put(self, session):
         if session.expires_at is not None:

@@ -1,4 +1,4 @@
-"""Stores that work for one task and fail for several."""
+"""Stores that fail under concurrency."""
 
 from __future__ import annotations
 

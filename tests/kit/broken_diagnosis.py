@@ -10,7 +10,7 @@ from kit.suites import caught_by
 
 
 class Diagnosing(Reference):
-    """Changes what a diagnosis finds."""
+    """Changes the findings of a diagnosis."""
 
     changes: ClassVar[dict[str, str]] = {}
 
@@ -96,5 +96,5 @@ class PurgesToCount(Reference):
 @caught_by("test_a_diagnosis_leaves_the_backend_as_it_is")
 class LeavesWhatItTriedOut(Reference):
     async def diagnose(self):
-        self.aside["a probe of the diagnosis"] = b"1"
+        self.quarantined["a probe of the diagnosis"] = b"1"
         return await super().diagnose()

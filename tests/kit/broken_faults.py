@@ -1,4 +1,4 @@
-"""Stores that take unreadable or unreachable for absent, or that tell secrets."""
+"""Stores that confuse unreadable or unreachable with absent, or that disclose secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stores that take one id for another, or what is no id for one."""
+"""Stores that confuse ids, or accept invalid ones."""
 
 from __future__ import annotations
 

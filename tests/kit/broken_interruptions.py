@@ -1,4 +1,4 @@
-"""Stores whose calls do not end when they are cancelled, or when the store is closed, or end in another way."""
+"""Stores whose calls do not end when they are cancelled or the store is closed, or end wrongly."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class CancelsCallsAtClose(Reference):
 
 @caught_by("test_calls_in_progress_at_close_end")
 class WaitsInCloseForItself(Reference):
-    """Calls hold a lock of the store, and `close` never gives up the place that it took in between."""
+    """A call waits for a lock that it holds, once the store is closed."""
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)

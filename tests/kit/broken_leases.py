@@ -1,4 +1,4 @@
-"""Stores whose leases are given to two, to the wrong one or for the wrong time, or get in the way of sessions."""
+"""Stores that grant leases to two holders, to the wrong one or for the wrong time, or whose leases disturb sessions."""
 
 from __future__ import annotations
 
@@ -338,7 +338,7 @@ class RaisesForTheCorrupt(Reference):
 
 
 class ChangesTheHolder(Reference):
-    """Takes somebody else for the holder of a replacement; a subclass says whom."""
+    """Changes the holder of a replacement; a subclass says how."""
 
     def commit_now(self, step):
         super().commit_now(msgspec.structs.replace(step, holder=self.holder(step)) if is_replacement(step) else step)
@@ -439,10 +439,10 @@ class CountsTheHolderAsWaiting(Reference):
 
 
 @caught_by("test_a_lease_outlasts_the_quarantine_of_its_session")
-class PutsTheLeaseAsideToo(Reference):
-    def put_aside(self, session_id):
+class QuarantinesTheLeaseToo(Reference):
+    def set_aside(self, session_id):
         self.leases.pop(session_id, None)
-        return super().put_aside(session_id)
+        return super().set_aside(session_id)
 
 
 @caught_by("test_an_expired_session_is_absent_for_a_lease")

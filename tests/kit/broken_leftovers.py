@@ -1,4 +1,4 @@
-"""Stores that fill up with what nobody needs any more."""
+"""Stores that keep what nobody needs any more."""
 
 from __future__ import annotations
 
@@ -39,4 +39,4 @@ class KeepsTheLeaseOfEverySession(Reference):
 class KeepsAStoneForTheDestroyed(Reference):
     def remove(self, session_id):
         super().remove(session_id)
-        self.aside[f"{session_id} was here"] = b""
+        self.quarantined[f"{session_id} was here"] = b""

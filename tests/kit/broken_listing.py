@@ -14,7 +14,7 @@ from botsession.storage import records
 
 
 class Listing(Reference):
-    """Changes the page that a scan found."""
+    """Changes the pages of a scan."""
 
     async def scan(self, prefix="", *, after=None, limit=None):
         return self.change(await super().scan(prefix, after=after, limit=limit), limit)

@@ -1,4 +1,4 @@
-"""Stores that do twice what was sent twice, wait for ever, or leave connections open."""
+"""Stores that carry out a repeated call twice, wait for ever, or leak connections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from botsession import StoreUnavailableError
 
 
 class ForgetsWhatItDid(Served):
-    """Takes what is repeated for something new."""
+    """Takes a repeated call for a new one."""
 
     def is_mine(self, session):
         return False
@@ -69,7 +69,7 @@ class RaisesWhatTheConnectionRaised(Remote):
 
 
 class ServesHoldersByTheirSending(Served):
-    """Each sending of a claim is another holder to it."""
+    """Takes each repetition of a claim for another holder."""
 
     sendings = 0
 
@@ -95,7 +95,7 @@ class StoresInTwoSteps(Served):
 
 @caught_by("test_a_lost_answer_leaves_leases_right", suite=RemoteSuite)
 class ReleasesInASecondCall(Remote):
-    """It forgets that call where the first one had to be repeated."""
+    """It forgets the second call if it had to repeat the first one."""
 
     served_type = StoresInTwoSteps
 
@@ -111,7 +111,7 @@ class ReleasesInASecondCall(Remote):
 
 @caught_by("test_a_hung_server_ends_every_call", "test_close_ends_while_the_server_hangs", suite=RemoteSuite)
 class WaitsForEver(Remote):
-    """`close` waits for the calls that are under way."""
+    """`close` waits for the calls in progress."""
 
     def __init__(self, *arguments, time_limit=None, **options):
         super().__init__(*arguments, **options)

@@ -1,4 +1,4 @@
-"""Stores that cannot be opened as bots open them: at once, again, or made before the event loop runs."""
+"""Stores that cannot be opened concurrently, again, or when they were made before the event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stores that put aside what they must not, or lose it there."""
+"""Stores that quarantine what they must not, or lose what is there."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from botsession import CorruptSessionError
 
 
 @caught_by("test_an_unreadable_session_is_quarantined")
-class PutsItAsideAmongTheSessions(Reference):
-    def put_aside(self, session_id):
-        where = super().put_aside(session_id)
-        self.entries[f"{session_id}.corrupt"] = self.aside[where]
+class QuarantinesAmongTheSessions(Reference):
+    def set_aside(self, session_id):
+        where = super().set_aside(session_id)
+        self.entries[f"{session_id}.corrupt"] = self.quarantined[where]
         return where
 
 
 @caught_by("test_an_unreadable_session_is_quarantined", "test_one_of_many_quarantines_it")
 class CopiesOnly(Reference):
-    def put_aside(self, session_id):
+    def set_aside(self, session_id):
         raw = self.entries[session_id]
-        where = super().put_aside(session_id)
+        where = super().set_aside(session_id)
         self.entries[session_id] = raw
         return where
 
@@ -30,17 +30,17 @@ class CopiesOnly(Reference):
 @caught_by("test_a_quarantined_session_starts_over")
 class LeavesATombstone(Reference):
     def matches(self, session_id, expected):
-        return super().matches(session_id, expected) and not self.aside
+        return super().matches(session_id, expected) and not self.quarantined
 
 
 @caught_by("test_a_quarantined_session_starts_over", "test_a_readable_session_is_not_quarantined")
-class PutsAsideWhateverIsThere(Reference):
+class QuarantinesWhateverIsThere(Reference):
     def quarantine_now(self, session_id):
-        return self.put_aside(session_id) if session_id in self.entries else None
+        return self.set_aside(session_id) if session_id in self.entries else None
 
 
 @caught_by("test_a_readable_session_is_not_quarantined")
-class PutsAsideWhatWasRepaired(Reference):
+class QuarantinesWhatWasRepaired(Reference):
     def load(self, session_id):
         try:
             return super().load(session_id)
@@ -49,7 +49,7 @@ class PutsAsideWhatWasRepaired(Reference):
             raise
 
     def quarantine_now(self, session_id):
-        return self.put_aside(session_id) if session_id in getattr(self, "seen", ()) else None
+        return self.set_aside(session_id) if session_id in getattr(self, "seen", ()) else None
 
 
 @caught_by("test_an_absent_session_is_not_quarantined")
@@ -59,48 +59,48 @@ class TellsAPlaceOfNothing(Reference):
 
 
 @caught_by("test_an_expired_session_is_not_quarantined")
-class PutsAsideTheExpired(Reference):
+class QuarantinesTheExpired(Reference):
     def quarantine_now(self, session_id):
         if session_id in self.entries and self.is_expired(session_id):
-            return self.put_aside(session_id)
+            return self.set_aside(session_id)
         return super().quarantine_now(session_id)
 
 
 @caught_by("test_the_quarantine_keeps_every_byte")
 class HasOnePlaceForEachSession(Reference):
-    def put_aside(self, session_id):
-        where = super().put_aside(session_id)
-        self.aside[f"the place of {session_id}"] = self.aside.pop(where)
+    def set_aside(self, session_id):
+        where = super().set_aside(session_id)
+        self.quarantined[f"the place of {session_id}"] = self.quarantined.pop(where)
         return f"the place of {session_id}"
 
 
 @caught_by("test_the_quarantine_keeps_every_byte")
 class KeepsOnlyTheBeginning(Reference):
-    def put_aside(self, session_id):
-        where = super().put_aside(session_id)
-        self.aside[where] = self.aside[where][:20]
+    def set_aside(self, session_id):
+        where = super().set_aside(session_id)
+        self.quarantined[where] = self.quarantined[where][:20]
         return where
 
 
 @caught_by("test_the_quarantine_keeps_every_byte")
 class KeepsOnlyTheLast(Reference):
-    def put_aside(self, session_id):
-        where = super().put_aside(session_id)
-        for other in self.aside.keys() - {where}:
-            self.aside[other] = b""
+    def set_aside(self, session_id):
+        where = super().set_aside(session_id)
+        for other in self.quarantined.keys() - {where}:
+            self.quarantined[other] = b""
         return where
 
 
 @caught_by("test_ids_that_look_alike_keep_apart_when_quarantined")
-class PutsItsLookalikeAsideToo(Reference):
-    def put_aside(self, session_id):
-        where = super().put_aside(session_id)
+class QuarantinesItsLookalikeToo(Reference):
+    def set_aside(self, session_id):
+        where = super().set_aside(session_id)
         for other in [other for other in self.entries if other.casefold() == session_id.casefold()]:
-            self.aside[where] += self.entries.pop(other)
+            self.quarantined[where] += self.entries.pop(other)
         return where
 
 
-class PutsAsideInTwoSteps(Reference):
+class QuarantinesInTwoSteps(Reference):
     steps = 1
 
     async def quarantine(self, session_id):
@@ -110,29 +110,29 @@ class PutsAsideInTwoSteps(Reference):
         except CorruptSessionError:
             for _ in range(self.steps):
                 await asyncio.sleep(0)
-            return self.put_aside(session_id) if session_id in self.entries else "somewhere"
+            return self.set_aside(session_id) if session_id in self.entries else "somewhere"
         return None
 
 
 @caught_by("test_one_of_many_quarantines_it")
-class TellsEverybodyThatItDid(PutsAsideInTwoSteps):
+class TellsEverybodyThatItDid(QuarantinesInTwoSteps):
     pass
 
 
 @caught_by("test_quarantine_during_write_takes_nothing_readable")
-class PutsAsideWhatWasWrittenMeanwhile(PutsAsideInTwoSteps):
+class QuarantinesWhatWasWrittenMeanwhile(QuarantinesInTwoSteps):
     steps = 3
 
 
 @caught_by("test_a_hostile_id_is_not_quarantined")
-class PutsAsideUnderAnyName(Reference):
+class QuarantinesUnderAnyName(Reference):
     async def quarantine(self, session_id):
         return None
 
 
 @caught_by("test_the_quarantine_keeps_every_byte")
 class KeepsTextOnly(Reference):
-    def put_aside(self, session_id):
-        where = super().put_aside(session_id)
-        self.aside[where] = self.aside[where].decode(errors="replace").encode()
+    def set_aside(self, session_id):
+        where = super().set_aside(session_id)
+        self.quarantined[where] = self.quarantined[where].decode(errors="replace").encode()
         return where

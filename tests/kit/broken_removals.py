@@ -1,4 +1,4 @@
-"""Stores whose removals take too much, or give too much back."""
+"""Stores that remove too much, or release too much."""
 
 from __future__ import annotations
 

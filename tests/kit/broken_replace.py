@@ -1,4 +1,4 @@
-"""Stores that lose an update, bring back what ended, or mark their writes wrongly."""
+"""Stores that lose updates, resurrect sessions, or stamp them wrongly."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ class ForgetsTheActivityAtAReplace(Reference):
 
 
 class ComparesVersionsLoosely(Reference):
-    """Takes more than one text for a version; a subclass says which."""
+    """Compares versions loosely; a subclass says how."""
 
     def matches(self, session_id, expected):
         session = self.load(session_id)
@@ -210,7 +210,7 @@ class CutsVersionsAtNul(ComparesVersionsLoosely):
 
 
 class ChangesInAReplace(Reference):
-    """Stores something else than what replaces; a subclass says what."""
+    """Changes the session in a replace; a subclass says how."""
 
     async def replace(self, session_id, session, *, expected):
         await super().replace(session_id, session, expected=expected)

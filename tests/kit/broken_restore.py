@@ -1,4 +1,4 @@
-"""Stores that change what is restored, or restore over what they must not."""
+"""Stores that change what they restore, or overwrite what they must not."""
 
 from __future__ import annotations
 

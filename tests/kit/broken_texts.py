@@ -1,4 +1,4 @@
-"""Stores that take some texts for others, or do not take them."""
+"""Stores that confuse texts, or do not accept some."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from botsession.storage import records
 
 @caught_by("test_64_kilobytes_of_random_text_come_back")
 class IndexesTheBody(Reference):
-    """As a database does whose index holds rows of 8 KB, compressed."""
+    """Like a database whose index holds compressed rows of 8 KB."""
 
     def put(self, session):
         if len(zlib.compress(records.encode(session))) > 8_191:

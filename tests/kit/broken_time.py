@@ -1,4 +1,4 @@
-"""Stores that count time wrongly, or that still know what has expired."""
+"""Stores that count time wrongly, or that find expired sessions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from botsession.session import Session
 
 
 class Miscounting(Reference):
-    """Makes another lifetime of what it is told."""
+    """Makes another lifetime of its arguments."""
 
     def make_lifetime(self, expires_in, max_lifetime, clock):
         expires_in = self.miscount(expires_in)
@@ -115,7 +115,7 @@ class KeepsTheBirthdayOfALeftover(Reference):
 
 
 class Forgiving(Reference):
-    """Finds what has expired; a subclass says when."""
+    """Finds expired sessions; a subclass says when."""
 
     def find_expired(self, session_id):
         raw = self.entries.get(session_id)
@@ -173,7 +173,7 @@ class PurgesTheLiving(Reference):
 
 
 class Touching(Reference):
-    """Touches with another deadline than it was given, or another activity."""
+    """Changes the deadline or the activity of a touch."""
 
     def deadline(self, session, expires_at):
         return expires_at

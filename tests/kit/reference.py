@@ -39,7 +39,7 @@ def is_removal(step):
 
 
 class Client:
-    """Stands for a connection."""
+    """Stands in for a connection."""
 
     is_open = False
 
@@ -49,7 +49,7 @@ class Reference:
 
     places: ClassVar[dict[str, dict[str, bytes]]] = {}
     leased_places: ClassVar[dict[str, dict[str, Lease]]] = {}
-    places_aside: ClassVar[dict[str, dict[str, bytes]]] = {}
+    quarantines: ClassVar[dict[str, dict[str, bytes]]] = {}
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Reference:
         self.lifetime = self.make_lifetime(expires_in, max_lifetime, clock)
         self.entries = self.places.setdefault(place, {})
         self.leases = self.leased_places.setdefault(place, {})
-        self.aside = self.places_aside.setdefault(place, {})
+        self.quarantined = self.quarantines.setdefault(place, {})
         self.client = client or Client()
         self.given = client is not None
         self.down = down
@@ -311,12 +311,12 @@ class Reference:
         try:
             self.load(session_id)
         except CorruptSessionError:
-            return self.put_aside(session_id)
+            return self.set_aside(session_id)
         return None
 
-    def put_aside(self, session_id):
-        where = f"number {len(self.aside)} of what was put aside"
-        self.aside[where] = self.entries.pop(self.key(session_id))
+    def set_aside(self, session_id):
+        where = f"number {len(self.quarantined)} of the quarantine"
+        self.quarantined[where] = self.entries.pop(self.key(session_id))
         return where
 
     def is_untouched(self, session_id, over):

@@ -1,4 +1,4 @@
-"""The reference behind a server, which keeps every rule for networks too: time limits, repetition, connections."""
+"""The reference behind a server, which also keeps every rule for networks: time limits, repetition, connections."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HEAD = struct.Struct("!I")
 
 
 class Served(Reference):
-    """What the server keeps: sessions are stamped before they are sent, and a step that comes twice is done once."""
+    """The store in the server: sessions arrive stamped, and a step that arrives twice is carried out once."""
 
     def stamp(self, session):
         pass
@@ -47,7 +47,7 @@ class Served(Reference):
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """Does what is asked for, one thing at a time."""
+    """Carries out one request at a time."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -90,12 +90,12 @@ class Handler(socketserver.BaseRequestHandler):
 
 @functools.cache
 def server():
-    """Returns the server of this process."""
+    """Return the server of this process."""
     return Server()
 
 
 class Remote:
-    """A store whose sessions lie at the server.
+    """A store whose sessions are in the server.
 
     Where a connection broke, what can be repeated is sent once more; where no answer comes in time, nothing is.
     """

@@ -1,4 +1,4 @@
-"""The kit's suites for the reference, for a store of four methods, and for whatever mutant is made of them."""
+"""The suites for the reference, for a store of four methods, and for their mutants."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class ReferenceSuite(StoreContract):
         store.entries[key] = store.entries[key][:-10] + b"\xff"
 
     async def quarantined(self, store, where):
-        return store.aside[where]
+        return store.quarantined[where]
 
     async def footprint(self, store):
-        return [*store.entries.items(), *store.leases.items(), *store.aside.items()]
+        return [*store.entries.items(), *store.leases.items(), *store.quarantined.items()]
 
     @contextlib.asynccontextmanager
     async def handed_in(self, namespace):
@@ -53,7 +53,7 @@ class ReferenceSuite(StoreContract):
 
 
 class Bare:
-    """The four methods and no more: it neither stamps nor ends its sessions."""
+    """A store of four methods: it neither stamps nor expires its sessions."""
 
     def __init__(self, place=""):
         self.inner = Reference(place)
@@ -104,7 +104,7 @@ MUTANTS: list[Mutant] = []
 
 
 def caught_by(*tests, suite=ReferenceSuite):
-    """Says which tests of the kit must fail for a broken store."""
+    """Register a broken store with the tests of the kit that must fail for it."""
 
     def register(store_type):
         MUTANTS.append(Mutant(store_type, type(suite.__name__, (suite,), {"store_type": store_type}), tests))

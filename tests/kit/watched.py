@@ -1,4 +1,4 @@
-"""A store that tells of its calls, and what tests do with it."""
+"""A store that records its calls, and helpers for tests with it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from botsession_memory import MemorySessionStore
 
 ID = "telegram:42"
 LONG = 600.0
-"""Longer than any test takes: what is not given up is held until its end."""
+"""Longer than any test: a lease that is not released is held until its end."""
 
 
 class Watched(MemorySessionStore):
-    """Notes its calls; can fail in them, and hold them up before or after they are carried out."""
+    """Records its calls; can fail in them, and pause them before or after they are carried out."""
 
     def __init__(self):
         super().__init__()
@@ -40,7 +40,7 @@ class Watched(MemorySessionStore):
             await go.wait()
 
     def hold_up(self, name, when):
-        """Holds up the calls of a method; returns what is set when one is there, and what lets them go on."""
+        """Pause the calls of a method; return an event that is set when one has arrived, and one that resumes them."""
         getattr(self, when)[name] = gates = (asyncio.Event(), asyncio.Event())
         return gates
 
@@ -87,13 +87,13 @@ def with_store(scenario, store_type=Watched):
 
 
 async def until(condition):
-    """Waits until something has come true by itself."""
+    """Wait until a condition is true."""
     while not condition():  # noqa: ASYNC110 - nobody tells when it has
         await asyncio.sleep(0.005)
 
 
 async def steps():
-    """Lets every task go on as far as it can without time passing."""
+    """Let every task run as far as it can without waiting for time."""
     for _ in range(50):
         await asyncio.sleep(0)
 

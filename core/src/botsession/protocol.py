@@ -272,7 +272,7 @@ class SupportsCommit(Protocol):
         """Carry out many steps of any kind, each of them atomic and with its own outcome.
 
         Args:
-            steps: The steps, normally one for each session. Steps of one session are carried out in order.
+            steps: At most one for each session. If there are more, each is still atomic, in any order.
 
         Returns:
             For each, in order: `None` if it was carried out, which includes the removal of an absent session with `ANYTHING`; a

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Generic, TypeVar
 
 from botsession.errors import StoreError
@@ -23,6 +23,8 @@ class Resource(Generic[R]):
         closing: Closes it.
         is_portable: Whether it can be used in another event loop when the one in which it was opened has ended. Otherwise it
             ends with its event loop.
+        sockets: Returns the descriptors of its open sockets. After a fork, the new process gives up its copies of them, so that it
+            neither writes to the parent's connections nor keeps them open.
     """
 
     def __init__(
@@ -32,12 +34,14 @@ class Resource(Generic[R]):
         closing: Callable[[R], Awaitable[None]],
         *,
         is_portable: bool = False,
+        sockets: Callable[[R], Iterable[int]] | None = None,
     ) -> None:
         self._name = name
         self._opening = opening
         self._closing = closing
         self._is_portable = is_portable
-        self._binding = LoopBinding(name)
+        self._sockets = sockets
+        self._binding = LoopBinding(name, sockets=self._open_sockets)
         self._lock: asyncio.Lock
         self._value: R | None = None
 
@@ -72,6 +76,9 @@ class Resource(Generic[R]):
         else:
             self._binding.check()
         return self._value
+
+    def _open_sockets(self) -> Iterable[int]:
+        return () if self._sockets is None or self._value is None else self._sockets(self._value)
 
     def _enter(self) -> None:
         if self._binding.enter():
