@@ -308,7 +308,7 @@ def test_a_server_of_its_own_is_no_cluster():
         async with Redis.from_url(servers.redis_url()) as one:
             where = one.connection_pool.connection_kwargs
         client = RedisCluster(host=where["host"], port=where["port"])
-        assert "is no cluster" in await refused(RedisSessionStore(client=client))
+        assert "is not a cluster" in await refused(RedisSessionStore(client=client))
         await client.aclose()
 
     asyncio.run(main())
