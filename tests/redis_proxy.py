@@ -20,13 +20,13 @@ class Proxy:
     """Stands between a store and the server; `mode` says what it does to what passes.
 
     pass: nothing. hang: swallows what the client sends. lose: passes it on, and cuts the connection instead of passing
-    back the answer, after `meanwhile`. cut: cuts the connection instead of passing it on.
+    back the reply, after awaiting `in_between`. cut: cuts the connection instead of passing it on.
     """
 
     def __init__(self):
         self.port = int(servers.redis_url().split(":")[2])
         self.mode = "pass"
-        self.meanwhile = None
+        self.in_between = None
         self.writers = set()
         self.serving = set()
 
@@ -45,8 +45,8 @@ class Proxy:
             while data := await reader.read(65536):
                 if self.mode in modes and self.mode != "hang":
                     self.mode = "pass"
-                    if self.meanwhile is not None:
-                        await self.meanwhile()
+                    if self.in_between is not None:
+                        await self.in_between()
                     break
                 if self.mode not in modes:
                     writer.write(data)

@@ -1,4 +1,4 @@
-"""Redis as more than one process: a primary that a Sentinel watches, and a cluster of three; and a walk through a store."""
+"""Redis as several processes: a primary that a Sentinel watches, and a cluster of three. And a walk through a store."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECONDS = 30
 
 @contextlib.contextmanager
 def sentinel(port: int, *lines: str) -> Iterator[int]:
-    """Runs a Sentinel that watches the primary at a port as `bots`; gives its own port.
+    """Run a Sentinel that watches the primary at a port as `bots`; yield its own port.
 
     Args:
         port: The primary's.
@@ -41,7 +41,7 @@ def sentinel(port: int, *lines: str) -> Iterator[int]:
 
 @contextlib.contextmanager
 def cluster(size: int = 3) -> Iterator[list[int]]:
-    """Runs a cluster without replicas; gives the ports of its nodes."""
+    """Run a cluster without replicas; yield the ports of its nodes."""
     with contextlib.ExitStack() as stack:
         ports = [cluster_port() for _ in range(size)]
         for port in ports:
@@ -51,7 +51,7 @@ def cluster(size: int = 3) -> Iterator[list[int]]:
 
 
 def cluster_port() -> int:
-    """Returns a free port; the cluster's own, which is 10,000 higher, is free as well."""
+    """Return a free port whose cluster bus port, which is 10,000 higher, is free as well."""
     while True:
         port = servers.free_port()
         if port <= 55_000:
@@ -79,7 +79,7 @@ async def _form_cluster(ports: Sequence[int]) -> None:
 
 @contextlib.asynccontextmanager
 async def opened(key_prefix=None, **options):
-    """Gives an open store, and a bare client of the same server."""
+    """Yield an open store, and a bare client of the same server."""
     key_prefix = uuid.uuid4().hex + ":" if key_prefix is None else key_prefix
     store = RedisSessionStore(servers.redis_url(), key_prefix=key_prefix, **options)
     await store.init()
@@ -102,7 +102,7 @@ def key_of(store, session_id="telegram:42"):
 
 @contextlib.asynccontextmanager
 async def closing(store):
-    """Gives a store, and closes it although the test fails, so that no other test finds its connections."""
+    """Yield a store, and close it even if the test fails, so that no other test finds its connections."""
     try:
         yield store
     finally:
@@ -121,7 +121,7 @@ async def everything(store, prefix="", limit=None):
 
 
 async def exercise(store):
-    """Uses every method once, and a little more."""
+    """Use every method once, and a little more."""
     await store.init()
     await store.ping()
     ids = sorted(f"t:{number}" for number in range(40))
@@ -150,6 +150,6 @@ async def exercise(store):
 
 @contextlib.contextmanager
 def server_with(*arguments):
-    """Runs a server of one's own; gives its port."""
+    """Run a server for this test alone; yield its port."""
     with servers.redis_server(*arguments) as url:
         yield int(url.rpartition(":")[2])

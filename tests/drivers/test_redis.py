@@ -27,7 +27,7 @@ async def milliseconds_left(store, client):
 
 
 async def server_deadline(client, key):
-    """Returns when the server removes a key; `PEXPIRETIME` is unknown to Redis 6.2."""
+    """Return when the server removes a key; `PEXPIRETIME` is unknown to Redis 6.2."""
     (seconds, microseconds), left = await client.pipeline().time().pttl(key).execute()
     return pytest.approx(seconds * 1000 + microseconds / 1000 + left, abs=5)
 
@@ -126,7 +126,7 @@ def test_what_is_stored_is_readable_json():
 
 
 async def commands(monitor, client):
-    """Returns the names of the commands since the last call; those inside of scripts do not count."""
+    """Return the names of the commands since the last call, without those inside scripts."""
     await client.echo("mark")
     names = []
     while True:

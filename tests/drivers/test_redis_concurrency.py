@@ -95,7 +95,7 @@ def test_a_second_event_loop():
         await store.close()
 
     with warnings.catch_warnings():
-        # Whoever lets a loop end without closing the store is warned by Python itself.
+        # Python itself warns of a loop that ends before the store is closed.
         warnings.simplefilter("ignore", ResourceWarning)
         asyncio.run(use())
         asyncio.run(forget())

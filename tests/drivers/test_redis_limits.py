@@ -127,7 +127,7 @@ def test_a_cluster_client_with_few_connections(cluster_ports):
 
 @contextlib.asynccontextmanager
 async def full_server(*arguments, port=None):
-    """Runs a server that has one connection for us at most; gives its URL, and a client that holds the others."""
+    """Run a server that has at most one connection for us; yield its URL, and a client that holds the others."""
     with servers.redis_server(*arguments, port=port) as url:
         async with Redis.from_url(url, single_connection_client=True) as admin:
             await admin.config_set("maxclients", 2)
@@ -183,7 +183,7 @@ def test_a_server_that_has_no_further_connection_in_the_middle():
     asyncio.run(main())
 
 
-def test_what_a_server_says_to_whoever_connects():
+def test_the_greeting_of_a_server():
     async def main():
         async def serve(_, writer):
             writer.write(answer)
@@ -308,7 +308,7 @@ def test_a_server_of_its_own_is_no_cluster():
         async with Redis.from_url(servers.redis_url()) as one:
             where = one.connection_pool.connection_kwargs
         client = RedisCluster(host=where["host"], port=where["port"])
-        assert "is no cluster" in await refused(RedisSessionStore(client=client))
+        assert "is not a cluster" in await refused(RedisSessionStore(client=client))
         await client.aclose()
 
     asyncio.run(main())

@@ -62,7 +62,7 @@ def test_what_may_be_repeated_is(mode, number):
 
 
 def destroyed(store):
-    """Returns how somebody else destroys the session."""
+    """Return a function by which another client destroys the session."""
 
     async def destroy():
         async with Redis.from_url(servers.redis_url()) as other:
@@ -88,11 +88,11 @@ def test_a_repetition_never_creates_what_was_destroyed(name):
     async def main():
         async with proxied() as (proxy, store):
             await store.init()
-            proxy.mode, proxy.meanwhile = "lose", destroyed(store)
+            proxy.mode, proxy.in_between = "lose", destroyed(store)
             await fails(lambda: CREATING[name](store))
             assert await store.read(ID) is None
             proxy.mode = "cut"
-            proxy.meanwhile = None
+            proxy.in_between = None
             await fails(lambda: CREATING[name](store))
             assert await store.read(ID) is None
             proxy.mode = "lose"
@@ -105,10 +105,10 @@ def test_a_repetition_never_creates_what_was_destroyed(name):
 @pytest.mark.parametrize("mode", ["lose", "cut"])
 @pytest.mark.parametrize("lock", ["auto", "local", "none"])
 def test_the_first_turn_of_a_session_where_the_network_fails(mode, lock):
-    async def main(meanwhile):
+    async def main(*, destroys):
         async with proxied() as (proxy, store):
             sessions = await Sessions(store, lock=lock).init()
-            proxy.meanwhile = meanwhile and destroyed(store)
+            proxy.in_between = destroyed(store) if destroys else None
             turn = sessions.turn(ID)
             session = await turn.__aenter__()
             session.state["name"] = "Ada"
@@ -119,13 +119,13 @@ def test_the_first_turn_of_a_session_where_the_network_fails(mode, lock):
                 return await store.read(ID), "not known"
             return await store.read(ID), "saved"
 
-    stored, told = asyncio.run(main(meanwhile=False))
+    stored, told = asyncio.run(main(destroys=False))
     if lock == "auto" or mode == "lose":
         assert (stored.state, told) == ({"name": "Ada"}, "saved")
     else:
         assert (stored, told) == (None, "not known")
     if mode == "lose":
-        assert asyncio.run(main(meanwhile=True)) == (None, "not known")
+        assert asyncio.run(main(destroys=True)) == (None, "not known")
 
 
 @pytest.mark.parametrize(("mode", "error"), [("pass", SessionConflictError), ("cut", StoreUnavailableError)])
@@ -177,7 +177,7 @@ def test_a_removal_whose_reply_was_lost_removes_nothing_newer():
                 await other.write(ID, newer)
                 await other.close()
 
-            proxy.mode, proxy.meanwhile = "lose", write
+            proxy.mode, proxy.in_between = "lose", write
             await fails(lambda: store.commit([Step.remove(ID, session.version)]))
             assert await store.read(ID) == newer
 

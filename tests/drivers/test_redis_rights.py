@@ -33,7 +33,7 @@ PAGE = pathlib.Path(__file__).parents[2] / "docs/how-to/redis.md"
 
 
 def documented_user(name="bot", *, cluster=False):
-    """Returns the arguments of ACL SETUSER that the page gives an operator, for a password of these tests."""
+    """Return the arguments of ACL SETUSER on the page for operators, with a password of these tests."""
     [rule] = re.findall(r"redis-cli ACL SETUSER (.*)", PAGE.read_text(encoding="utf-8"))
     _, *rules = shlex.split(rule)
     if cluster:

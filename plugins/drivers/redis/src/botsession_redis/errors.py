@@ -70,7 +70,7 @@ _MODES: Final = {"cluster": _CLUSTER, "sentinel": _SENTINEL}
 _MISTAKES: Final[tuple[tuple[re.Pattern[str], Reason], ...]] = (
     (re.compile("cluster support disabled"), ("is not a cluster", "Pass its URL, or a client of redis.asyncio.Redis.")),
     (re.compile(r"cluster mode|\b(MOVED|CROSSSLOT)\b"), _CLUSTER),
-    (re.compile("DB index is out of range"), ("has no database with this number", "Choose a lower one.")),
+    (re.compile("DB index is out of range"), ("has no database of this number", "Choose a lower one, 0 on a cluster.")),
     (re.compile("unknown command .SELECT"), _SENTINEL),
 )
 """Servers of another kind than expected, by their replies."""
