@@ -53,7 +53,7 @@ class Leases:
         self._run = connection.run
         self._read = read
         self._waiting: set[tuple[str, str]] = set()
-        self._contended: set[str] = set()
+        self._contended: set[str] = set()  # sessions whose lease was held by somebody else when it was last asked for
 
     async def claim(self, claims: Sequence[Claim]) -> list[Outcome]:
         """Take leases, or places in their queues; see `SupportsLease.lease_many`."""
@@ -87,6 +87,7 @@ class Leases:
     async def release(self, holders: Mapping[str, str]) -> None:
         """Give up leases and places; see `SupportsLease.release_leases`."""
         self._waiting.difference_update(holders.items())
+        self._contended.difference_update(holders)
         mine = [{**ours(each), "lease.holder": holder} for each, holder in holders.items()]
         given_up = {"$unset": {"lease": ""}, **NOTHING}
         done = await self._send(UpdateOne({**each, "version": {"$exists": True}}, given_up) for each in mine)
