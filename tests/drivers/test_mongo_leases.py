@@ -102,6 +102,7 @@ def test_the_lease_lies_in_the_document(collection, api):
         assert isinstance(await claim(store, "b", again=30), Held)
         document = collection.find_one()
         lease, queue = document.pop("lease"), document.pop("queue")
+        assert isinstance(document.pop("queue_mark"), str)
         assert document == before
         now = time.time() * 1000
         assert lease.keys() == {"holder", "until"}
@@ -214,7 +215,7 @@ def test_turns_of_two_clients_do_not_meet(collection):
             assert (await first.read(ID)).state == {"n": 16}
 
     asyncio.run(body())
-    assert not {"lease", "queue"} & collection.find_one().keys()
+    assert not {"lease", "queue", "queue_mark"} & collection.find_one().keys()
 
 
 UNREADABLE = [
@@ -267,7 +268,7 @@ def test_a_queue_that_cannot_be_read_is_none(collection, api, queue):
         assert outcome is None
         assert await claim(store, "b") == session
         await store.release_leases({ID: "b"})
-        assert "queue" not in collection.find_one()
+        assert not {"queue", "queue_mark"} & collection.find_one().keys()
         collection.update_one({"_id": ID}, {"$set": {"queue": queue}})
         await store.destroy(ID)
         assert collection.count_documents({}) == 0
@@ -312,7 +313,7 @@ def test_a_session_that_is_stored_beside_a_lease_is_whole(collection, api):
         assert isinstance(await claim(store, "b"), Held)
         assert await store.commit([Step.remove(ID, holder="a"), Step.remove(OTHER)]) == [None, None]
         document = collection.find_one({"_id": ID})
-        assert document.keys() == PLACEHOLDER - {"lease"} | {"queue"}
+        assert document.keys() == PLACEHOLDER - {"lease"} | {"queue", "queue_mark"}
         assert [place["holder"] for place in document["queue"]] == ["b"]
         assert await store.renew_leases({ID: "a"}, LONG) == [False]
         assert await claim(store, "b") is None
@@ -356,7 +357,7 @@ def test_who_was_killed_stands_in_nobodys_way(collection, api):
         assert isinstance(await claim(store, "killed too", again=0.05), Held)
         await asyncio.sleep(1.1)
         assert await claim(store, "a") == session
-        assert "queue" not in collection.find_one()
+        assert not {"queue", "queue_mark"} & collection.find_one().keys()
 
     run(body, collection, api)
 
@@ -370,7 +371,7 @@ def test_a_cancelled_claim_is_over_when_it_ends(collection, api):
             task.cancel()
             await asyncio.wait([task])
             await store.release_leases({ID: f"h{number}"})
-            assert not {"lease", "queue"} & collection.find_one().keys()
+            assert not {"lease", "queue", "queue_mark"} & collection.find_one().keys()
 
     run(body, collection, api)
 

@@ -63,7 +63,7 @@ FIELDS: Final = (
 )
 """The fields of a session, beyond its id and the mark."""
 
-_BARE: Final = {"_id", *MARK, "lease", "queue", "expires_at", "size"}
+_BARE: Final = {"_id", *MARK, "lease", "queue", "queue_mark", "expires_at", "size"}
 
 ENVELOPE: Final = CodecOptions(
     document_class=RawBSONDocument,

@@ -12,6 +12,7 @@ import msgspec
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 
+from botsession.lifetime import new_version
 from botsession.storage.leases import Lease
 from botsession_mongo.documents import ours
 
@@ -78,8 +79,8 @@ class FoundLease:
 
     def condition(self) -> dict[str, Any]:
         """Return the condition that the lease is still as it was found; of what is no session, the rest as well."""
-        lease, queue = self._stored.get("lease"), self._stored.get("queue")
-        condition = {**ours(self.session_id), "queue": None if queue is None else {"$eq": queue}}
+        lease = self._stored.get("lease")
+        condition = {**ours(self.session_id), "queue_mark": self._stored.get("queue_mark")}
         if isinstance(lease, RawBSONDocument):
             condition |= {f"lease.{name}": lease.get(name) for name in ("holder", "until")}
         else:
@@ -95,7 +96,7 @@ class FoundLease:
             fields["lease"] = {"holder": lease.holder, "until": int(lease.until)}
         if lease.queue:
             places = [{"holder": place.holder, "until": int(place.until)} for place in lease.queue]
-            fields["queue"] = places
+            fields |= {"queue": places, "queue_mark": new_version()}
         return fields
 
     def placeholder(self) -> RawBSONDocument:

@@ -1,7 +1,7 @@
 """The leases of sessions, which lie in the documents of the sessions.
 
     lease: {holder: "4be1...", until: 1795458081582},
-    queue: [{holder: "c2a0...", until: 1795458082700}]
+    queue: [{holder: "c2a0...", until: 1795458082700}], queue_mark: "9f86..."
 
 Moments are milliseconds since 1970 by the server's clock. `lease` is there while somebody holds it, `queue` while somebody waits. `commit` drops
 `lease` in the update that stores the session, whoever waits. A lease that is free is taken, a held one renewed or given up, and a
@@ -21,6 +21,7 @@ from pymongo import DeleteOne, ReturnDocument, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
 from botsession import Held, StoreError, StoreUnavailableError
+from botsession.lifetime import new_version
 from botsession_mongo.documents import MARK, NOTHING, is_ours, ours
 from botsession_mongo.found_lease import FoundLease, held, plain, removed_at
 
@@ -51,12 +52,12 @@ class Leases:
         self._connection = connection
         self._run = connection.run
         self._read = read
-        self._waiting: set[str] = set()
-        self._contended: set[str] = set()
+        self._waiting: set[tuple[str, str]] = set()
+        self._contended: set[str] = set()  # sessions whose lease was held by somebody else when it was last asked for
 
     async def claim(self, claims: Sequence[Claim]) -> list[Outcome]:
         """Take leases, or places in their queues; see `SupportsLease.lease_many`."""
-        new = [each for each in claims if each.holder not in self._waiting and each.session_id not in self._contended]
+        new = [each for each in claims if each.session_id not in self._contended and not self._is_waiting(each)]
         moment = await self._connection.clock.now()
         taken = await self._take(new[0], moment) if len(claims) == 1 and new else await self._take_many(new, moment)
         outcomes = [self._outcome(claim, taken.get(claim.session_id), moment) for claim in claims]
@@ -85,7 +86,8 @@ class Leases:
 
     async def release(self, holders: Mapping[str, str]) -> None:
         """Give up leases and places; see `SupportsLease.release_leases`."""
-        self._waiting.difference_update(holders.values())
+        self._waiting.difference_update(holders.items())
+        self._contended.difference_update(holders)
         mine = [{**ours(each), "lease.holder": holder} for each, holder in holders.items()]
         given_up = {"$unset": {"lease": ""}, **NOTHING}
         done = await self._send(UpdateOne({**each, "version": {"$exists": True}}, given_up) for each in mine)
@@ -95,6 +97,9 @@ class Leases:
             found = [await self._found(*each) for each in (await self._find(list(holders))).items()]
             left = [each.session_id for each in found if each.concerns(holders[each.session_id])]
             await asyncio.gather(*(self._give_up(each, holders[each]) for each in left))
+
+    def _is_waiting(self, claim: Claim) -> bool:
+        return (claim.session_id, claim.holder) in self._waiting
 
     async def _take(self, claim: Claim, moment: int) -> dict[str, RawBSONDocument]:
         """Take a lease if it is free and nobody waits for it; return its document, if so."""
@@ -130,7 +135,7 @@ class Leases:
             found = await self._found(claim.session_id, document)
             if found.lease.is_held_by(claim.holder, found.moment) and await self._put(found) is not None:
                 return None
-        elif claim.holder not in self._waiting:
+        elif not self._is_waiting(claim):
             document = await self._enqueue(claim, moment)
         return await self._ask_again(claim, document)
 
@@ -142,7 +147,7 @@ class Leases:
             return await self._run(
                 self._connection.leases.find_one_and_update,
                 {**ours(claim.session_id), **condition},
-                {"$push": {"queue": place}, **NOTHING},
+                {"$push": {"queue": place}, "$set": {"queue_mark": new_version()}, **NOTHING},
                 return_document=ReturnDocument.AFTER,
             )
         except StoreUnavailableError:
@@ -172,11 +177,11 @@ class Leases:
             if document is None:
                 await attempts.pause()
             elif left is not None:
-                self._waiting.add(claim.holder)
+                self._waiting.add((claim.session_id, claim.holder))
                 self._contended.add(claim.session_id)
                 return Held(left / 1000, found.lease.ahead(claim.holder))
             else:
-                self._waiting.discard(claim.holder)
+                self._waiting.discard((claim.session_id, claim.holder))
                 if not found.lease.queue:
                     self._contended.discard(claim.session_id)
                 return self._read(document, claim.session_id)
@@ -208,7 +213,7 @@ class Leases:
         collection, condition = self._connection.leases, found.condition()
         if not found.is_absent:
             fields = found.fields()
-            gone = dict.fromkeys({"lease", "queue"} - fields.keys(), "")
+            gone = dict.fromkeys({"lease", "queue", "queue_mark"} - fields.keys(), "")
             change = {**({"$set": fields} if fields else {}), **({"$unset": gone} if gone else {}), **NOTHING}
             return await self._run(
                 collection.find_one_and_update, condition, change, return_document=ReturnDocument.AFTER
