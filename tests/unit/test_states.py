@@ -220,7 +220,7 @@ def test_typed_state(state_type):
             stored = await sessions.store.read("telegram:42")
             assert stored.state == {"count": 1, "tags": ["b"]}
             async with sessions.turn("telegram:42") as session:
-                with pytest.raises(StateError, match="no such field. Use one of count, tags"):
+                with pytest.raises(StateError, match=r"no such field\. Use one of count, tags"):
                     session.set_state({"cuont": 1})
                 with pytest.raises(StateError, match=r"\$\.state\.count"):
                     session.set_state({"count": "one"})

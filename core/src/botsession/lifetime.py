@@ -26,10 +26,17 @@ _SHORTEST: Final = timedelta(milliseconds=1)
 _LONGEST: Final = timedelta(days=365_000)
 _LAST: Final = datetime(9999, 12, 31, 23, 59, 59, 999_000, UTC)
 
+_latest = 0, datetime(1970, 1, 1, tzinfo=UTC)
+"""The latest moment that `utc_now` has returned, and its number of milliseconds since 1970."""
+
 
 def utc_now() -> datetime:
     """Return the system's time in UTC, truncated to milliseconds. It is the default clock of every store."""
-    return datetime.fromtimestamp(time.time_ns() // 1_000_000 / 1000, UTC)
+    global _latest  # noqa: PLW0603 - many turns look at the clock in the same millisecond
+    latest, milliseconds = _latest, time.time_ns() // 1_000_000
+    if latest[0] != milliseconds:
+        _latest = latest = milliseconds, datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return latest[1]
 
 
 def new_version() -> str:

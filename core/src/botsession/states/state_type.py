@@ -106,7 +106,10 @@ class StateType(Generic[StateT]):
         """
         user = _NO_USER if session.user is None else json_values.encode_user(session.user)
         if self._type is None:
-            return Snapshot(json_values.encode(json_values.to_json(session.state)), user, session.expires_in)
+            state = session.state
+            if type(state) is not dict:
+                state = json_values.to_json(state)
+            return Snapshot(json_values.encode(state), user, session.expires_in)
         stored, encoded = self._type.write(session.state)
         unknown: tuple[dict[str, Any], dict[str, Any]] | None = getattr(session, "_unknown", None)
         if unknown is not None:

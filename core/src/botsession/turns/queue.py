@@ -35,30 +35,16 @@ class QueuedTurn(ABC):
         left: Resolved when it leaves the queue; `None` while nobody waits for that.
     """
 
-    __slots__ = (
-        "entered",
-        "is_overtaken",
-        "is_running",
-        "is_saving",
-        "key",
-        "left",
-        "owner",
-        "queue",
-        "session_id",
-        "task",
-    )
-
-    def __init__(self, session_id: str, queue: TurnQueue, owner: object) -> None:
-        self.session_id = session_id
-        self.queue = queue
-        self.owner = owner
-        self.key: Hashable = session_id if queue.exclusive else object()
-        self.task: asyncio.Task[Any] | None = None
-        self.entered = 0.0
-        self.is_running = False
-        self.is_saving = False
-        self.is_overtaken = False
-        self.left: asyncio.Future[None] | None = None
+    session_id: str
+    owner: object
+    queue: TurnQueue
+    key: Hashable
+    task: asyncio.Task[Any] | None = None
+    entered: float = 0.0
+    is_running: bool = False
+    is_saving: bool = False
+    is_overtaken: bool = False
+    left: asyncio.Future[None] | None = None
 
     @abstractmethod
     def look(self) -> Snapshot | None:
@@ -122,12 +108,8 @@ class TurnQueue:
         Raises:
             StoreError: The queue belongs to another event loop that is open, or this one was inherited by a fork.
         """
-        if not self.binding.enter():
-            return
-        if self.binding.was_inherited:
-            keep(self._running, self._waiting, self._waiting_tasks, self.destructions)
-        self._running, self._waiting, self._waiting_tasks, self.destructions = {}, {}, {}, {}
-        self._on_new_loop(asyncio.get_running_loop())
+        if self.binding.enter():
+            self._start_over()
 
     def leave_loop(self) -> None:
         """Let turns start in any event loop, unless some run in this one."""
@@ -140,7 +122,8 @@ class TurnQueue:
         Raises:
             StoreError: See `enter_loop`.
         """
-        self.enter_loop()
+        if self.binding.enter():
+            self._start_over()
         return self._running.setdefault(turn.key, turn) is turn
 
     async def wait(self, turn: QueuedTurn, deadline: float) -> None:
@@ -229,6 +212,12 @@ class TurnQueue:
                 )
             left = [turn.wait_until_left() for turn in turns]
             await asyncio.wait(left, timeout=deadline - time.monotonic())
+
+    def _start_over(self) -> None:
+        if self.binding.was_inherited:
+            keep(self._running, self._waiting, self._waiting_tasks, self.destructions)
+        self._running, self._waiting, self._waiting_tasks, self.destructions = {}, {}, {}, {}
+        self._on_new_loop(asyncio.get_running_loop())
 
     def check_not_nested(self, turn: QueuedTurn, outer: tuple[QueuedTurn, ...]) -> None:
         """Raise `NestedTurnError` if the turn would wait for one of the turns around it."""

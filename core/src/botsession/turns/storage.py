@@ -90,7 +90,8 @@ class TurnStorage(Generic[StateT]):
         else:
             stored, lease = await self.leases.take(session_id, deadline)
         try:
-            stored = self.access.drop_expired(stored)
+            if not self.access.stamps:
+                stored = self.access.drop_expired(stored)
             if (
                 stored is not None
                 and self.access.lifetime.is_due(stored, RENEW_BEFORE)

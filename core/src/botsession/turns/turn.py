@@ -35,16 +35,17 @@ class Turn(QueuedTurn, Generic[StateT]):
         loaded: What was loaded, while the turn runs.
     """
 
-    __slots__ = ("_destroyed", "_is_entered", "_outer", "_storage", "_wait", "loaded")
+    loaded: Loaded[StateT]
+    _is_entered: bool = False
+    _outer: tuple[QueuedTurn, ...] = ()
+    _destroyed: Snapshot | Unset | None = UNSET
 
     def __init__(self, session_id: str, queue: TurnQueue, storage: TurnStorage[StateT], wait: float) -> None:
-        super().__init__(session_id, queue, storage)
-        self.loaded: Loaded[StateT]
-        self._storage = storage
+        self.session_id = session_id
+        self.key = session_id if queue.exclusive else object()
+        self.queue = queue
+        self.owner = self._storage = storage
         self._wait = wait
-        self._is_entered = False
-        self._outer: tuple[QueuedTurn, ...] = ()
-        self._destroyed: Snapshot | Unset | None = UNSET
 
     async def __aenter__(self) -> Session[StateT]:
         check_session_id(self.session_id)

@@ -34,23 +34,22 @@ class RecordCache(LRUCache[str, _Kept]):
         self._lifetime = lifetime
 
     def find(self, session_id: str) -> bytes | None:
-        """Return a text, which is the most recently used then; `None` if it is absent or expired."""
+        """Return a text, which is the most recently used then; `None` if it is absent. It may have expired."""
         try:
-            record, expires_at = self[session_id]
+            return self[session_id][0]
         except KeyError:
             return None
-        if self._lifetime.expired(expires_at):
-            del self[session_id]
+
+    def peek(self, session_id: str, now: datetime | None = None) -> bytes | None:
+        """Return a text without making it the most recently used; `None` if it is absent, or has expired at `now`."""
+        if session_id not in self:
             return None
-        return record
+        record, expires_at = Cache.__getitem__(self, session_id)
+        return None if now is not None and expires_at is not None and expires_at <= now else record
 
-    def peek(self, session_id: str) -> bytes | None:
-        """Return a text without making it the most recently used; `None` if it is absent."""
-        return Cache.__getitem__(self, session_id)[0] if session_id in self else None
-
-    def put(self, session_id: str, record: bytes, expires_at: datetime | None) -> None:
-        """Store a text; if its deadline has passed, nothing is there afterwards."""
-        if self._lifetime.expired(expires_at):
+    def put(self, session_id: str, record: bytes, expires_at: datetime | None, now: datetime) -> None:
+        """Store a text; if its deadline has passed at `now`, nothing is there afterwards."""
+        if expires_at is not None and expires_at <= now:
             self.pop(session_id, None)
         else:
             self[session_id] = record, expires_at
