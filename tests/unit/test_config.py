@@ -283,9 +283,9 @@ def test_settings_of_a_ready_store_belong_to_the_store():
     store = open_store("memory")
     with pytest.raises(ConfigError, match="Give expires_in to the store itself"):
         Sessions(store, expires_in=10)
-    with pytest.raises(ConfigError, match="give max_size to the store itself"):
+    with pytest.raises(ConfigError, match="Give max_size to the store itself"):
         Sessions(store, max_size=10)
-    with pytest.raises(ConfigError, match="give clock to the store itself"):
+    with pytest.raises(ConfigError, match="Give clock to the store itself"):
         Sessions(store, clock=store.lifetime.now)
 
 

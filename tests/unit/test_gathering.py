@@ -43,7 +43,7 @@ class Backend:
         return f"{entry}!"
 
     def gathering(self):
-        gathering = Batcher(self.one, self.many)
+        gathering = Batcher(self.many, one=self.one)
         gathering.use_loop(asyncio.get_running_loop())
         return gathering
 
@@ -76,7 +76,7 @@ def test_what_comes_meanwhile_goes_together_in_order():
 def test_what_concerns_one_session_goes_in_calls_one_after_the_other():
     async def scenario():
         backend = Backend(held=True)
-        gathering = Batcher(backend.one, backend.many, session_id=lambda entry: entry[0])
+        gathering = Batcher(backend.many, one=backend.one, session_id=lambda entry: entry[0])
         gathering.use_loop(asyncio.get_running_loop())
         entries = ["z", "a1", "b1", "a2", "a3", "c1", "b2"]
         tasks = [asyncio.create_task(gathering(entry)) for entry in entries]
@@ -179,7 +179,7 @@ def test_who_is_cancelled_on_the_way_holds_up_nobody(cancelled):
 
 def test_a_loop_that_ended_on_the_way_does_not_hold_up_the_next_one():
     backend = Backend()
-    gathering = Batcher(backend.one, backend.many)
+    gathering = Batcher(backend.many, one=backend.one)
 
     async def abandoned():
         gathering.use_loop(asyncio.get_running_loop())

@@ -65,7 +65,7 @@ class StoreAccess:
             self._direct = store
             return
         if isinstance(store, SupportsCommit):
-            self.read = reading = Batcher(store.read, store.read_many)
+            self.read = reading = Batcher(store.read_many, one=store.read)
             self._batchers.append(reading)
         self._complete = self._choose_completion(store, with_leases=with_leases)
 
@@ -168,7 +168,7 @@ class StoreAccess:
             one = _with_replace(store) if self.stamps else self._replace_expired(store)
             if isinstance(store, SupportsCommit) and (self.stamps or with_leases):
                 batcher: Batcher[Replacement, None] = Batcher(
-                    _with_commit(store) if with_leases else one, store.commit, session_id=attrgetter("session_id")
+                    store.commit, one=None if with_leases else one, session_id=attrgetter("session_id")
                 )
                 self._batchers.append(batcher)
                 return batcher.carry_out
@@ -196,12 +196,3 @@ class StoreAccess:
 
 def _with_replace(store: SupportsReplace) -> Replace:
     return lambda step: store.replace(step.session_id, step.session, expected=step.expected)
-
-
-def _with_commit(store: SupportsCommit) -> Replace:
-    async def replace(step: Replacement) -> None:
-        [error] = await store.commit([step])
-        if error is not None:
-            raise error
-
-    return replace

@@ -25,23 +25,23 @@ LARGEST: Final = 32
 
 
 class Batcher(Generic[EntryT, OutcomeT]):
-    """Calls `one` for a lone entry, and `many` for concurrent ones.
+    """Calls `many` for concurrent entries, and `one` for a lone entry.
 
     Each caller gets its own outcome or error. A caller that is cancelled before its entry is sent is left out; one that is
     cancelled later continues when the call has returned, so that its entry is not carried out afterwards.
 
     Args:
-        one: Carries out one entry.
-        many: Carries out many entries; returns for each its outcome, or the error that `one` would have raised.
+        many: Carries out many entries; returns for each its outcome or its error.
+        one: Carries out one entry, and raises its error; `None` if there is no shorter way than `many`.
         session_id: Returns the session of an entry, if `many` takes at most one entry for each session. The next entry for the
             same session then goes into a later batch.
     """
 
     def __init__(
         self,
-        one: Callable[[EntryT], Coroutine[Any, Any, OutcomeT]],
         many: Callable[[Sequence[EntryT]], Awaitable[Sequence[OutcomeT | Exception]]],
         *,
+        one: Callable[[EntryT], Coroutine[Any, Any, OutcomeT]] | None = None,
         session_id: Callable[[EntryT], str] | None = None,
     ) -> None:
         self._one = one
@@ -64,7 +64,7 @@ class Batcher(Generic[EntryT, OutcomeT]):
         if not self._is_calling and not self._is_crowded:
             self._is_calling = True
             try:
-                return await self._one(entry)
+                return await self._one(entry) if self._one else _result(*await self._many([entry]))
             finally:
                 if self._waiting:
                     self._send(loop)
@@ -77,7 +77,7 @@ class Batcher(Generic[EntryT, OutcomeT]):
             if waiter.call is not None:
                 await asyncio.wait([waiter.call])
             raise
-        return waiter.outcome()
+        return _result(*waiter.answer)
 
     async def carry_out(self, entry: EntryT) -> asyncio.CancelledError | None:
         """Carry out one entry to its end, even if the caller is cancelled.
@@ -94,7 +94,7 @@ class Batcher(Generic[EntryT, OutcomeT]):
                 await waiter.answered
             except asyncio.CancelledError as error:
                 cancelled = cancelled or error
-        waiter.outcome()
+        _result(*waiter.answer)
         return cancelled
 
     def _join(self, entry: EntryT, *, is_shielded: bool = False) -> _Waiter[EntryT, OutcomeT]:
@@ -137,7 +137,7 @@ class Batcher(Generic[EntryT, OutcomeT]):
     async def _call(self, batch: list[_Waiter[EntryT, OutcomeT]], loop: asyncio.AbstractEventLoop) -> None:
         outcomes: Sequence[OutcomeT | BaseException]
         try:
-            if len(batch) == 1:
+            if self._one is not None and len(batch) == 1:
                 outcomes = [await self._one(batch[0].entry)]
             else:
                 outcomes = await self._many([waiter.entry for waiter in batch])
@@ -173,11 +173,12 @@ class _Waiter(msgspec.Struct, Generic[EntryT, OutcomeT], eq=False):
     answer: tuple[OutcomeT | BaseException, ...] = ()
     call: asyncio.Task[None] | None = None
 
-    def outcome(self) -> OutcomeT:
-        [outcome] = self.answer
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
+
+def _result(outcome: OutcomeT | BaseException) -> OutcomeT:
+    """Return an outcome, or raise it if it is an error."""
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
 
 
 async def carry_out(work: Coroutine[Any, Any, None]) -> asyncio.CancelledError | None:

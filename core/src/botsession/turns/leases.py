@@ -159,11 +159,9 @@ class LeaseManager:
         self.wait = wait
         self.leases: set[HeldLease] = set()
         self._claim: Batcher[Claim, StoredSession | Held | None] = Batcher(
-            self._claim_one, store.lease_many, session_id=attrgetter("session_id")
+            store.lease_many, session_id=attrgetter("session_id")
         )
-        self._release: Batcher[HeldLease, None] = Batcher(
-            self._release_one, self._release_many, session_id=attrgetter("session_id")
-        )
+        self._release: Batcher[HeldLease, None] = Batcher(self._release_many, session_id=attrgetter("session_id"))
         self._loop: asyncio.AbstractEventLoop
         self._renewal: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -254,18 +252,9 @@ class LeaseManager:
             outcome = await self._claim(claim)
         return outcome, asked
 
-    async def _claim_one(self, claim: Claim) -> StoredSession | Held | None:
-        [outcome] = await self._store.lease_many([claim])
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
-
     async def _release_many(self, leases: Sequence[HeldLease]) -> Sequence[None]:
         await self._store.release_leases({lease.session_id: lease.holder for lease in leases})
         return [None] * len(leases)
-
-    async def _release_one(self, lease: HeldLease) -> None:
-        await self._release_many([lease])
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
