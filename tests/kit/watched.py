@@ -1,4 +1,4 @@
-"""A store that records its calls, and helpers for tests with it."""
+"""A store that records its calls, and helpers for tests that use it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from botsession_memory import MemorySessionStore
 
 ID = "telegram:42"
 LONG = 600.0
-"""Longer than any test: a lease that is not released is held until its end."""
+"""Longer than any test takes: a lease that is not given up is held until the end of the test."""
 
 
 class Watched(MemorySessionStore):
-    """Records its calls; can fail in them, and pause them before or after they are carried out."""
+    """Records its calls; can fail in them, and hold them up before or after they are carried out."""
+
+    in_process = False  # its calls suspend, so turns hold leases
 
     def __init__(self):
         super().__init__()
@@ -40,7 +42,7 @@ class Watched(MemorySessionStore):
             await go.wait()
 
     def hold_up(self, name, when):
-        """Pause the calls of a method; return an event that is set when one has arrived, and one that resumes them."""
+        """Hold up the calls of a method; return an event that is set when a call arrives, and one that lets it continue."""
         getattr(self, when)[name] = gates = (asyncio.Event(), asyncio.Event())
         return gates
 
@@ -87,13 +89,13 @@ def with_store(scenario, store_type=Watched):
 
 
 async def until(condition):
-    """Wait until a condition is true."""
-    while not condition():  # noqa: ASYNC110 - nobody tells when it has
+    """Wait until a condition becomes true."""
+    while not condition():  # noqa: ASYNC110 - no event announces it
         await asyncio.sleep(0.005)
 
 
 async def steps():
-    """Let every task run as far as it can without waiting for time."""
+    """Let every task run as far as it can without time passing."""
     for _ in range(50):
         await asyncio.sleep(0)
 
@@ -101,3 +103,14 @@ async def steps():
 async def count(sessions, session_id=ID):
     async with sessions.turn(session_id) as session:
         session.state["count"] = session.state.get("count", 0) + 1
+
+
+def text_of(store, session_id=ID):
+    """Return the text of a session in a memory store."""
+    return store._records[session_id][0]
+
+
+def set_text(store, text, session_id=ID):
+    """Replace the text of a session in a memory store, and return it."""
+    store._records[session_id] = text, None
+    return text

@@ -3,10 +3,9 @@
 import asyncio
 
 import pytest
-from kit.watched import ID, Watched, count, steps, with_store
+from kit.watched import ID, count, steps, with_store
 
 from botsession import SessionConflictError, Sessions, StoreUnavailableError
-from botsession.turns.batching import never_waits
 from botsession_memory import MemorySessionStore
 
 
@@ -316,32 +315,3 @@ def test_an_update_that_is_cancelled_while_it_is_saved_is_saved_once():
         assert (await sessions.read(ID)).state == {"count": 1}
 
     run(scenario, Gated, "before")
-
-
-async def nothing():
-    return 1
-
-
-async def waits():
-    await nothing()
-
-
-async def waits_for_a_manager(manager):
-    async with manager:
-        pass
-
-
-async def waits_for_values(values):
-    return [value async for value in values]
-
-
-def gives_something_to_await():
-    return nothing()
-
-
-def test_what_never_waits_is_told_from_what_may():
-    store = MemorySessionStore()
-    assert all(map(never_waits, [nothing, store.read, store.replace, store.commit]))
-    watched = Watched().commit
-    for method in (waits, waits_for_a_manager, waits_for_values, gives_something_to_await, watched, len):
-        assert not never_waits(method)

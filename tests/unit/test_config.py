@@ -144,7 +144,7 @@ def test_a_mapping_takes_the_place_of_file_and_environment(tmp_path, monkeypatch
         ("expires_in = true", "expires_in is a number of minutes above zero"),
         ("expires_in = nan", "expires_in is a number of minutes above zero"),
         ("initial_state = 3", "initial_state must be a table"),
-        ("initial_state = { at = 2026-11-23 }", r"initial_state\.at: .*date is no JSON value"),
+        ("initial_state = { at = 2026-11-23 }", r"initial_state\.at: .*date is not a JSON value"),
         ("stores = 3", "stores must be a table"),
         ("[stores]\nmemory = 3", "stores.memory must be a table"),
         ("url = 'nowhere'", "a URL starts with a driver's name and ://"),
@@ -236,18 +236,18 @@ def test_limits_of_turns_come_from_the_file_and_arguments_go_before(tmp_path):
             session.state["text"] = "x" * 50
 
     configured = Sessions()
-    assert configured._storage._leasing is None
-    with pytest.raises(SessionTooLargeError, match="and 40 are allowed"):
+    assert configured._storage.leases is None
+    with pytest.raises(SessionTooLargeError, match="at most 40 are allowed"):
         asyncio.run(save(configured))
     asyncio.run(save(Sessions(max_session_size=100)))
-    leasing = Sessions(lock="auto", lease_ttl=7)._storage._leasing
-    assert (leasing._ttl, leasing.wait) == (7, 3.5)
-    handed_in = Sessions(open_store())._storage
-    assert (handed_in._leasing._ttl, handed_in._max_session_size) == (5, 1_048_576)
+    leases = Sessions("file", lock="auto", lease_ttl=7)._storage.leases
+    assert (leases.ttl, leases.wait) == (7, 3.5)
+    handed_in = Sessions(open_store("file"))._storage
+    assert (handed_in.leases.ttl, handed_in.max_session_size) == (5, 1_048_576)
 
 
 def test_a_mapping_may_hold_the_limits_of_turns():
-    assert Sessions({"lock": "none", "max_session_size": 7})._storage._max_session_size == 7
+    assert Sessions({"lock": "none", "max_session_size": 7})._storage.max_session_size == 7
 
 
 @pytest.mark.parametrize("state", [["a"], "a", 3, ()])
@@ -281,11 +281,11 @@ def test_what_is_no_source_is_refused(source):
 
 def test_settings_of_a_ready_store_belong_to_the_store():
     store = open_store("memory")
-    with pytest.raises(ConfigError, match="give expires_in to the store itself"):
+    with pytest.raises(ConfigError, match="Give expires_in to the store itself"):
         Sessions(store, expires_in=10)
-    with pytest.raises(ConfigError, match="give max_size to the store itself"):
+    with pytest.raises(ConfigError, match="Give max_size to the store itself"):
         Sessions(store, max_size=10)
-    with pytest.raises(ConfigError, match="give clock to the store itself"):
+    with pytest.raises(ConfigError, match="Give clock to the store itself"):
         Sessions(store, clock=store.lifetime.now)
 
 

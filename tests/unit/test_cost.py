@@ -17,8 +17,8 @@ async def run_turns(sessions, number):
             session.state["count"] = session.state.get("count", 0) + 1
 
 
-@pytest.mark.parametrize(("lock", "most"), [("auto", 107), ("local", 92), ("none", 92)])
-def test_function_calls_of_a_turn(lock, most):
+@pytest.mark.parametrize("lock", ["auto", "local", "none"])
+def test_function_calls_of_a_turn(lock):
     calls = 0
 
     def count(_frame, event, _argument):
@@ -35,7 +35,7 @@ def test_function_calls_of_a_turn(lock, most):
                 sys.setprofile(None)
 
     asyncio.run(scenario())
-    assert calls / 10 <= most  # measured with Python 3.11: 98 with a lease, 83 without; with cachetools 5.5: 105 and 90
+    assert calls / 10 <= 62  # measured with Python 3.11: 58; older versions of cachetools need a few more
 
 
 @pytest.mark.parametrize("lock", ["auto", "local", "none"])
@@ -67,7 +67,7 @@ def test_modules_that_a_start_loads(tmp_path, monkeypatch):
     before = modules_after("import asyncio, msgspec, inspect, importlib.resources, dataclasses, pathlib, cachetools")
     after = modules_after("import botsession; botsession.open_store('memory')") - before
     ours = {name for name in after if name.partition(".")[0] in {"botsession", "botsession_memory"}}
-    assert len(ours) <= 24
+    assert len(ours) <= 34  # with the packages themselves, of which there are seven
     assert len(after - ours) <= 50
     needless = {
         "email.parser",

@@ -74,7 +74,7 @@ def test_a_turn_does_not_destroy_what_was_written_since_it_began(store_type, loc
             await count(sessions)
         async with sessions.turn(ID):
             await written(store, {"newer": True})
-            with pytest.raises(SessionConflictError, match=f"'{ID}' was not destroyed: somebody else wrote it"):
+            with pytest.raises(SessionConflictError, match=f"'{ID}' was not destroyed: another writer stored it"):
                 await sessions.destroy(ID)
         assert (await sessions.read(ID)).state == {"newer": True}
 
@@ -332,7 +332,7 @@ def test_a_turn_does_not_begin_while_its_session_is_being_destroyed():
 def test_a_destruction_that_fails_keeps_no_turn_from_saving():
     async def scenario(store):
         sessions = Sessions(store)
-        store.failing = {"destroy": StoreUnavailableError("away"), "commit": StoreUnavailableError("away")}
+        store.failing = {"destroy": StoreUnavailableError("away"), "remove": StoreUnavailableError("away")}
         await count(sessions)
         async with sessions.turn(ID) as session:
             with pytest.raises(StoreUnavailableError):
@@ -342,11 +342,12 @@ def test_a_destruction_that_fails_keeps_no_turn_from_saving():
             await asyncio.wait([destroying])
             assert isinstance(destroying.exception(), StoreUnavailableError)
         assert (await sessions.read(ID)).state == {"count": 2}
-        assert sessions._line.destructions == {}
+        assert sessions._queue.destructions == {}
 
     class Failing(Watched):
-        async def destroy_many(self, removals):
-            return await self._call("commit", MemorySessionStore.commit.__get__(self), removals)
+        async def commit(self, steps):
+            name = "remove" if steps[0].session is None else "commit"
+            return await self._call(name, MemorySessionStore.commit.__get__(self), steps)
 
     with_store(scenario, Failing)
 

@@ -43,8 +43,8 @@ class Backend:
         return f"{entry}!"
 
     def gathering(self):
-        gathering = Batcher(self.one, self.many)
-        gathering.begin_in(asyncio.get_running_loop())
+        gathering = Batcher(self.many, one=self.one)
+        gathering.use_loop(asyncio.get_running_loop())
         return gathering
 
 
@@ -76,8 +76,8 @@ def test_what_comes_meanwhile_goes_together_in_order():
 def test_what_concerns_one_session_goes_in_calls_one_after_the_other():
     async def scenario():
         backend = Backend(held=True)
-        gathering = Batcher(backend.one, backend.many, session_id=lambda entry: entry[0])
-        gathering.begin_in(asyncio.get_running_loop())
+        gathering = Batcher(backend.many, one=backend.one, session_id=lambda entry: entry[0])
+        gathering.use_loop(asyncio.get_running_loop())
         entries = ["z", "a1", "b1", "a2", "a3", "c1", "b2"]
         tasks = [asyncio.create_task(gathering(entry)) for entry in entries]
         await asyncio.sleep(0)
@@ -179,10 +179,10 @@ def test_who_is_cancelled_on_the_way_holds_up_nobody(cancelled):
 
 def test_a_loop_that_ended_on_the_way_does_not_hold_up_the_next_one():
     backend = Backend()
-    gathering = Batcher(backend.one, backend.many)
+    gathering = Batcher(backend.many, one=backend.one)
 
     async def abandoned():
-        gathering.begin_in(asyncio.get_running_loop())
+        gathering.use_loop(asyncio.get_running_loop())
         never = asyncio.Event()
         backend.go = never
         task = asyncio.create_task(gathering("a"))
@@ -190,7 +190,7 @@ def test_a_loop_that_ended_on_the_way_does_not_hold_up_the_next_one():
         return task
 
     async def afterwards():
-        gathering.begin_in(asyncio.get_running_loop())
+        gathering.use_loop(asyncio.get_running_loop())
         backend.go = asyncio.Event()
         backend.go.set()
         return await gathering("b")
@@ -204,7 +204,7 @@ def test_a_loop_that_ended_on_the_way_does_not_hold_up_the_next_one():
 
 
 class Counting:
-    """A store of somebody else, whose calls are counted."""
+    """A third-party store whose calls are counted."""
 
     def __init__(self, store):
         counted = ("read", "replace", "read_many", "commit", "touch", "write", "lease_many", "release_leases")
@@ -214,6 +214,7 @@ class Counting:
                 setattr(
                     self, name, self.counted(name, getattr(store, name)) if name in self.calls else getattr(store, name)
                 )
+        self.in_process = False
 
     def counted(self, name, method):
         async def call(*arguments, **named):

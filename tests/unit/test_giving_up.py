@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 import pytest
-from kit.watched import ID, LONG, count, steps, until, with_store
+from kit.watched import ID, LONG, count, set_text, steps, until, with_store
 
 from botsession import (
     SessionConflictError,
@@ -97,7 +97,7 @@ def test_the_lease_is_given_up_however_a_turn_ends(handler, error, known):
                 await handler(sessions, store, session)
         await sessions.close()
         assert store._leases == {}
-        assert sessions._storage._leasing.holds == set()
+        assert sessions._storage.leases.leases == set()
 
     with_store(scenario)
 
@@ -236,7 +236,7 @@ def test_a_lease_that_cannot_be_given_up_fails_no_turn_that_changed_nothing(capl
         store.failing["release_leases"] = StoreUnavailableError("away")
         async with Sessions(store) as sessions:
             await look(sessions)
-        assert sessions._storage._leasing.holds == set()
+        assert sessions._storage.leases.leases == set()
 
     with_store(scenario)
     assert f"the lease of session '{ID}' could not be given up: away" in caplog.text
@@ -256,7 +256,7 @@ def test_who_is_cancelled_while_waiting_for_a_lease_waits_no_more():
         assert store._leases[ID].queue == []
         await store.give_up()
         assert store._leases == {}
-        assert len(sessions._line) == 0
+        assert len(sessions._queue) == 0
         await count(sessions)
 
     with_store(scenario)
@@ -288,7 +288,7 @@ def test_the_lease_is_given_up_where_a_turn_is_cancelled_that_waits_for_its_dest
         await destroying
         await steps()
         assert store._leases == {}
-        assert sessions._storage._leasing.holds == set()
+        assert sessions._storage.leases.leases == set()
 
     with_store(scenario)
 
@@ -303,8 +303,8 @@ def test_a_release_that_fails_does_not_hide_what_the_handler_raised(known):
         with pytest.raises(ZeroDivisionError):
             async with sessions.turn(ID):
                 raise ZeroDivisionError
-        assert len(sessions._line) == 0
-        assert sessions._storage._leasing.holds == set()
+        assert len(sessions._queue) == 0
+        assert sessions._storage.leases.leases == set()
 
     with_store(scenario)
 
@@ -330,7 +330,7 @@ def test_an_unreadable_session_keeps_no_lease():
     async def scenario(store):
         sessions = Sessions(store, lease_ttl=LONG)
         await count(sessions)
-        store._entries[ID] = b"{"
+        set_text(store, b"{")
         with pytest.raises(Exception, match="unreadable"):
             await count(sessions)
         assert store._leases == {}

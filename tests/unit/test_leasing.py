@@ -128,7 +128,7 @@ def test_who_waits_too_long_gives_up_and_its_handler_does_not_run():
         with pytest.raises(TurnTimeoutError, match=ID):
             async with sessions.turn(ID):
                 pytest.fail("the handler ran")
-        assert len(sessions._line) == 0
+        assert len(sessions._queue) == 0
         assert await store.is_held()
         await store.give_up()
         await steps()
@@ -198,7 +198,7 @@ def test_what_is_given_up_is_not_renewed():
         await count(sessions)
         await asyncio.sleep(0.3)
         assert store.renewals == []
-        assert sessions._storage._leasing.holds == set()
+        assert sessions._storage.leases.leases == set()
 
     with_store(scenario)
 
@@ -344,7 +344,7 @@ def test_a_store_without_leases_has_turns_within_the_process(lock):
 def test_turns_do_not_run_side_by_side_in_a_store_that_compares_no_versions():
     async def scenario(store):
         with pytest.raises(
-            UnsupportedError, match=r"FourMethods cannot run turns of one session side by side.*'replace'"
+            UnsupportedError, match=r"FourMethods cannot run turns of one session concurrently.*'replace'"
         ):
             Sessions(store, lock="none")
 

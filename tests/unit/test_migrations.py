@@ -79,7 +79,7 @@ def test_typed_state_is_checked_after_the_migrations():
     [
         ([lambda state: {"first": state["nmae"]}], "failed: KeyError: 'nmae'"),
         ([lambda state: state.clear()], "returned NoneType, and not the new state"),
-        ([], "has been through 1 migrations and this bot has 0; it was stored by a newer one"),
+        ([], "has been through 1 migrations and this bot has 0, so a newer version of the bot has stored it"),
     ],
 )
 def test_what_does_not_work_is_told_and_the_stored_session_stays(migrations, reason):

@@ -1,9 +1,9 @@
-"""What is unreadable is put aside only where somebody asks for it."""
+"""An unreadable session is quarantined only on request."""
 
 import asyncio
 
 import pytest
-from kit.watched import ID, count, steps, with_store
+from kit.watched import ID, count, set_text, steps, text_of, with_store
 
 from botsession import (
     CorruptSessionError,
@@ -15,7 +15,7 @@ from botsession import (
 
 
 def spoil(store, session_id=ID):
-    store._records.put(session_id, b'{"version":"00', None)
+    set_text(store, b'{"version":"00', session_id)
 
 
 def test_a_turn_of_an_unreadable_session_leaves_it_and_says_what_to_do():
@@ -27,7 +27,7 @@ def test_a_turn_of_an_unreadable_session_leaves_it_and_says_what_to_do():
             with pytest.raises(CorruptSessionError, match=r"sessions\.recover\(id\)"):
                 async with sessions.turn(ID):
                     pytest.fail("the handler ran")
-        assert store._records.peek(ID) == b'{"version":"00'
+        assert text_of(store) == b'{"version":"00'
         assert store.quarantined == {}
 
     with_store(scenario)
@@ -121,7 +121,7 @@ class FourMethods:
 
 def test_a_store_that_cannot_put_anything_aside_says_so():
     async def scenario(store):
-        with pytest.raises(UnsupportedError, match=r"FourMethods cannot put aside what is unreadable.*'quarantine'"):
+        with pytest.raises(UnsupportedError, match=r"FourMethods cannot quarantine unreadable sessions.*'quarantine'"):
             await Sessions(store).recover(ID)
 
     with_store(scenario, FourMethods)

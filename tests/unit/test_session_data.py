@@ -227,10 +227,10 @@ def test_what_was_read_can_be_changed_and_nothing_saves_it():
 
 def test_a_copy_of_what_is_being_saved_is_saved_as_it_is_then():
     class Layer(Watched):
-        async def replace_many(self, replacements):
+        async def commit(self, steps):
             copies = [
                 msgspec.structs.replace(each, session=dataclasses.replace(each.session, state={"by": "layer"}))
-                for each in replacements
+                for each in steps
             ]
             return await super().commit(copies)
 

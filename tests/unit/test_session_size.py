@@ -20,7 +20,9 @@ def test_a_session_that_is_too_large_is_refused_before_the_store_is_asked(lock, 
         assert (before.state, before.user) == (state, user)
         store.calls.clear()
         smaller = Sessions(store, lock=lock, max_session_size=size - 1)
-        with pytest.raises(SessionTooLargeError, match=f"{ID}.* has {size} bytes of JSON, and {size - 1} are allowed"):
+        with pytest.raises(
+            SessionTooLargeError, match=f"{ID}.* has {size} bytes of JSON, and at most {size - 1} are allowed"
+        ):
             async with smaller.turn(ID) as session:
                 session.expires_in = 5
         assert "commit" not in store.calls

@@ -179,10 +179,10 @@ class Raises:
 @pytest.mark.parametrize(
     ("state_type", "reason"),
     [
-        (NewType("Id", dict), "Id.*a state_type is a msgspec.Struct"),
+        (NewType("Id", dict), "Id.*Use a msgspec.Struct"),
         (Unresolved, "Unresolved.*'Nowhere'"),
         (len, "len"),
-        (Plain, "Plain.*a state_type is"),
+        (Plain, "Plain.*Use a msgspec"),
         (42, "42"),
         ("State", "'State'"),
         (int, "int"),
@@ -194,9 +194,9 @@ class Raises:
         (Foreign, "Foreign.*plain is Plain"),
         (Outer, r"Outer.*inner\.ratio is Fraction"),
         (Array, "Array.*array_like"),
-        (Required, "Required.*give an initial_state"),
+        (Required, "Required.*Give an initial_state"),
         (WrongDefault, "WrongDefault.*count"),
-        (Raises, "Raises.*give an initial_state"),
+        (Raises, "Raises.*Give an initial_state"),
     ],
     ids=str,
 )

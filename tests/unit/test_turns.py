@@ -38,7 +38,7 @@ def test_64_concurrent_turns_of_one_session_lose_none_and_run_in_order():
                     session.state["seen"].append(number)
 
             await asyncio.gather(*map(turn, range(64)))
-            return await sessions.read("telegram:42"), len(sessions._line)
+            return await sessions.read("telegram:42"), len(sessions._queue)
 
     session, waiting = asyncio.run(scenario())
     assert session.state["seen"] == list(range(64))
@@ -93,7 +93,7 @@ def test_a_cancelled_turn_saves_nothing_and_lets_the_next_one_in():
             await asyncio.gather(task, waiting, return_exceptions=True)
             async with sessions.turn("telegram:42") as session:
                 assert session.state == {"count": 0}
-            return len(sessions._line)
+            return len(sessions._queue)
 
     assert asyncio.run(scenario()) == 0
 
@@ -231,10 +231,10 @@ def test_a_turn_is_begun_once():
             turn = sessions.turn("telegram:42")
             async with turn as session:
                 session.state["count"] = 1
-                with pytest.raises(TurnEndedError, match="was begun before"):
+                with pytest.raises(TurnEndedError, match="was entered before"):
                     await turn.__aenter__()
                 await sessions.destroy("telegram:42")
-            with pytest.raises(TurnEndedError, match=r"begin another one by `sessions\.turn`"):
+            with pytest.raises(TurnEndedError, match=r"Start another one with `sessions\.turn\(\.\.\.\)`"):
                 await turn.__aenter__()
             assert await sessions.read("telegram:42") is None
             async with sessions.turn("telegram:42") as session:
@@ -411,7 +411,7 @@ def test_what_a_bot_must_not_change_is_refused(name, value, known):
         async with Sessions("memory") as sessions:
             if known:
                 await sessions.update("telegram:42", lambda session: session.set_state({"count": 1}))
-            with pytest.raises(StateError, match=rf"^\$\.{name}: it is the store's"):
+            with pytest.raises(StateError, match=rf"^\$\.{name}: the store sets it"):
                 async with sessions.turn("telegram:42") as session:
                     session.state["count"] = 2
                     setattr(session, name, value)

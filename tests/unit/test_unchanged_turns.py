@@ -1,4 +1,4 @@
-"""A turn that changes nothing writes nothing, and a change is never taken for none."""
+"""A turn that changes nothing writes nothing, and every change is noticed."""
 
 import asyncio
 import json
@@ -8,11 +8,10 @@ from enum import Enum, IntEnum
 
 import msgspec
 import pytest
+from kit.watched import ID, set_text, text_of
 
 from botsession import Sessions, StateError
 from botsession_memory import MemorySessionStore
-
-ID = "telegram:42"
 
 
 class Prices(msgspec.Struct):
@@ -33,13 +32,13 @@ class Text(str):
 
 
 async def unchanged_turn(store, lay_out):
-    """Stores a session, has its record laid out anew, and runs a turn that changes nothing; returns both records."""
+    """Store a session, change the layout of its text, and run a turn that changes nothing; return both texts."""
     sessions = Sessions(store, initial_state={"count": 0})
     await sessions.update(ID, lambda session: session.set_state({"count": 1}))
-    before = store._entries[ID] = lay_out(store._entries[ID])
+    before = set_text(store, lay_out(text_of(store)))
     async with sessions.turn(ID) as session:
         assert session.state == {"count": 1}
-    return before, store._entries[ID]
+    return before, text_of(store)
 
 
 @pytest.mark.parametrize(
@@ -75,10 +74,10 @@ def test_values_are_compared_and_not_how_they_are_laid_out(lay_out, state_type):
     async def scenario():
         store = await MemorySessionStore().init()
         await Sessions(store).update(ID, lambda session: session.set_state({"prices": [1.5, 100.0], "name": "Ada"}))
-        before = store._entries[ID] = lay_out(store._entries[ID])
+        before = set_text(store, lay_out(text_of(store)))
         async with Sessions(store, state_type=state_type).turn(ID):
             pass
-        assert store._entries[ID] == before
+        assert text_of(store) == before
         async with Sessions(store).turn(ID) as session:
             session.state["name"] = "Bo"
         assert (await store.read(ID)).state["name"] == "Bo"

@@ -37,7 +37,7 @@ def test_a_turn_waits_no_longer_for_one_of_this_process(lock, wait):
                 await elsewhere(enter(sessions, **wait))
             assert time.monotonic() - began >= (0 if wait == {"wait": 0} else SOON)
         await count(sessions)
-        assert sessions._line._waiting == sessions._line._waiters == {}
+        assert sessions._queue._waiting == sessions._queue._waiting_tasks == {}
 
     with_store(scenario)
 
@@ -61,13 +61,13 @@ def test_the_queue_and_the_lease_are_waited_for_together(monkeypatch):
     async def scenario(store):
         sessions = Sessions(store, lease_wait=LONG)
         deadlines = []
-        take = sessions._storage._leasing.take
+        take = sessions._storage.leases.take
 
         async def watched(session_id, deadline):
             deadlines.append(deadline)
             return await take(session_id, deadline)
 
-        monkeypatch.setattr(sessions._storage._leasing, "take", watched)
+        monkeypatch.setattr(sessions._storage.leases, "take", watched)
         async with sessions.turn(ID):
             began = time.monotonic()
             waiting = elsewhere(enter(sessions, wait=LONG))
@@ -104,11 +104,11 @@ def test_who_gives_up_leaves_the_queue_and_the_others_keep_their_order():
         async with sessions.turn(ID):
             waiting = [elsewhere(turn(number, SOON if number % 2 else LONG)) for number in range(6)]
             await asyncio.wait(waiting[1::2])
-            assert len(sessions._line._waiting[ID]) == 3
+            assert len(sessions._queue._waiting[ID]) == 3
         outcomes = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [type(None), TurnTimeoutError] * 3
         assert order == [0, 2, 4]
-        assert sessions._line._waiting == {}
+        assert sessions._queue._waiting == {}
 
     with_store(scenario)
 
@@ -132,8 +132,8 @@ def test_of_turns_that_wait_for_each_other_one_is_refused_at_once_and_the_others
         [error] = [outcome for outcome in outcomes if outcome != "went"]
         assert isinstance(error, TurnTimeoutError)
         assert error.session_id in ids
-        assert "both would wait for ever" in str(error)
-        assert len(sessions._line) == 0
+        assert "both would wait forever" in str(error)
+        assert len(sessions._queue) == 0
 
     with_store(scenario)
 
@@ -150,7 +150,7 @@ def test_turns_that_wait_for_each_other_in_further_tasks_end_in_time():
 
         outcomes = await asyncio.gather(transfer(ID, OTHER), transfer(OTHER, ID), return_exceptions=True)
         assert TurnTimeoutError in map(type, outcomes)
-        assert len(sessions._line) == 0
+        assert len(sessions._queue) == 0
 
     with_store(scenario)
 
@@ -196,7 +196,7 @@ def test_a_turn_that_was_let_in_a_moment_ago_waits_for_nobody():
                 return "entered"
 
         assert await asyncio.gather(first(), enter(sessions)) == ["entered", "entered"]
-        assert sessions._line._waiters == {}
+        assert sessions._queue._waiting_tasks == {}
 
     with_store(scenario)
 
@@ -238,7 +238,7 @@ def test_a_destruction_waits_no_longer_for_a_turn_that_is_saving():
         reached, go = store.hold_up("commit", "before")
         saving = asyncio.create_task(count(sessions))
         await reached.wait()
-        with pytest.raises(TurnTimeoutError, match=f"'{ID}' was not destroyed.*is saving still"):
+        with pytest.raises(TurnTimeoutError, match=f"'{ID}' was not destroyed: a turn is still saving it"):
             await sessions.destroy(ID)
         go.set()
         await saving

@@ -1,4 +1,4 @@
-"""What may be a session id: one rule for every driver."""
+"""What a session id may be: one rule for every driver."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Final
 from botsession.errors import InvalidSessionIdError
 
 MAX_BYTES: Final = 512
-"""How long a session id may be, in UTF-8."""
+"""The largest length of a session id, in bytes of UTF-8."""
 
 
 def check_session_id(session_id: str) -> None:
-    """Refuses what is no session id.
+    """Refuse a value that is not a session id.
 
-    An id is a non-empty `str` of at most 512 bytes of UTF-8 without control characters, usually `platform:key`.
-    Everything else is allowed, `/` and `..` included: no driver makes a path, a pattern or a script of it.
+    An id is a non-empty `str` of at most 512 bytes of UTF-8 without control characters, usually `platform:key`. Everything else is
+    allowed, including `/` and `..`, because no driver uses an id as a path, a pattern or part of a script.
 
     Args:
         session_id: The id to check.
 
     Raises:
-        InvalidSessionIdError: It is no session id; the message says why.
+        InvalidSessionIdError: It is not a session id; the message says why.
     """
     if (
         type(session_id) is str
@@ -37,11 +37,13 @@ def check_session_id(session_id: str) -> None:
     try:
         size = len(session_id.encode())
     except UnicodeEncodeError as error:
-        raise InvalidSessionIdError(f"session id {session_id!r} holds a lone surrogate, which is no text") from error
+        raise InvalidSessionIdError(
+            f"session id {session_id!r} contains a lone surrogate, which is not a character"
+        ) from error
     if size > MAX_BYTES:
         raise InvalidSessionIdError(
-            f"session id {session_id[:24]!r}... has {size} bytes of UTF-8; at most {MAX_BYTES} are allowed"
+            f"session id {session_id[:24]!r}... has {size} bytes of UTF-8, and at most {MAX_BYTES} are allowed"
         )
     for character in session_id:
         if unicodedata.category(character) == "Cc":
-            raise InvalidSessionIdError(f"session id {session_id!r} holds the control character {character!r}")
+            raise InvalidSessionIdError(f"session id {session_id!r} contains the control character {character!r}")

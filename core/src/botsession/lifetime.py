@@ -1,4 +1,4 @@
-"""When a session ends: one clock, one unit (minutes), one rule for every driver."""
+"""When a session ends: one clock, one unit (minutes) and one rule for every driver."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import msgspec
 
 from botsession.errors import ConfigError
-
-if TYPE_CHECKING:
-    from botsession.session import Session
+from botsession.session import Session
 
 Clock = Callable[[], datetime]
 """Returns the present moment as an aware `datetime`."""
@@ -28,60 +26,67 @@ _SHORTEST: Final = timedelta(milliseconds=1)
 _LONGEST: Final = timedelta(days=365_000)
 _LAST: Final = datetime(9999, 12, 31, 23, 59, 59, 999_000, UTC)
 
+_latest = 0, datetime(1970, 1, 1, tzinfo=UTC)
+"""The latest moment that `utc_now` has returned, and its number of milliseconds since 1970."""
+
 
 def utc_now() -> datetime:
-    """Returns the system's time in UTC, cut to milliseconds: the clock of every store that is given no other."""
-    return datetime.fromtimestamp(time.time_ns() // 1_000_000 / 1000, UTC)
+    """Return the system's time in UTC, truncated to milliseconds. It is the default clock of every store."""
+    global _latest  # noqa: PLW0603 - many turns look at the clock in the same millisecond
+    latest, milliseconds = _latest, time.time_ns() // 1_000_000
+    if latest[0] != milliseconds:
+        _latest = latest = milliseconds, datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return latest[1]
 
 
 def new_version() -> str:
-    """Returns a version token: 64 random bits as 16 hexadecimal digits."""
+    """Return a version token: 64 random bits as 16 hexadecimal digits."""
     return os.urandom(8).hex()
 
 
 def check_minutes(value: object, name: str = "expires_in") -> timedelta | None:
-    """Turns a setting in minutes into a length of time.
+    """Convert a setting in minutes to a length of time.
 
     Args:
-        value: Minutes as an `int`, `float` or `timedelta`; `None` means no end.
+        value: Minutes as an `int`, `float` or `timedelta`; `None` means never.
         name: The setting's name, for the error.
 
     Returns:
-        The length of time, cut to milliseconds, or `None` for no end.
+        The length of time, truncated to milliseconds, or `None` for never.
 
     Raises:
-        ConfigError: The value is no number, not above zero, or above a thousand years.
+        ConfigError: The value is not a number, not above zero, or above a thousand years.
     """
     if value is None:
         return None
-    advice = f"{name} is a number of minutes above zero, or None for never"
+    rule = f"{name} is a number of minutes above zero, or None for never"
     if isinstance(value, timedelta):
         length = value
     elif isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
         length = timedelta(minutes=min(value, 2 * _LONGEST / timedelta(minutes=1)))
     else:
-        raise ConfigError(f"{advice}; got {value!r}")
+        raise ConfigError(f"{rule}; got {value!r}")
     if not _SHORTEST <= length <= _LONGEST:
-        raise ConfigError(f"{advice}, from a millisecond to a thousand years; got {value!r}")
+        raise ConfigError(f"{rule}, from a millisecond to a thousand years; got {value!r}")
     return length - length % _SHORTEST
 
 
 class Lifetime:
     """How long a store keeps its sessions.
 
-    Every store that expires sessions owns one, made from its constructor's arguments, and asks it for everything that
-    concerns time. Moments are aware, in UTC, and whole milliseconds, which is what every backend can hold.
+    Every store that expires sessions has one, made from its constructor's arguments, and uses it for everything that concerns
+    time. Moments are aware, in UTC, and whole milliseconds, which every backend can represent.
 
     Args:
-        expires_in: Minutes since the last write or touch after which a session ends; `None` means never.
-        max_lifetime: Minutes since its creation after which a session ends however active it is; `None` means never.
-        clock: Tells the present moment, in any time zone.
+        expires_in: Minutes after the last write or touch when a session ends; `None` means never.
+        max_lifetime: Minutes after its creation when a session ends, however active it is; `None` means never.
+        clock: Returns the present moment, in any time zone.
 
     Attributes:
-        expires_in: The length of time since the last write or touch; `None` for never.
-        max_lifetime: The length of time since the creation; `None` for never.
-        now: Returns the present moment in UTC, cut to milliseconds. It raises a `ConfigError` where the clock gives a moment
-            without a time zone.
+        expires_in: The length of time after the last write or touch; `None` means never.
+        max_lifetime: The length of time after the creation; `None` means never.
+        now: Returns the present moment in UTC, truncated to milliseconds. It raises a `ConfigError` if the clock returns a
+            moment without a time zone.
 
     Raises:
         ConfigError: A length of time is not above zero.
@@ -98,22 +103,28 @@ class Lifetime:
     ) -> None:
         self.expires_in: Final = check_minutes(expires_in)
         self.max_lifetime: Final = check_minutes(max_lifetime, "max_lifetime")
-        self.now: Final[Clock] = clock if clock is utc_now else lambda: _told_by(clock)
+        self.now: Final[Clock] = clock if clock is utc_now else lambda: _read_clock(clock)
 
-    def deadline(self, session: Session, now: datetime) -> datetime | None:
-        """Returns the moment at which the session ends if it is renewed at `now`; `None` means never.
+    def deadline(self, session: Session[Any], now: datetime) -> datetime | None:
+        """Return the moment when the session ends if it is renewed at `now`; `None` means never.
 
         Args:
-            session: Its own `expires_in`, where set, goes before the store's; its `created_at` bounds `max_lifetime`.
+            session: Its own `expires_in`, if set, overrides the store's. `max_lifetime` counts from its `created_at`.
             now: The moment of the renewal.
 
         Raises:
-            ConfigError: The session's own `expires_in` is no number of minutes above zero.
+            ConfigError: The session's own `expires_in` is not a number of minutes above zero.
         """
         own: object = session.expires_in
-        if isinstance(own, timedelta):
-            raise ConfigError("session.expires_in is stored with the session, as a number of minutes; got a timedelta")
-        length = self.expires_in if isinstance(own, msgspec.UnsetType) else check_minutes(own, "session.expires_in")
+        if own is msgspec.UNSET:
+            length = self.expires_in
+        elif isinstance(own, timedelta):
+            raise ConfigError(
+                "session.expires_in got a timedelta",
+                remedy="Set a number of minutes, because it is stored with the session.",
+            )
+        else:
+            length = check_minutes(own, "session.expires_in")
         try:
             deadline = None if length is None else now + length
             if self.max_lifetime is not None:
@@ -123,25 +134,40 @@ class Lifetime:
             return _LAST
         return deadline
 
-    def stamp(self, session: Session) -> None:
-        """Marks a session as written now: new `version`, `last_activity` and `expires_at`.
+    def is_due(self, session: Session[Any], share: float) -> bool:
+        """Return whether less than this share of the session's lifetime is left, so that its deadline should be renewed."""
+        now, ends = self.now(), session.expires_at
+        if (
+            session.expires_in is msgspec.UNSET
+            and ends is not None
+            and self.expires_in is not None
+            and (ends - now) / self.expires_in >= share
+        ):
+            return False  # the usual case; max_lifetime can only shorten the lifetime
+        deadline = self.deadline(session, now)
+        if deadline is None or deadline == ends:
+            return False
+        return ends is None or (deadline > now and (ends - now) / (deadline - now) < share)
 
-        A store calls this first in `write` and `replace`, before it talks to its backend. A session that was never
-        stored before (its `version` is empty) is also marked as created now.
+    def stamp(self, session: Session) -> None:
+        """Mark a session as written now: new `version`, `last_activity` and `expires_at`.
+
+        A store calls this first in `write` and `replace`, before it calls its backend. A session that was never stored before
+        (its `version` is empty) is also marked as created now.
 
         Args:
-            session: The session about to be stored; changed in place.
+            session: The session to store; changed in place.
 
         Raises:
-            ConfigError: The session's own `expires_in` is no number of minutes above zero.
+            ConfigError: The session's own `expires_in` is not a number of minutes above zero.
         """
-        self._stamp(session, self.now(), new_version())
+        self._stamp(session, self.now(), os.urandom(8).hex())
 
     def stamp_all(self, sessions: Sequence[Session]) -> datetime:
-        """Marks sessions that are written together, as `stamp` does, at one moment; returns it.
+        """Mark sessions that are written in one batch, as `stamp` does, at one moment; return that moment.
 
         Raises:
-            ConfigError: The own `expires_in` of one of them is no number of minutes above zero.
+            ConfigError: The own `expires_in` of one of them is not a number of minutes above zero.
         """
         now = self.now()
         digits = os.urandom(8 * len(sessions)).hex()
@@ -150,7 +176,7 @@ class Lifetime:
         return now
 
     def expired(self, expires_at: datetime | None, now: datetime | None = None) -> bool:
-        """Tells whether a deadline has been reached, now or at that moment; `None` never is."""
+        """Return whether a deadline has been reached, now or at the given moment; `None` is never reached."""
         return expires_at is not None and expires_at <= (now or self.now())
 
     def _stamp(self, session: Session, now: datetime, version: str) -> None:
@@ -165,12 +191,12 @@ def _milliseconds(moment: datetime) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
-def _told_by(clock: Clock) -> datetime:
-    """Returns what a clock says, in UTC and whole milliseconds."""
+def _read_clock(clock: Clock) -> datetime:
+    """Return what a clock says, in UTC and whole milliseconds."""
     moment: object = clock()
     if not isinstance(moment, datetime) or moment.utcoffset() is None:
         raise ConfigError(
-            f"the clock gave {moment!r}, which is no moment with a time zone; let it return datetime.now(UTC)"
+            f"the clock gave {moment!r}, which is not a moment with a time zone", remedy="Return `datetime.now(UTC)`."
         )
     try:
         return _milliseconds(moment.astimezone(UTC))

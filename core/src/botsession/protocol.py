@@ -89,6 +89,26 @@ class SupportsExpiry(Protocol):
 
 
 @runtime_checkable
+class InProcess(Protocol):
+    """The store keeps sessions in this process, where nothing but its own methods reaches them.
+
+    Its calls return without suspending the caller: they await nothing that is not ready. So turns on it need no lease, no batch
+    and no protection from cancellation. All `Sessions` objects over the same store wait for each other's turns. The store must be
+    hashable and allow weak references. A subclass whose methods suspend sets `in_process` to `False`.
+    """
+
+    @property
+    def in_process(self) -> bool:
+        """Whether all of that holds."""
+        ...
+
+
+def is_in_process(store: object) -> bool:
+    """Return whether a store keeps its sessions in this process; see `InProcess`."""
+    return isinstance(store, InProcess) and store.in_process
+
+
+@runtime_checkable
 class SupportsClose(Protocol):
     """The store has connections or files to close."""
 

@@ -28,25 +28,25 @@ _NOT_STORED = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _Lease(Protocol):
-    """What a session knows of the lease that its turn holds."""
+    """The part of a turn's lease that a session uses."""
 
     @property
     def lost(self) -> bool: ...
 
 
 class InitialState(msgspec.Struct, Generic[StateT], frozen=True):
-    """Makes fresh copies of an initial state.
+    """Makes copies of an initial state.
 
     Attributes:
         json: The state as JSON.
-        state_type: What it is for the bot; `None` for a JSON object.
+        state_type: Its type for the bot; `None` for a JSON object.
     """
 
     json: bytes
     state_type: type[StateT] | None = None
 
     def __call__(self) -> StateT:
-        """Returns a fresh copy."""
+        """Return a new copy."""
         state: Any = msgspec.json.decode(self.json)
         if self.state_type is not None:
             state = msgspec.convert(state, self.state_type, str_keys=True)
@@ -57,40 +57,39 @@ _UNLISTED = ("_initial_state", "_json", "_lease", "_unknown")
 
 
 class _Unlisted:
-    """What the library knows of a session, and what is no part of its data: neither compared nor converted."""
+    """Attributes of a session for the library's own use. They are not part of its data: not compared, not converted."""
 
-    __slots__ = _UNLISTED  # by a name: mypy would take those of the fields for all of them
+    __slots__ = _UNLISTED  # given by name, or mypy would require every attribute of the subclass to be in it
 
     _initial_state: InitialState[Any]
     _json: tuple[bytes, bytes] | None
-    """JSON of state and user, checked, while the session is being saved."""
+    """The checked JSON of state and user, while the session is being saved."""
     _lease: _Lease | None
     _unknown: tuple[dict[str, Any], dict[str, Any]] | None
-    """The state that was stored, and as much of it as the type knows, where these differ."""
+    """The state that was stored, and the part of it that the type knows, if they differ."""
 
 
 @dataclass(slots=True)
 class Session(_Unlisted, Generic[StateT]):
-    """The record kept under one session id.
+    """The record under one session id.
 
-    Inside a turn, change `state` (or `user`, or `expires_in`) and the turn saves it. The other attributes are the
-    store's: it sets them at each write, and a turn that has changed one of them raises a `StateError`.
-    Moments are aware, in UTC, and whole milliseconds.
+    Inside a turn, change `state`, `user` or `expires_in`, and the turn saves it. The store sets the other attributes at each write,
+    and a turn that has changed one of them raises a `StateError`. Moments are aware, in UTC, and whole milliseconds.
 
-    It is plain data: it can be compared, copied, pickled and converted (`dataclasses.asdict`) at any time. A copy belongs to no
-    turn. Assigning to an attribute after the turn has ended raises `TurnEndedError`; a change inside `state` then
-    (`session.state["count"] = 1`) cannot be noticed, and nothing saves it.
+    A session is plain data: it can be compared, copied, pickled and converted (`dataclasses.asdict`) at any time. A copy does not
+    belong to a turn. Assigning to an attribute after the turn has ended raises `TurnEndedError`. A change inside `state`
+    (`session.state["count"] = 1`) cannot be detected then, and is not saved.
 
     Attributes:
         id: The session id, such as `telegram:42`.
         state: The bot's own data: a JSON object, or an instance of the `state_type` given to `Sessions`.
-        user: What the bot knows of the person it talks to: a JSON object, or `None`.
+        user: What the bot knows about the person it talks to: a JSON object, or `None`.
         created_at: When the session was first stored.
         last_activity: When it was last written or touched.
         expires_at: When it ends; `None` means never.
-        expires_in: The session's own lifetime in minutes, which goes before the store's; `None` means never,
-            `msgspec.UNSET` (the default) means as long as the store says.
-        version: An opaque token, new at every write; empty while the session was never stored.
+        expires_in: The session's own lifetime in minutes, which overrides the store's. `None` means never, `msgspec.UNSET` (the
+            default) means the store's lifetime.
+        version: An opaque token, new at every write; empty if the session was never stored.
         shape: How many migrations the state has been through; see `Sessions`.
     """
 
@@ -106,36 +105,36 @@ class Session(_Unlisted, Generic[StateT]):
 
     @property
     def lease_lost(self) -> bool:
-        """Whether another may have begun a turn of this session, because this one was paused beyond its lease.
+        """Whether another turn of this session may have started, because this one was paused beyond its lease.
 
-        What the turn changes will then be refused by a `SessionConflictError`: better not to begin anything that cannot
-        be taken back. Always `False` where turns hold no leases.
+        The turn will then not be saved but raise a `SessionConflictError`, so do not start anything that cannot be undone. Always
+        `False` if turns hold no leases.
         """
         lease = getattr(self, "_lease", None)
         return lease is not None and lease.lost
 
     def set_state(self, changes: Mapping[str, Any]) -> None:
-        """Merges changes into the state, shallowly: each key given replaces the whole value under that key.
+        """Merge changes into the state, shallowly: each given key replaces the whole value under that key.
 
         Args:
-            changes: New values by key, or by field where the state is typed.
+            changes: New values by key, or by field if the state is typed.
 
         Raises:
             StateError: The state is typed, and the changes do not fit.
-            TurnEndedError: The session's turn has ended, so that nothing would save the change.
+            TurnEndedError: The session's turn has ended, so nothing would save the change.
         """
         from botsession.states.typed import merge
 
-        is_in_turn = hasattr(self, "_lease")  # else it may be a copy that shares its state with a session that is
+        is_in_turn = hasattr(self, "_lease")  # a copy has none, and may share its state with a session in a turn
         self.state = merge(self.state if is_in_turn else copy(self.state), changes)
 
     def reset_state(self) -> None:
-        """Returns to the initial state: a fresh copy of it, or an empty object where none was given.
+        """Replace the state by a copy of the initial state, or by an empty object if none was given.
 
-        A session that did not come from `Sessions` knows none, and becomes empty.
+        A session that does not come from `Sessions` has no initial state, and becomes empty.
 
         Raises:
-            TurnEndedError: The session's turn has ended, so that nothing would save the change.
+            TurnEndedError: The session's turn has ended, so nothing would save the change.
         """
         self.state = getattr(self, "_initial_state", type(self.state))()
         self._unknown = None
@@ -149,7 +148,7 @@ class Session(_Unlisted, Generic[StateT]):
 
 
 class _PassingAsSession(Session[Any]):
-    """A session that equals, shows itself and is copied as any other."""
+    """A session that is compared, shown and copied like any other."""
 
     __slots__ = ()
     __class__ = property(lambda _: Session)
@@ -159,7 +158,7 @@ _set_class: Final[Callable[[object, type], None]] = object.__dict__["__class__"]
 
 
 class _EndedSession(_PassingAsSession):
-    """A session whose turn has ended: the same data, which refuses assignment."""
+    """A session whose turn has ended: the same data, but assignment is refused."""
 
     __slots__ = ()
 
@@ -171,8 +170,8 @@ class _EndedSession(_PassingAsSession):
 
     def __setattr__(self, name: str, value: object) -> None:
         raise TurnEndedError(
-            f"the turn of session {self.id!r} has ended, and nothing would save the change of its {name}; "
-            "is an await missing in the handler?"
+            f"the turn of session {self.id!r} has ended, and nothing would save the change of its {name}",
+            remedy="Check whether an await is missing in the handler.",
         )
 
     def __delattr__(self, name: str) -> None:
@@ -180,7 +179,7 @@ class _EndedSession(_PassingAsSession):
 
 
 class _DestroyedSession(_PassingAsSession):
-    """A session that was destroyed during its turn; an assignment, even of what was there, makes it any other again."""
+    """A session that was destroyed during its turn. Any assignment, even of the same value, makes it a normal one again."""
 
     __slots__ = ()
 
@@ -190,24 +189,24 @@ class _DestroyedSession(_PassingAsSession):
 
 
 def end(session: Session[Any]) -> None:
-    """Makes a session refuse every assignment from now on, as its turn has ended."""
+    """Make a session refuse assignments, because its turn has ended."""
     session._lease = None
     _set_class(session, _EndedSession)
 
 
 def note_destruction(session: Session[Any]) -> None:
-    """Takes note that a session was destroyed during its turn."""
+    """Record that a session was destroyed during its turn."""
     _set_class(session, _DestroyedSession)
 
 
 def was_assigned(session: Session[Any]) -> bool:
-    """Tells whether anything was assigned to a session since the note of its destruction."""
+    """Return whether anything was assigned to a session since `note_destruction`."""
     return type(session) is not _DestroyedSession
 
 
 @dataclass(slots=True, frozen=True)
 class SessionInfo:
-    """What a scan tells of a session without loading its body.
+    """What a scan returns about a session without loading its body.
 
     Attributes:
         id: The session id.
@@ -215,8 +214,7 @@ class SessionInfo:
         last_activity: When it was last written or touched.
         expires_at: When it ends; `None` means never.
         version: An opaque token, new at every write.
-        size: About how many bytes the backend keeps for it; `None` where the driver does not tell. It does not count
-            where two of these are compared.
+        size: About how many bytes the backend keeps for it; `None` if the driver does not know. It is ignored in comparisons.
     """
 
     id: str

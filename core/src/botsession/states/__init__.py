@@ -1,1 +1,1 @@
-"""What a state is: JSON values, typed states, and states of older versions."""
+"""States: JSON values, typed states, migrations, and fields that a type does not know."""

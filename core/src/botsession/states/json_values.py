@@ -1,8 +1,7 @@
-"""State: what JSON can hold, checked without bending anything.
+"""JSON values: encoded and decoded so that every value comes back as it was.
 
-A state is stored as JSON, whatever the driver, and must come back as it went in. Encoders are lenient (a tuple becomes
-a list, NaN becomes null, an enumeration its value), so `encode` refuses whatever would come back as something else, or as
-another type, and says where it is.
+A state is stored as JSON by every driver. Encoders are lenient: a tuple becomes a list, NaN becomes null, an enumeration its
+value. `encode` refuses whatever would come back as another value or another type, and says where it is.
 """
 
 from __future__ import annotations
@@ -10,6 +9,8 @@ from __future__ import annotations
 import enum
 import marshal
 import math
+from functools import cache
+from itertools import chain
 from types import GenericAlias
 from typing import Annotated, Any, Final
 
@@ -18,7 +19,7 @@ import msgspec
 from botsession.errors import StateError
 
 MAX_DEPTH: Final = 64
-"""How deep a state may nest: far below the 100 levels at which MongoDB refuses a document."""
+"""How deep a state may be nested: far below the 100 levels at which MongoDB refuses a document."""
 
 MIN_INTEGER: Final = -(2**63)
 MAX_INTEGER: Final = 2**63 - 1
@@ -26,59 +27,45 @@ MAX_INTEGER: Final = 2**63 - 1
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
 
-_LIMITED = (dict, list, int)
-
-_SHALLOW: Final = 5
-"""How deep a value may nest for its limits to be checked while it is decoded; the type doubles with every level."""
-
-
-def _within_limits(levels: int) -> Any:
-    """Returns the type of a JSON value that nests no deeper than that."""
-    leaf: Any = Annotated[int, msgspec.Meta(ge=MIN_INTEGER, le=MAX_INTEGER)] | float | str | bool | None
-    if not levels:
-        return leaf
-    inner: Any = _within_limits(levels - 1)
-    return leaf | GenericAlias(list, inner) | GenericAlias(dict, (str, inner))
-
-
-_shallow = msgspec.json.Decoder(_within_limits(_SHALLOW))
+_DECODER_LEVELS: Final = (4, 8)
+"""The depths for which msgspec checks the limits while it decodes. The time to build such a decoder doubles with every level."""
 
 
 def encode(value: object, path: str = "$.state") -> bytes:
-    """Encodes a JSON value, and refuses what would not come back the same.
+    """Encode a JSON value, or refuse it if it would not come back the same.
 
     Args:
         value: Objects, arrays, strings, numbers, true, false and null.
-        path: Where the value stands in the session, for the error.
+        path: The place of the value in the session, for the error.
 
     Returns:
-        Compact JSON in UTF-8, keys in their order.
+        Compact JSON in UTF-8, with keys in their order.
 
     Raises:
-        StateError: Something in it is no JSON value, an integer outside 64 bits, NaN or infinite, a lone surrogate,
-            or nested deeper than 64 levels; `path` says where.
+        StateError: The value contains something that is not JSON, an integer outside 64 bits, NaN, an infinity, a lone surrogate
+            or more than 64 levels; its `path` says where.
     """
     try:
         encoded = _encoder.encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
-        _find(value, path, 1)
+        _refuse(value, path, 1)
         raise StateError(path, f"cannot be stored as JSON: {error}") from error
     check(value, encoded, path)
     return encoded
 
 
 def encode_user(user: object) -> bytes:
-    """Encodes what a bot knows of a person: a JSON object, or `None`.
+    """Encode what a bot knows about a person: a JSON object or `None`.
 
     Raises:
-        StateError: It is something else, or holds what `encode` refuses.
+        StateError: It is something else, or `encode` refuses it.
     """
     check_user(user)
     return encode(user, "$.user")
 
 
 def check_user(user: object) -> None:
-    """Refuses a `user` that could not be read again as one.
+    """Refuse a `user` that could not be read again.
 
     Raises:
         StateError: It is neither a JSON object nor `None`.
@@ -88,114 +75,133 @@ def check_user(user: object) -> None:
 
 
 def check(value: Any, encoded: bytes, path: str = "$.state") -> None:
-    """Refuses what would not come back the same from the JSON that msgspec made of it.
+    """Refuse a value that would not come back the same from its JSON.
 
     Args:
-        value: What was encoded.
+        value: The value.
         encoded: Its JSON, as `msgspec.json` encodes it.
-        path: Where the value stands in the session, for the error.
+        path: The place of the value in the session, for the error.
 
     Raises:
-        StateError: As `encode` raises it.
+        StateError: See `encode`.
     """
     try:
-        # A subclass may equal what comes back in its place; marshal takes the built-in types only, and no subclass.
-        if decode(encoded, path) == value and marshal.dumps(value):
+        try:
+            decoded = _limited_decoder(_DECODER_LEVELS[0]).decode(encoded)
+        except msgspec.ValidationError:
+            decoded = decode(encoded, path)
+        # A subclass may equal what comes back instead of it, but marshal accepts only the built-in types.
+        if decoded == value and marshal.dumps(value):
             return
     except StateError:
         raise
     except ValueError as error:
-        _find(value, path, 1)
+        _refuse(value, path, 1)
         raise StateError(path, f"cannot be stored as JSON: {error}") from error
-    _find(value, path, 1)
+    _refuse(value, path, 1)
     raise StateError(path, "it would not come back from JSON as it is")
 
 
 def decode(encoded: bytes, path: str = "$.state") -> Any:
-    """Returns the value of a JSON text.
+    """Decode a JSON text.
 
     Raises:
-        StateError: An integer outside 64 bits, or nested deeper than 64 levels; `path` says where.
+        StateError: It contains an integer outside 64 bits or more than 64 levels; its `path` says where.
     """
-    try:
-        return _shallow.decode(encoded)
-    except msgspec.ValidationError:
-        value = _decoder.decode(encoded)
-        if not _is_within_limits(value):
-            _find(value, path, 1)
-        return value
+    for levels in _DECODER_LEVELS:
+        try:
+            return _limited_decoder(levels).decode(encoded)
+        except msgspec.ValidationError:
+            continue  # deeper than that, or beyond a limit
+    value = _decoder.decode(encoded)
+    if not _is_within_limits(value):
+        _refuse(value, path, 1)
+    return value
 
 
-def _is_within_limits(value: object, depth: int = 1) -> bool:
-    """Tells whether a JSON value nests no deeper, and holds no larger integer, than is allowed."""
-    if not isinstance(value, dict | list):
-        return not isinstance(value, int) or MIN_INTEGER <= value <= MAX_INTEGER
-    if depth > MAX_DEPTH:
-        return False
-    for item in value.values() if isinstance(value, dict) else value:
-        if isinstance(item, _LIMITED) and not _is_within_limits(item, depth + 1):
+@cache
+def _limited_decoder(levels: int) -> msgspec.json.Decoder[Any]:
+    """Return a decoder of JSON values that are nested no deeper than that, with integers of 64 bits."""
+    leaf: Any = Annotated[int, msgspec.Meta(ge=MIN_INTEGER, le=MAX_INTEGER)] | float | str | bool | None
+    value = leaf
+    for _ in range(levels):
+        value = leaf | GenericAlias(list, value) | GenericAlias(dict, (str, value))
+    return msgspec.json.Decoder(value)
+
+
+def _is_within_limits(value: object) -> bool:
+    """Return whether a decoded JSON value is nested no deeper, and contains no larger integer, than allowed."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        types = set(map(type, level))
+        if int in types and not all(MIN_INTEGER <= each <= MAX_INTEGER for each in level if type(each) is int):
             return False
-    return True
+        if dict not in types and list not in types:
+            return True
+        lists = [each for each in level if type(each) is list]
+        objects = [each.values() for each in level if type(each) is dict]
+        level = [*chain.from_iterable(lists), *chain.from_iterable(objects)]
+    return False
 
 
-def _find(value: object, path: str, depth: int) -> None:
-    """Raises `StateError` for the first value that JSON cannot hold."""
+def _refuse(value: object, path: str, depth: int) -> None:
+    """Raise a `StateError` for the first value that JSON cannot hold."""
     if depth > MAX_DEPTH:
         raise StateError(path, f"nested deeper than {MAX_DEPTH} levels")
     if type(value) is dict:
         for key, item in value.items():
             if not isinstance(key, str):
-                raise StateError(path, f"the key {key!r} is {kind(key)}; keys in JSON are str")
-            _check_leaf(key, f"{path} (key {key!r})")
-            _find(item, path + place(key), depth + 1)
+                raise StateError(path, f"the key {key!r} is {kind(key)}, but keys in JSON are str")
+            _refuse_leaf(key, f"{path} (key {key!r})")
+            _refuse(item, path + place(key), depth + 1)
     elif type(value) is list:
         for index, item in enumerate(value):
-            _find(item, f"{path}[{index}]", depth + 1)
+            _refuse(item, f"{path}[{index}]", depth + 1)
     else:
-        _check_leaf(value, path)
+        _refuse_leaf(value, path)
 
 
-def _check_leaf(value: object, path: str) -> None:
+def _refuse_leaf(value: object, path: str) -> None:
     if value is None or type(value) is bool:
         return
     if type(value) is str:
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            raise StateError(path, "the text holds a lone surrogate, which is no character") from error
+            raise StateError(path, "the text contains a lone surrogate, which is not a character") from error
     elif type(value) is int:
         if not MIN_INTEGER <= value <= MAX_INTEGER:
-            raise StateError(path, "the integer does not fit into 64 bits; store it as a str")
+            raise StateError(path, "the integer does not fit into 64 bits", remedy="Store it as a str.")
     elif type(value) is float:
         if not math.isfinite(value):
-            raise StateError(path, f"the number {value!r} does not exist in JSON; use None, or a str")
+            raise StateError(path, f"the number {value!r} does not exist in JSON", remedy="Use None, or a str.")
     else:
-        raise StateError(path, f"{kind(value)} is no JSON value; {_advice(value)}")
+        raise StateError(path, f"{kind(value)} is not a JSON value", remedy=_remedy(value))
 
 
-def _advice(value: object) -> str:
+def _remedy(value: object) -> str:
     if isinstance(value, enum.Enum):
-        return "store its value"
+        return "Store its value."
     for base in (dict, list, str, int, float):
         if isinstance(value, base):
-            return f"it would come back as a plain {base.__name__}; store one"
+            return f"It would come back as a plain {base.__name__}, so store one."
     if isinstance(value, tuple | set | frozenset):
-        return "store a list"
-    return "use an object, array, string, number, true, false or null, or give the state a state_type"
+        return "Store a list."
+    return "Use an object, array, string, number, true, false or null, or give the state a state_type."
 
 
 def kind(value: object) -> str:
-    """Returns what a value is, for an error."""
+    """Return what a value is, for an error."""
     return f"a value of type {type(value).__name__}"
 
 
 def place(key: object) -> str:
-    """Returns the part of a path that leads to a key of an object."""
+    """Return the part of a path that leads to a key of an object."""
     return f".{key}" if isinstance(key, str) and key.isidentifier() else f"[{key!r}]"
 
 
 def to_json(state: object, path: str = "$.state") -> dict[str, Any]:
-    """Returns the state of a session as a store takes it, a JSON object.
+    """Return the state of a session as a store takes it, which is a JSON object.
 
     Raises:
         StateError: It is something else.

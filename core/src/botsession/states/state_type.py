@@ -1,23 +1,20 @@
-"""The shape of a state: as a bot works with it, and as a store keeps it."""
+"""The state of a session in its two forms: as a bot uses it, and as a store keeps it."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic
 
 import msgspec
 
 from botsession.errors import ConfigError, StateError
+from botsession.protocol import StoredSession
 from botsession.session import InitialState, Session, StateT
 from botsession.states import json_values
+from botsession.states.migrations import Migration, Migrations
 
-if TYPE_CHECKING:
-    from botsession.protocol import StoredSession
+if TYPE_CHECKING:  # imported on first use, because it imports msgspec.inspect
     from botsession.states.typed import TypedState
-
-Migration = Callable[[dict[str, Any]], dict[str, Any]]
-"""Takes a state of an older shape and returns it in the next one."""
 
 _encode: Final = msgspec.json.Encoder().encode
 _NO_USER: Final = b"null"
@@ -29,9 +26,9 @@ class Snapshot(msgspec.Struct, eq=False):
 
     Attributes:
         state: The state as JSON, as it is stored.
-        user: What the bot knows of the person, as JSON.
+        user: What the bot knows about the person, as JSON.
         expires_in: The session's own lifetime.
-        stored: The state as a store takes it; `None` where it is the bot's own object.
+        stored: The state as a store takes it; `None` if it is the same object as the bot's.
     """
 
     state: bytes
@@ -40,7 +37,7 @@ class Snapshot(msgspec.Struct, eq=False):
     stored: dict[str, Any] | None = None
 
     def differs(self, before: Snapshot) -> bool:
-        """Tells whether anything has changed since."""
+        """Return whether anything has changed since."""
         return self.state != before.state or self.user != before.user or self.expires_in != before.expires_in
 
 
@@ -49,13 +46,12 @@ class StateType(Generic[StateT]):
 
     Args:
         initial_state: The state of a new session; `None` for the default of the type.
-        state_type: What a state is; `None` for a plain JSON object.
-        migrations: What takes a stored state from each older shape to the next.
+        state_type: The type of a state; `None` for a JSON object.
+        migrations: What converts a stored state from each older shape to the next.
 
     Raises:
-        ConfigError: The type cannot be used, or has no default where no initial state was given; or what is given as
-            a migration is none.
-        StateError: The initial state is no JSON object, or does not fit the type.
+        ConfigError: The type cannot be used, or has no default and no initial state was given; or a migration is not a function.
+        StateError: The initial state is not a JSON object, or does not fit the type.
     """
 
     def __init__(
@@ -70,26 +66,26 @@ class StateType(Generic[StateT]):
 
             self._type = TypedState(state_type)
         self._initial = InitialState(self._initial_json(initial_state), state_type)
-        self._migrations = _checked(migrations)
+        self._migrations = Migrations(migrations)
 
     def initial_state(self) -> StateT:
-        """Returns a fresh copy of the initial state."""
+        """Return a new copy of the initial state."""
         return self._initial()
 
-    def begin_new(self, session_id: str) -> tuple[Session[StateT], Snapshot]:
-        """Returns a session that was never stored, and what it begins with."""
-        session = Session(session_id, self._initial(), shape=len(self._migrations))
+    def create(self, session_id: str) -> tuple[Session[StateT], Snapshot]:
+        """Return a session that was never stored, and what it starts with."""
+        session = Session(session_id, self._initial(), shape=self._migrations.count)
         session._initial_state = self._initial
         return session, self.snapshot(session)
 
-    def begin(self, stored: StoredSession) -> tuple[Session[StateT], Snapshot]:
-        """Returns a stored session with its state as the bot wants it, and what it begins with."""
+    def load(self, stored: StoredSession) -> tuple[Session[StateT], Snapshot]:
+        """Return a stored session with its state as the bot uses it, and what it starts with."""
         session = self.for_bot(stored)
         user = _NO_USER if session.user is None else _encode(session.user)
         if self._type is None:
             return session, Snapshot(_encode(session.state), user, session.expires_in)
         state = stored.state
-        encoded = self._type.text(session.state)
+        encoded = self._type.encode(session.state)
         known = json_values.decode(encoded)
         if known == state:
             return session, Snapshot(encoded, user, session.expires_in)
@@ -99,11 +95,11 @@ class StateType(Generic[StateT]):
         return session, Snapshot(_encode(carried), user, session.expires_in)
 
     def is_older(self, stored: StoredSession) -> bool:
-        """Tells whether a session was stored before the latest migration."""
-        return stored.shape != len(self._migrations)
+        """Return whether a session was stored before the latest migration."""
+        return stored.shape != self._migrations.count
 
     def snapshot(self, session: Session[Any]) -> Snapshot:
-        """Returns what a turn can change, as it is now, with the fields that the type does not know.
+        """Return what a turn can change, as it is now, including the fields that the type does not know.
 
         Raises:
             StateError: Something in it would not come back as it is.
@@ -111,11 +107,9 @@ class StateType(Generic[StateT]):
         user = _NO_USER if session.user is None else json_values.encode_user(session.user)
         if self._type is None:
             state = session.state
-            return Snapshot(
-                json_values.encode(state if type(state) is dict else json_values.to_json(state)),
-                user,
-                session.expires_in,
-            )
+            if type(state) is not dict:
+                state = json_values.to_json(state)
+            return Snapshot(json_values.encode(state), user, session.expires_in)
         stored, encoded = self._type.write(session.state)
         unknown: tuple[dict[str, Any], dict[str, Any]] | None = getattr(session, "_unknown", None)
         if unknown is not None:
@@ -124,10 +118,9 @@ class StateType(Generic[StateT]):
         return Snapshot(encoded, user, session.expires_in, stored)
 
     def for_bot(self, stored: StoredSession) -> Session[StateT]:
-        """Returns a stored session with its state as the bot wants it."""
-        if stored.shape != len(self._migrations):
-            stored.state = _migrated(stored, self._migrations)
-            stored.shape = len(self._migrations)
+        """Return a stored session with its state as the bot uses it."""
+        if stored.shape != self._migrations.count:
+            self._migrations.apply(stored)
         session: Session[Any] = stored
         if self._type is not None:
             session = _with_state(stored, self._type.read(stored.state))
@@ -135,11 +128,11 @@ class StateType(Generic[StateT]):
         return session
 
     def for_store(self, session: Session[Any], snapshot: Snapshot) -> StoredSession:
-        """Returns a session with its state as a store takes it."""
+        """Return a session with its state as a store takes it."""
         return session if snapshot.stored is None else _with_state(session, snapshot.stored)
 
     def _initial_json(self, given: StateT | Mapping[str, Any] | None) -> bytes:
-        """Returns the initial state as JSON, checked."""
+        """Return the initial state as JSON, checked."""
         if self._type is None:
             return json_values.encode({} if given is None else _plain(given), _INITIAL)
         if given is None:
@@ -156,20 +149,6 @@ def _plain(given: object) -> dict[str, Any]:
     return json_values.to_json(dict(given) if isinstance(given, Mapping) else given, _INITIAL)
 
 
-def _checked(migrations: Sequence[Migration]) -> tuple[Migration, ...]:
-    """Refuses what cannot be called as a migration."""
-    given: object = migrations
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise ConfigError(f"migrations is a sequence of functions; got {migrations!r}")
-    checked = tuple(migrations)
-    for migration in checked:
-        if not callable(migration):
-            raise ConfigError(f"a migration is a function that takes a state and returns it; got {migration!r}")
-        if inspect.iscoroutinefunction(migration):
-            raise ConfigError(f"the migration {migration.__name__} is async; a migration is a plain function")
-    return checked
-
-
 def _with_state(session: Session[Any], state: Any) -> Session[Any]:
     return Session(
         session.id,
@@ -182,34 +161,3 @@ def _with_state(session: Session[Any], state: Any) -> Session[Any]:
         session.version,
         session.shape,
     )
-
-
-def _migrated(session: StoredSession, migrations: tuple[Migration, ...]) -> dict[str, Any]:
-    """Returns the state in today's shape.
-
-    Raises:
-        StateError: A migration failed, or the state was stored by a bot with more migrations.
-    """
-    if session.shape > len(migrations):
-        raise StateError(
-            "$.state",
-            f"session {session.id!r} has been through {session.shape} migrations and this bot has {len(migrations)}; "
-            "it was stored by a newer one",
-        )
-    state = session.state
-    for migration in migrations[session.shape :]:
-        name = getattr(migration, "__name__", repr(migration))
-        try:
-            state = migration(state)
-        except Exception as error:
-            reason = f"the migration {name} of session {session.id!r} failed: {type(error).__name__}: {error}"
-            raise StateError("$.state", reason) from error
-        if type(state) is not dict:
-            raise StateError("$.state", f"the migration {name} returned {type(state).__name__}, and not the new state")
-    try:
-        json_values.encode(state)
-    except StateError as error:
-        raise StateError(
-            error.path, f"a migration of session {session.id!r} left what JSON cannot hold: {error}"
-        ) from error
-    return state

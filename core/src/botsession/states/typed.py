@@ -1,4 +1,4 @@
-"""A type for the state: from the JSON object that is stored to an instance of it, and back without bending anything."""
+"""Typed states: a stored JSON object converted to an instance of a type and back, so that every value comes back as it was."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from botsession.errors import ConfigError, StateError
 from botsession.states import json_values
 from botsession.states.unknown_fields import carry
 
-_ALLOWED: Final = "a state_type is a msgspec.Struct, a dataclass, an attrs class or a TypedDict"
+_ALLOWED: Final = "Use a msgspec.Struct, a dataclass, an attrs class or a TypedDict."
 _OBJECTS: Final = (msgspec.inspect.StructType, msgspec.inspect.DataclassType, msgspec.inspect.TypedDictType)
 _FREE: Final = (
     msgspec.inspect.StructType,
@@ -33,13 +33,16 @@ _MISSING: Final = msgspec.UNSET
 
 
 class TypedState(Generic[StateT]):
-    """What `session.state` is, where it is typed.
+    """The type of `session.state`.
 
     Args:
         state_type: The type that was given to `Sessions`.
 
+    Attributes:
+        name: Its name, for errors.
+
     Raises:
-        ConfigError: It is no type that a JSON object can be read into and written from.
+        ConfigError: A JSON object cannot be converted to the type and back.
     """
 
     def __init__(self, state_type: type[StateT]) -> None:
@@ -49,34 +52,36 @@ class TypedState(Generic[StateT]):
         try:
             info = msgspec.inspect.type_info(state_type)
         except Exception as error:
-            reason = f"an annotation in it does not resolve: {error}" if isinstance(error, NameError) else str(error)
-            raise ConfigError(f"state_type {self.name} cannot be used: {reason}; {_ALLOWED}") from error
+            reason = f"an annotation in it cannot be resolved: {error}" if isinstance(error, NameError) else str(error)
+            raise ConfigError(f"state_type {self.name} cannot be used: {reason}", remedy=_ALLOWED) from error
         named: object = getattr(state_type, "__origin__", state_type)  # of a generic class, the class
         if not isinstance(info, _OBJECTS) or not inspect.isclass(named):
-            raise ConfigError(f"state_type {self.name} cannot be used: it is none of those; {_ALLOWED}")
+            raise ConfigError(
+                f"state_type {self.name} cannot be used: its instances are not JSON objects", remedy=_ALLOWED
+            )
         if getattr(info, "array_like", False):
             raise ConfigError(f"state_type {self.name} cannot be used: array_like makes it a JSON array, not an object")
         for path, foreign in _foreign(info, "", set()):
             raise ConfigError(
-                f"state_type {self.name} cannot be used: {path.lstrip('.')} is {foreign}, which cannot be read from JSON; "
-                "use a type that msgspec knows"
+                f"state_type {self.name} cannot be used: {path.lstrip('.')} is {foreign}, which cannot be read from JSON",
+                remedy="Use a type that msgspec supports.",
             )
 
     def default(self) -> StateT:
-        """Returns an instance whose fields have their defaults.
+        """Return an instance whose fields have their defaults.
 
         Raises:
-            ConfigError: A field has none.
+            ConfigError: A field has no default.
         """
         try:
             return self._type()
         except Exception as error:
             raise ConfigError(
-                f"state_type {self.name} cannot be made without arguments ({error}): give an initial_state"
+                f"state_type {self.name} cannot be created without arguments ({error})", remedy="Give an initial_state."
             ) from error
 
     def read(self, state: dict[str, Any], root: str = "$.state") -> StateT:
-        """Returns an instance of the type.
+        """Return a state as an instance of the type.
 
         Raises:
             StateError: The state does not fit the type; `path` names the field.
@@ -89,8 +94,8 @@ class TypedState(Generic[StateT]):
 
     carry: Final = staticmethod(carry)
 
-    def text(self, state: object, root: str = "$.state") -> bytes:
-        """Returns the JSON of an instance, without a look at what would come back.
+    def encode(self, state: object, root: str = "$.state") -> bytes:
+        """Return the JSON of an instance, without checking what would come back.
 
         Raises:
             StateError: Something in it cannot be encoded; `path` says where.
@@ -98,7 +103,7 @@ class TypedState(Generic[StateT]):
         return _encoded(state, root)
 
     def write(self, state: object, root: str = "$.state") -> tuple[dict[str, Any], bytes]:
-        """Returns the JSON object of an instance, and its text.
+        """Return the JSON object of an instance, and its text.
 
         Raises:
             StateError: Something in it would not come back as it is; `path` says where.
@@ -117,7 +122,7 @@ class TypedState(Generic[StateT]):
 
 
 def merge(state: StateT, changes: Mapping[str, Any]) -> StateT:
-    """Returns the state with the changes in it, shallowly; one that can be changed is changed in place.
+    """Merge changes into a state, shallowly, and return it. A mutable state is changed in place.
 
     Args:
         state: A JSON object, or an instance of a `state_type`.
@@ -134,7 +139,9 @@ def merge(state: StateT, changes: Mapping[str, Any]) -> StateT:
     for name in changes:
         if name not in fields:
             raise StateError(
-                f"$.state.{name}", f"{state_type.name} has no such field; it has {', '.join(sorted(fields))}"
+                f"$.state.{name}",
+                f"{state_type.name} has no such field",
+                remedy=f"Use one of {', '.join(sorted(fields))}.",
             )
     encoded = {name: _encoded(value, f"$.state.{name}") for name, value in changes.items()}
     decoded = {fields[name]: json_values.decode(text, f"$.state.{name}") for name, text in encoded.items()}
@@ -146,7 +153,7 @@ def merge(state: StateT, changes: Mapping[str, Any]) -> StateT:
     try:
         for name, value in values.items():
             setattr(state, name, value)
-    except AttributeError:  # it is frozen
+    except AttributeError:  # the type is frozen
         state = copy.copy(state)
         force = msgspec.structs.force_setattr if isinstance(state, msgspec.Struct) else object.__setattr__
         for name, value in values.items():
@@ -168,12 +175,12 @@ def _is_json(value: object, encoded: bytes) -> bool:
 
 
 def _foreign(info: object, path: str, seen: set[int]) -> Iterator[tuple[str, str]]:
-    """Finds the types within a type that JSON cannot be read into."""
+    """Yield the path and name of each type inside a type that cannot be read from JSON."""
     if id(info) in seen:
         return
     seen.add(id(info))
     if isinstance(info, msgspec.inspect.CustomType | msgspec.inspect.ExtType | msgspec.inspect.RawType):
-        yield path, getattr(getattr(info, "cls", type(info)), "__qualname__", "a type of its own")
+        yield path, getattr(getattr(info, "cls", type(info)), "__qualname__", "a custom type")
     elif isinstance(info, _FREE):
         for field in _fields(info):
             yield from _foreign(field.type, f"{path}.{field.name}", seen)
@@ -189,31 +196,31 @@ def _fields(info: object) -> tuple[msgspec.inspect.Field, ...]:
 
 
 def _encoded(value: object, path: str) -> bytes:
-    """Encodes a value of any type that msgspec knows; says where what it does not know stands."""
+    """Encode a value of any type that msgspec supports; the error says where an unsupported one is."""
     try:
         return _encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        _find_unknown(value, path, 1)
+        _refuse_unknown(value, path, 1)
         raise StateError(path, f"cannot be stored as JSON: {error}") from error
 
 
-def _find_unknown(value: object, path: str, depth: int) -> None:
-    """Raises `StateError` for the first value inside another one that cannot be encoded."""
+def _refuse_unknown(value: object, path: str, depth: int) -> None:
+    """Raise a `StateError` for the first value inside another one that cannot be encoded."""
     if depth > json_values.MAX_DEPTH:
         raise StateError(path, f"nested deeper than {json_values.MAX_DEPTH} levels")
     for name, item in _children(value):
         try:
             _encode(item)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            _find_unknown(item, path + name, depth + 1)
-            reason = "the text holds a lone surrogate" if isinstance(error, UnicodeEncodeError) else str(error)
+            _refuse_unknown(item, path + name, depth + 1)
+            reason = "the text contains a lone surrogate" if isinstance(error, UnicodeEncodeError) else str(error)
             raise StateError(path + name, f"cannot be stored as JSON: {reason}") from error
 
 
 def _refuse_not_finite(value: object, path: str) -> None:
-    """Raises `StateError` for the first number inside a value that JSON does not have."""
+    """Raise a `StateError` for the first number inside a value that does not exist in JSON."""
     if isinstance(value, float) and not math.isfinite(value):
-        raise StateError(path, f"the number {value!r} does not exist in JSON; use None, or a str")
+        raise StateError(path, f"the number {value!r} does not exist in JSON", remedy="Use None, or a str.")
     for name, item in _children(value):
         _refuse_not_finite(item, path + name)
 
@@ -228,7 +235,7 @@ def _children(value: object) -> Iterator[tuple[str, object]]:
 
 
 def _names(value: object) -> tuple[str, ...]:
-    """Returns the names of an object's fields."""
+    """Return the names of an object's fields."""
     kind = type(value)
     if isinstance(value, msgspec.Struct):
         return kind.__struct_fields__  # type: ignore[attr-defined,no-any-return]
@@ -238,12 +245,12 @@ def _names(value: object) -> tuple[str, ...]:
 
 
 def _compare(value: object, back: object, path: str) -> None:
-    """Refuses a value that came back from JSON as another one, or as one of another type.
+    """Refuse a value that came back from JSON as another value or another type.
 
-    An `int` where the type says `float` is one number: Python lets it stand there.
+    An `int` in a field of type `float` is accepted, as in Python.
 
     Raises:
-        StateError: It did.
+        StateError: See above.
     """
     kind = type(value)
     if kind is not type(back):
@@ -251,19 +258,21 @@ def _compare(value: object, back: object, path: str) -> None:
             return
         _refuse_not_finite(value, path)
         raise StateError(
-            path, f"{json_values.kind(value)} would come back as {json_values.kind(back)}; store it as that"
+            path,
+            f"{json_values.kind(value)} would come back as {json_values.kind(back)}",
+            remedy="Store it as that type.",
         )
     if kind is dict or kind is list:
-        try:
-            if marshal.dumps(cast("Any", value), 2) == marshal.dumps(
-                cast("Any", back), 2
-            ):  # both consist of the same built-in values
+        try:  # the fast way: both consist of the same built-in values
+            if marshal.dumps(cast("Any", value), 2) == marshal.dumps(cast("Any", back), 2):
                 return
         except ValueError:
             pass
     pairs = _pairs(value, back, path)
     if pairs is None and not _equals(value, back):
-        raise StateError(path, f"{json_values.kind(value)} would come back as another one; store it in another way")
+        raise StateError(
+            path, f"{json_values.kind(value)} would come back as another value", remedy="Store it in another form."
+        )
     for name, item, other in pairs or ():
         _compare(item, other, path + name)
 
@@ -276,7 +285,7 @@ def _equals(value: object, back: object) -> bool:
 
 
 def _pairs(value: Any, back: Any, path: str) -> Iterable[tuple[str, object, object]] | None:
-    """Returns what two values of one type consist of, each part beside its like; `None` where they have no parts."""
+    """Return the parts of two values of one type, pair by pair; `None` if they have no parts."""
     if isinstance(value, dict):
         _compare_members(value, back, path)
         return ((json_values.place(key), item, back[key]) for key, item in value.items())
@@ -286,9 +295,11 @@ def _pairs(value: Any, back: Any, path: str) -> Iterable[tuple[str, object, obje
     if not isinstance(value, list | tuple):
         names = _names(value)
         for name in getattr(value, "__dict__", {}).keys() - names - getattr(back, "__dict__", {}).keys():
-            # What the class knows, such as a cached property, or Python keeps there is no field.
+            # Attributes of the class, such as a cached property, and those of Python itself are not fields.
             if names and not hasattr(type(value), name) and not name.startswith("__"):
-                raise StateError(f"{path}.{name}", f"{type(value).__name__} has no such field; it would not be stored")
+                raise StateError(
+                    f"{path}.{name}", f"{type(value).__name__} has no such field, so it would not be stored"
+                )
         if not names:
             return None
     elif len(value) != len(back):
@@ -297,11 +308,13 @@ def _pairs(value: Any, back: Any, path: str) -> Iterable[tuple[str, object, obje
 
 
 def _compare_members(value: Any, back: Any, path: str) -> None:
-    """Compares the keys of two mappings, or the members of two sets."""
+    """Compare the keys of two mappings, or the members of two sets."""
     members = {member: member for member in back}
     for member in value:
         if member not in members:
-            raise StateError(path + json_values.place(member), "it would not come back: the type does not know it")
+            raise StateError(
+                path + json_values.place(member), "it would not come back, because the type does not have it"
+            )
         _compare(member, members[member], f"{path} ({member!r})")
     if len(members) != len(value):
-        raise StateError(path, "more would come back than is there")
+        raise StateError(path, "more members would come back than are there")

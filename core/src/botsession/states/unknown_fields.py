@@ -1,8 +1,8 @@
-"""Fields of a stored state that this bot's `state_type` does not know: a newer version of the bot has written them.
+"""Fields of a stored state that this bot's `state_type` does not know, because a newer version of the bot has written them.
 
-They survive the turns of this one. What belongs where is told by the place: a field stays in the object that is at the same
-place as before, by the names and keys that lead there. In an array, an element that this bot has not changed takes them
-along wherever it goes; one that it has changed keeps them where no array element was removed and it stands where it stood.
+They survive the turns of this version. A field stays in the object at the same path. In an array, an element that this bot has
+not changed keeps its unknown fields wherever it is moved. A changed element keeps them if it stayed at its index and no element
+was removed from the array.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 def carry(stored: Any, known: Any, now: Any) -> Any:
-    """Returns a JSON value with the fields that were stored and not known.
+    """Return a JSON value with the unknown fields that were stored in it.
 
     Args:
         stored: What was stored.
-        known: The same as far as the type knows it.
-        now: What it has become.
+        known: The part of it that the type knows.
+        now: What the bot has made of that part.
     """
     if type(stored) is dict and type(known) is dict and type(now) is dict:
         carried = {
@@ -32,13 +32,13 @@ def carry(stored: Any, known: Any, now: Any) -> Any:
     if type(stored) is list and type(known) is list and type(now) is list:
         if len(stored) == len(known):
             return _carry_elements(stored, known, now) if _fits(stored, known) else now
-        if len(stored) > len(known) == len(now):  # a struct that is stored as an array, with fields at its end
+        if len(stored) > len(known) == len(now):  # a struct that is stored as an array, with more fields at its end
             return [*map(carry, stored, known, now), *stored[len(known) :]]
     return now
 
 
 def _fits(stored: Any, known: Any) -> bool:
-    """Tells whether the one is what is known of the other; the members of a set come in any order."""
+    """Return whether `known` is the known part of `stored`; the members of a set are in any order."""
     if type(stored) is dict and type(known) is dict:
         return all(_fits(stored[key], item) for key, item in known.items() if key in stored)
     if type(stored) is list and type(known) is list:

@@ -1,4 +1,4 @@
-"""Where something was opened: the process, the thread and the event loop that it belongs to."""
+"""The process, thread and event loop that an open resource belongs to."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from botsession.errors import StoreError
 
 
 class LoopBinding:
-    """The process, thread and event loop that something belongs to, from `enter` to `leave`.
+    """The process, thread and event loop that an object belongs to, from `enter` to `leave`.
 
-    It moves to another event loop once its own is closed, or is stopped in the same thread, and to another process with an
-    event loop of that process only.
+    The object can move to another event loop when its own is closed, or is stopped in the same thread. It can move to a forked
+    process only with an event loop that was started there.
 
     Args:
-        name: What belongs there, for errors, such as `the redis store`.
-        sockets: Returns the descriptors of the sockets that are open. After a fork the new process lets go of its copies,
-            which could write into the parent's connections, and would keep them open when the parent closes them.
+        name: The object, for errors, such as `the redis store`.
+        sockets: Returns the descriptors of the open sockets. A forked process replaces its copies of them, which could write into
+            the parent's connections, and would keep them open after the parent has closed them.
 
     Attributes:
-        opened: What was opened there. After a fork the new process keeps its copy for ever, so that no destructor closes it.
-        was_inherited: Whether the home before, which it has left by `enter`, was the parent process's.
+        opened: What was opened in the event loop. A forked process keeps its copy forever, so that no destructor closes it.
+        was_inherited: Whether the binding before the latest `enter` was the parent process's.
     """
 
     __slots__ = ("__weakref__", "_loop", "_name", "_process", "_sockets", "_thread", "opened", "was_inherited")
@@ -46,7 +46,7 @@ class LoopBinding:
 
     @property
     def is_inherited(self) -> bool:
-        """Whether it was entered by the process that this one was forked from, which still owns what was opened."""
+        """Whether the parent process entered it, and still owns what was opened."""
         return self._process != _forks and self._loop is not None
 
     @property
@@ -55,68 +55,71 @@ class LoopBinding:
         return self._loop is not None
 
     def check(self) -> None:
-        """Raise a `StoreError` that says what to do unless this is home."""
+        """Raise a `StoreError` unless the object belongs to the running event loop."""
         if get_running_loop() is not self._loop or self._process != _forks or self._loop is None:
-            raise StoreError(self._reason(get_running_loop()) or self._moved())
+            raise self._obstacle(get_running_loop()) or self._not_entered()
 
     def enter(self) -> bool:
-        """Make the running event loop the home.
+        """Bind the object to the running event loop.
 
         Returns:
-            Whether it was not before: what was opened in the old one is over.
+            Whether it was not bound to it before, so that what was opened in another one cannot be used any more.
 
         Raises:
-            StoreError: LoopBinding is another event loop that is open, or this one belongs to the parent process.
+            StoreError: The object belongs to another event loop that is open, or this one was inherited by a fork.
         """
         if get_running_loop() is self._loop and self._process == _forks and self._loop is not None:
             return False
         with _moving:
             loop = get_running_loop()
-            reason = self._reason(loop)
-            if loop is None or reason:
-                raise StoreError(reason)
+            if obstacle := self._obstacle(loop):
+                raise obstacle
             self.was_inherited = self.is_inherited
             self._loop, self._thread, self._process = loop, threading.current_thread(), _forks
             _homes.add(self)
         return True
 
     def leave(self) -> None:
-        """Let it be opened anywhere."""
+        """Let the object be opened anywhere."""
         self._loop, self._process, self.opened = None, _forks, None
 
-    def _reason(self, loop: asyncio.AbstractEventLoop | None) -> str:
-        """Return why it cannot be entered here; empty if it can."""
+    def _obstacle(self, loop: asyncio.AbstractEventLoop | None) -> StoreError | None:
+        """Return why the object cannot be entered here; `None` if it can."""
         if loop is not None and loop in _inherited:
-            return (
-                f"{self._name} cannot be used in an event loop that was made before this process was forked. "
-                "Start a new one in this process, such as by asyncio.run, and call init() in it"
+            return StoreError(
+                f"{self._name} cannot be used in an event loop that was started before this process was forked",
+                remedy="Start a new one in this process, for example with asyncio.run, and call init() in it.",
             )
         if loop is None:
-            return (
-                f"{self._name} needs a running event loop, and one from before a fork does not run in the new process. "
-                "Start one in this process, such as by asyncio.run, and call init() in it"
+            return StoreError(
+                f"{self._name} needs a running event loop, and one from before a fork does not run in the new process",
+                remedy="Start one in this process, for example with asyncio.run, and call init() in it.",
             )
         old = self._loop
         if old is None or old is loop or self.is_inherited or old.is_closed():
-            return ""
+            return None
         if old.is_running() or (self._thread.is_alive() and self._thread is not threading.current_thread()):
-            return (
-                f"{self._name} belongs to another event loop, which is open in the thread {self._thread.name!r}. "
-                "Give each thread and event loop one of its own, or close this one there first"
+            return StoreError(
+                f"{self._name} belongs to another event loop, which is open in the thread {self._thread.name!r}",
+                remedy="Give each thread and event loop one of its own, or close this one there first.",
             )
-        return ""
+        return None
 
-    def _moved(self) -> str:
-        """Return why it cannot be used here before it is entered."""
+    def _not_entered(self) -> StoreError:
+        """Return why the object cannot be used here before it is entered."""
         if self._loop is None:
-            return f"{self._name} is not open. Call `await init()` first"
+            return StoreError(f"{self._name} is not open", remedy="Call `await init()` first.")
         if self.is_inherited:
-            return f"{self._name} was opened before this process was forked. Call `await init()` in this process"
-        return f"{self._name} was opened in another event loop, which has ended. Call `await init()` in this one"
+            return StoreError(
+                f"{self._name} was opened before this process was forked", remedy="Call `await init()` in this process."
+            )
+        return StoreError(
+            f"{self._name} was opened in another event loop, which has ended", remedy="Call `await init()` in this one."
+        )
 
 
 _forks = 0
-"""How often this process and its ancestors were forked: in each process another number than in its parent."""
+"""How often this process and its ancestors were forked; each process has another number than its parent."""
 
 _moving = threading.Lock()
 _homes: WeakSet[LoopBinding] = WeakSet()
@@ -125,7 +128,7 @@ _kept: Final[list[object]] = []
 
 
 def keep(*inherited: object) -> None:
-    """Keep for ever what the parent process owns, so that no destructor touches it in this process."""
+    """Keep forever what the parent process owns, so that no destructor touches it in this process."""
     _kept.extend(inherited)
 
 
@@ -146,7 +149,7 @@ def _begin_in_child() -> None:
 
 
 def _let_go(sockets: Iterable[int]) -> None:
-    """Put nothing in the place of sockets: if they were closed, others would get their numbers, unknown to their owners."""
+    """Replace sockets by the null device. If they were closed, other files could get the numbers that their owners still use."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for socket in sockets:
         with contextlib.suppress(OSError):
@@ -155,11 +158,11 @@ def _let_go(sockets: Iterable[int]) -> None:
 
 
 def _detach(loop: asyncio.AbstractEventLoop) -> None:
-    """Take from an inherited event loop of asyncio what it shares with the parent's: the selector, and the pipe that wakes it.
+    """Replace what an inherited asyncio event loop shares with the parent's: the selector, and the pipe that wakes it.
 
-    A selector such as epoll is one for both processes. Without this, the child would unregister the parent's connections by
-    closing the loop, which the end of the interpreter does, and would read the parent's replies by running it. Other kinds
-    of loops, such as uvloop's, do the like by themselves.
+    Both processes share a selector such as epoll. Without this, closing the loop, which the end of the interpreter does, would
+    unregister the parent's connections, and running it would read the parent's replies. Other event loops, such as uvloop, do this
+    by themselves.
     """
     if loop.is_closed() or not isinstance(loop, asyncio.SelectorEventLoop):
         return
@@ -174,7 +177,7 @@ def _detach(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _keep_beyond_the_end() -> None:
-    """Keep from the interpreter, which destroys everything when it ends, what would write to the parent's sockets by that."""
+    """Hide from the interpreter, which destroys everything at its end, what would then write to the parent's sockets."""
     with contextlib.suppress(ImportError):
         import ctypes
 

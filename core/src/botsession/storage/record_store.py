@@ -39,6 +39,7 @@ class Change(msgspec.Struct, frozen=True):
         expected: What must be stored for the change to be carried out; see `Step`.
         record: The text to store; `None` to remove the session.
         expires_at: The deadline of the session in `record`; `None` means never.
+        now: The moment of the change. A session whose deadline is not after it is absent.
         version: The version of the session in `record`, if it was made for this change; otherwise empty. If a change is sent
             again because the reply was lost, and this version is stored, the change was carried out before.
         holder: The holder of the session's lease, which releases it; `None` without a lease.
@@ -47,6 +48,7 @@ class Change(msgspec.Struct, frozen=True):
     session_id: str
     expected: str | StoredSession | SessionInfo | Anything | None
     record: bytes | None
+    now: datetime
     expires_at: datetime | None = None
     version: str = ""
     holder: str | None = None
@@ -121,6 +123,16 @@ class RecordStore(ABC):
         An expired session counts as absent. A change that removes a session and names no holder ends the session's lease.
         """
 
+    async def _load_one(self, session_id: str) -> Found:
+        """Return the text of one session; override it if there is a shorter way than `_load`."""
+        [found] = await self._load([session_id])
+        return found
+
+    async def _apply_one(self, change: Change) -> SessionConflictError | StoreError | None:
+        """Carry out one change; override it if there is a shorter way than `_apply`."""
+        [outcome] = await self._apply([change])
+        return outcome
+
     @abstractmethod
     async def _page(
         self, prefix: str, after: str | None, limit: int | None
@@ -150,9 +162,9 @@ class RecordStore(ABC):
         """
 
     async def read(self, session_id: str) -> StoredSession | None:
-        self._check(session_id)
-        [found] = await self._load([session_id])
-        return self._session(session_id, found, None)
+        self._check_open()
+        check_session_id(session_id)
+        return self._session(session_id, await self._load_one(session_id), None)
 
     async def write(self, session_id: str, session: StoredSession) -> None:
         await self._commit_session(session_id, session, ANYTHING)
@@ -162,7 +174,7 @@ class RecordStore(ABC):
 
     async def destroy(self, session_id: str) -> None:
         self._check(session_id)
-        [outcome] = await self._apply([Change(session_id, ANYTHING, None)])
+        outcome = await self._apply_one(Change(session_id, ANYTHING, None, self.lifetime.now()))
         if outcome is not None:
             raise outcome
 
@@ -181,19 +193,20 @@ class RecordStore(ABC):
                 stamped.append(step.session)
             else:
                 records.check_restored(step.session)
-        self.lifetime.stamp_all(stamped)
-        changes = [_change(step) for step in steps]
+        now = self.lifetime.stamp_all(stamped)
+        changes = [_change(step, now) for step in steps]
         return raise_if_unavailable(await self._apply(changes)) if changes else []
 
     async def touch(self, session_id: str, expires_at: datetime | None) -> bool:
         self._check(session_id)
         while True:
-            [found] = await self._load([session_id])
-            session = self._session(session_id, found, None)
+            found = await self._load_one(session_id)
+            now = self.lifetime.now()
+            session = self._session(session_id, found, now)
             if session is None or not isinstance(found, bytes):
                 return False
-            renewed = records.renew(found, expires_at=expires_at, last_activity=self.lifetime.now())
-            [outcome] = await self._apply([Change(session_id, session, renewed, expires_at)])
+            renewed = records.renew(found, expires_at=expires_at, last_activity=now)
+            outcome = await self._apply_one(Change(session_id, session, renewed, now, expires_at))
             if outcome is None:
                 return True
             if not isinstance(outcome, SessionConflictError):
@@ -215,7 +228,7 @@ class RecordStore(ABC):
 
     async def quarantine(self, session_id: str) -> str | None:
         self._check(session_id)
-        [found] = await self._load([session_id])
+        found = await self._load_one(session_id)
         try:
             self._session(session_id, found, None)
         except CorruptSessionError as error:
@@ -241,8 +254,8 @@ class RecordStore(ABC):
         self._check_open()
         records.check_pair(session_id, session)
         self.lifetime.stamp(session)
-        change = Change(session_id, expected, records.encode(session), session.expires_at, session.version)
-        [outcome] = await self._apply([change])
+        record, now = records.encode(session), session.last_activity
+        outcome = await self._apply_one(Change(session_id, expected, record, now, session.expires_at, session.version))
         if outcome is not None:
             raise outcome
 
@@ -333,9 +346,10 @@ def raise_if_unavailable(outcomes: list[OutcomeT]) -> list[OutcomeT]:
     return outcomes
 
 
-def _change(step: Step) -> Change:
+def _change(step: Step, now: datetime) -> Change:
     session = step.session
     if session is None:
-        return Change(step.session_id, step.expected, None, holder=step.holder)
+        return Change(step.session_id, step.expected, None, now, holder=step.holder)
     version = session.version if step.is_stamped else ""
-    return Change(step.session_id, step.expected, records.encode(session), session.expires_at, version, step.holder)
+    record = records.encode(session)
+    return Change(step.session_id, step.expected, record, now, session.expires_at, version, step.holder)

@@ -59,6 +59,8 @@ _records = msgspec.json.Decoder(_Record)
 _headers = msgspec.json.Decoder(_Header)
 _versions = msgspec.json.Decoder(_Version)
 
+_THREE_MOMENTS: Final = len(_encode(3 * (datetime(2026, 1, 1, microsecond=1, tzinfo=UTC),)))
+
 _VERSION = re.compile(r"[!#-\[\]-~]{1,128}")
 """A version that every driver can store and compare without escaping it."""
 
@@ -150,22 +152,26 @@ def encode(session: StoredSession) -> bytes:
         user = b"null" if session.user is None else json_values.encode_user(session.user)
     else:
         state, user = encoded
+    moments = _encode((session.expires_at, session.last_activity, session.created_at))
+    if len(moments) == _THREE_MOMENTS:  # the usual case: three moments in UTC, each with six decimals
+        expires_at, last_activity, created_at = moments[1:25] + b'Z"', moments[31:55] + b'Z"', moments[61:85] + b'Z"'
+    else:
+        expires_at = b"null" if session.expires_at is None else _quoted(session.expires_at)
+        last_activity, created_at = _quoted(session.last_activity), _quoted(session.created_at)
+    # The fields that most sessions do not have.
+    tail = b"" if session.expires_in is msgspec.UNSET else b',"expires_in":%b' % _encode(session.expires_in)
+    if session.shape:
+        tail += b',"shape":%d' % session.shape
     return b'{"version":"%b","expires_at":%b,"last_activity":%b,"created_at":%b,"id":%b,"user":%b,"state":%b%b}' % (
         session.version.encode(),
-        b"null" if session.expires_at is None else _quoted(session.expires_at),
-        _quoted(session.last_activity),
-        _quoted(session.created_at),
+        expires_at,
+        last_activity,
+        created_at,
         _encode(session.id),
         user,
         state,
-        _tail(session),
+        tail,
     )
-
-
-def _tail(session: StoredSession) -> bytes:
-    """Return the fields that most sessions do not have."""
-    tail = b"" if session.expires_in is msgspec.UNSET else b',"expires_in":%b' % _encode(session.expires_in)
-    return tail + b',"shape":%d' % session.shape if session.shape else tail
 
 
 def decode(raw: bytes, session_id: str, *, store: str) -> StoredSession:

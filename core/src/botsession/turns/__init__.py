@@ -1,1 +1,1 @@
-"""One turn: the queue, reading and saving, leases, and batches of concurrent turns."""
+"""Turns: the queue, loading and saving, leases, and batches of concurrent calls."""

@@ -1,15 +1,13 @@
-"""Group commit: concurrent calls for one session each become one call for many.
+"""Group commit: concurrent calls for one entry each become one call for many entries.
 
-While one call is under way, further ones gather; when it has come back, all that have gathered go together. A call that
-finds nobody under way goes at once, so that a lone turn waits for nothing.
+While a call is in progress, further entries are collected; when it returns, they are sent in one batch. An entry that arrives
+while no call is in progress is sent at once, so a lone turn waits for nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import dis
-import inspect
-from asyncio.tasks import _unregister_task as unregister  # documented for those who make tasks of their own
+from asyncio.tasks import _unregister_task as unregister  # documented for custom tasks, see "Extending asyncio"
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, Generic, TypeVar
@@ -23,71 +21,71 @@ EntryT = TypeVar("EntryT")
 OutcomeT = TypeVar("OutcomeT")
 
 LARGEST: Final = 32
-"""How many entries go together at most."""
+"""The largest number of entries in one batch."""
 
 
 class Batcher(Generic[EntryT, OutcomeT]):
-    """Calls one entry at a time, or many at once.
+    """Calls `many` for concurrent entries, and `one` for a lone entry.
 
-    Each caller gets its own outcome and its own error. A caller that is cancelled before its entry goes is left out; one
-    that is cancelled later hears of it when the call has come back, so that its entry is not carried out afterwards.
+    Each caller gets its own outcome or error. A caller that is cancelled before its entry is sent is left out; one that is
+    cancelled later continues when the call has returned, so that its entry is not carried out afterwards.
 
     Args:
-        one: Does it for one entry.
-        many: Does it for many: for each entry the outcome, or the error that `one` would have raised.
-        session_id: Tells the session of an entry, where `many` takes at most one for each session: the next one for the
-            same session goes in a later call.
+        many: Carries out many entries; returns for each its outcome or its error.
+        one: Carries out one entry, and raises its error; `None` if there is no shorter way than `many`.
+        session_id: Returns the session of an entry, if `many` takes at most one entry for each session. The next entry for the
+            same session then goes into a later batch.
     """
 
     def __init__(
         self,
-        one: Callable[[EntryT], Coroutine[Any, Any, OutcomeT]],
         many: Callable[[Sequence[EntryT]], Awaitable[Sequence[OutcomeT | Exception]]],
         *,
+        one: Callable[[EntryT], Coroutine[Any, Any, OutcomeT]] | None = None,
         session_id: Callable[[EntryT], str] | None = None,
     ) -> None:
         self._one = one
         self._many = many
         self._session_id = session_id
         self._loop: asyncio.AbstractEventLoop
-        self._under_way = False
-        self._crowded = False
+        self._is_calling = False
+        self._is_crowded = False
         self._waiting: deque[_Waiter[EntryT, OutcomeT]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def begin_in(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begins, or begins anew, in an event loop: who was under way in one that has ended does not come back."""
-        self._loop, self._under_way = loop, False
+    def use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Work in this event loop from now on; calls of one that has ended do not return."""
+        self._loop, self._is_calling = loop, False
         self._waiting.clear()
 
     async def __call__(self, entry: EntryT) -> OutcomeT:
-        """Does it for one entry, alone or together with others."""
+        """Carry out one entry, alone or in a batch."""
         loop = self._loop
-        if not self._under_way and not self._crowded:
-            self._under_way = True
+        if not self._is_calling and not self._is_crowded:
+            self._is_calling = True
             try:
-                return await self._one(entry)
+                return await self._one(entry) if self._one else _result(*await self._many([entry]))
             finally:
                 if self._waiting:
-                    self._come_back(loop)
+                    self._send(loop)
                 else:
-                    self._under_way = False
+                    self._is_calling = False
         waiter = self._join(entry)
         try:
             await waiter.answered
         except asyncio.CancelledError:
-            if waiter.under_way is not None:
-                await asyncio.wait([waiter.under_way])
+            if waiter.call is not None:
+                await asyncio.wait([waiter.call])
             raise
-        return waiter.outcome()
+        return _result(*waiter.answer)
 
     async def carry_out(self, entry: EntryT) -> asyncio.CancelledError | None:
-        """Does it for one entry to its end, also where the caller is cancelled.
+        """Carry out one entry to its end, even if the caller is cancelled.
 
         Returns:
-            The cancellation that came in between, which the caller has to raise.
+            The cancellation that arrived in the meantime, for the caller to raise.
         """
-        waiter = self._join(entry, to_its_end=True)
+        waiter = self._join(entry, is_shielded=True)
         cancelled: asyncio.CancelledError | None = None
         while not waiter.answer:
             if waiter.answered.done():
@@ -96,29 +94,29 @@ class Batcher(Generic[EntryT, OutcomeT]):
                 await waiter.answered
             except asyncio.CancelledError as error:
                 cancelled = cancelled or error
-        waiter.outcome()
+        _result(*waiter.answer)
         return cancelled
 
-    def _join(self, entry: EntryT, *, to_its_end: bool = False) -> _Waiter[EntryT, OutcomeT]:
-        """Puts an entry among those that go with the next call, and lets that go at once where none is under way."""
+    def _join(self, entry: EntryT, *, is_shielded: bool = False) -> _Waiter[EntryT, OutcomeT]:
+        """Add an entry to the next batch, and send that at once if no call is in progress."""
         loop = self._loop
-        waiter: _Waiter[EntryT, OutcomeT] = _Waiter(entry, loop.create_future(), to_its_end)
+        waiter: _Waiter[EntryT, OutcomeT] = _Waiter(entry, loop.create_future(), is_shielded)
         self._waiting.append(waiter)
-        if not self._under_way:
-            self._under_way = True
-            if self._crowded:
-                loop.call_soon(self._come_back, loop)
+        if not self._is_calling:
+            self._is_calling = True
+            if self._is_crowded:
+                loop.call_soon(self._send, loop)
             else:
-                self._come_back(loop)
+                self._send(loop)
         return waiter
 
-    def _come_back(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Sends those who have gathered meanwhile."""
-        together: list[_Waiter[EntryT, OutcomeT]] = []
+    def _send(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start the call for the entries that were collected."""
+        batch: list[_Waiter[EntryT, OutcomeT]] = []
         sessions: set[str] = set()
-        while self._waiting and len(together) < LARGEST:
+        while self._waiting and len(batch) < LARGEST:
             waiter = self._waiting.popleft()
-            if waiter.answered.cancelled() and not waiter.to_its_end:
+            if waiter.answered.cancelled() and not waiter.is_shielded:
                 continue
             if self._session_id is not None:
                 session_id = self._session_id(waiter.entry)
@@ -126,58 +124,68 @@ class Batcher(Generic[EntryT, OutcomeT]):
                     self._waiting.appendleft(waiter)
                     break
                 sessions.add(session_id)
-            together.append(waiter)
-        if not together:
-            self._under_way = False
-        else:
-            task = hidden_task(loop, self._go(together, loop))
-            for waiter in together:
-                waiter.under_way = task
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            batch.append(waiter)
+        if not batch:
+            self._is_calling = False
+            return
+        task = hidden_task(loop, self._call(batch, loop))
+        for waiter in batch:
+            waiter.call = task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def _outcomes(self, entries: Sequence[EntryT]) -> Sequence[OutcomeT | Exception]:
-        if len(entries) == 1:
-            return [await self._one(entries[0])]
-        outcomes = await self._many(entries)
-        if len(outcomes) != len(entries):
-            raise StoreError(f"the driver gave {len(outcomes)} outcomes for {len(entries)} entries")
-        return outcomes
-
-    async def _go(self, together: list[_Waiter[EntryT, OutcomeT]], loop: asyncio.AbstractEventLoop) -> None:
+    async def _call(self, batch: list[_Waiter[EntryT, OutcomeT]], loop: asyncio.AbstractEventLoop) -> None:
         outcomes: Sequence[OutcomeT | BaseException]
         try:
-            outcomes = await self._outcomes([waiter.entry for waiter in together])
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - each caller raises it
-            outcomes = [error] * len(together)
+            if self._one is not None and len(batch) == 1:
+                outcomes = [await self._one(batch[0].entry)]
+            else:
+                outcomes = await self._many([waiter.entry for waiter in batch])
+                if len(outcomes) != len(batch):
+                    raise StoreError(  # noqa: TRY301 - each caller raises it
+                        f"the driver returned {len(outcomes)} outcomes for {len(batch)} entries"
+                    )
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - likewise
+            outcomes = [error] * len(batch)
         finally:
-            self._crowded = len(together) > 1
-            self._come_back(loop)
-        for waiter, outcome in zip(together, outcomes, strict=True):
+            self._is_crowded = len(batch) > 1
+            self._send(loop)
+        for waiter, outcome in zip(batch, outcomes, strict=True):
             waiter.answer = (outcome,)
             if not waiter.answered.done():
                 waiter.answered.set_result(None)
 
 
 class _Waiter(msgspec.Struct, Generic[EntryT, OutcomeT], eq=False):
+    """A caller that waits for the outcome of its entry.
+
+    Attributes:
+        entry: The entry.
+        answered: Resolved when `answer` is set.
+        is_shielded: Whether the entry is sent even if the caller is cancelled.
+        answer: The outcome or the error, once there is one.
+        call: The call that carries it out, once it was sent.
+    """
+
     entry: EntryT
     answered: asyncio.Future[None]
-    to_its_end: bool
+    is_shielded: bool
     answer: tuple[OutcomeT | BaseException, ...] = ()
-    under_way: asyncio.Task[None] | None = None
+    call: asyncio.Task[None] | None = None
 
-    def outcome(self) -> OutcomeT:
-        [outcome] = self.answer
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
+
+def _result(outcome: OutcomeT | BaseException) -> OutcomeT:
+    """Return an outcome, or raise it if it is an error."""
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
 
 
 async def carry_out(work: Coroutine[Any, Any, None]) -> asyncio.CancelledError | None:
-    """Does something to its end, also where the caller is cancelled.
+    """Carry out some work to its end, even if the caller is cancelled.
 
     Returns:
-        The cancellation that came in between, which the caller has to raise.
+        The cancellation that arrived in the meantime, for the caller to raise.
     """
     task = hidden_task(asyncio.get_running_loop(), work)
     cancelled: asyncio.CancelledError | None = None
@@ -191,20 +199,7 @@ async def carry_out(work: Coroutine[Any, Any, None]) -> asyncio.CancelledError |
 
 
 def hidden_task(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """Returns a task that only its caller cancels, and that `asyncio.run` does not find where it cancels all tasks at its end.
-
-    Its caller, which is found, waits for it.
-    """
+    """Return a task that `asyncio.run` does not cancel at its end; the caller, which is cancelled, waits for it."""
     task = loop.create_task(work)
     unregister(task)
     return task
-
-
-def never_waits(method: Callable[..., Awaitable[object]]) -> bool:
-    """Tells whether a method comes to its end in one step, since nothing in it is awaited: nobody can cancel it."""
-    code = getattr(method, "__code__", None)
-    return (
-        code is not None
-        and bool(code.co_flags & inspect.CO_COROUTINE)
-        and all(instruction.opname != "SEND" for instruction in dis.get_instructions(code))
-    )

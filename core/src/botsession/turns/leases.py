@@ -1,4 +1,4 @@
-"""Waiting for the leases of sessions, holding them while turns run, and giving them up."""
+"""Leases of sessions: wait for them, renew them while turns run, and give them up."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import Coroutine, Mapping, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -24,11 +25,8 @@ from botsession.protocol import (
 )
 from botsession.turns.batching import Batcher
 
-if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
-
 FIRST_PAUSE: Final = 0.003
-"""Seconds after which a lease is asked for a second time."""
+"""Seconds until a waiter asks for a lease a second time."""
 
 PAUSE_GROWTH: Final = 1.25
 """How much longer each pause is than the one before, so that a long wait costs few calls."""
@@ -36,35 +34,35 @@ PAUSE_GROWTH: Final = 1.25
 LONGEST_PAUSE: Final = 1.0
 
 _PLACE_SECONDS: Final = 1.0
-"""How long, beyond the next pause, a place in the queue is kept for one who may be slow or gone."""
+"""How long, beyond the next pause, the queue keeps the place of a waiter that may be slow or gone."""
 
 _RELEASE_SECONDS: Final = 0.25
-"""How long a turn waits for the last call of the turn before it here, however little time it has."""
+"""How long a turn waits at least until the previous turn in this process has given up the lease."""
 
 _logger = logging.getLogger("botsession")
 
 
 class LeasingStore(SessionStore, SupportsReplace, SupportsCommit, SupportsLease, Protocol):
-    """A store whose leases can be used."""
+    """A store whose leases turns can hold."""
 
 
-def is_leasing(store: SessionStore) -> bool:
-    """Tells whether a store has leases, and the capabilities that they need."""
+def can_lease(store: SessionStore) -> bool:
+    """Return whether a store supports leases, and what they depend on."""
     return isinstance(store, SupportsLease) and isinstance(store, SupportsCommit) and isinstance(store, SupportsReplace)
 
 
 class HeldLease(msgspec.Struct, eq=False):
-    """One turn's hold of a lease.
+    """The lease that one turn holds or waits for.
 
     Attributes:
-        leasing: Where it is one of the `holds`.
+        manager: The manager that it belongs to.
         session_id: The session.
-        holder: The turn's own name.
-        until: Until when it holds, by `time.monotonic`.
-        failure: What its turn has failed by, where that was an error.
+        holder: The name of the turn as a holder.
+        until: When it ends unless it is renewed, by `time.monotonic`.
+        failure: The error that the turn ended with, if it ended with one.
     """
 
-    leasing: LeaseManager
+    manager: LeaseManager
     session_id: str
     holder: str
     until: float = -math.inf
@@ -72,46 +70,46 @@ class HeldLease(msgspec.Struct, eq=False):
 
     @property
     def lost(self) -> bool:
-        """Whether the lease has ended before the turn, so that another may have begun."""
+        """Whether the lease has ended before the turn, so another turn may have started."""
         return time.monotonic() >= self.until
 
     async def abandon(self, error: BaseException | None) -> None:
-        """Gives up the lease, or the place in the queue, after a failure; if that fails too, it ends by itself.
+        """Give up the lease, or the place in the queue, after a failure. If that fails too, the lease ends by itself.
 
         Args:
-            error: What failed; after a `StoreUnavailableError`, nobody waits for the backend once more, and after a
-                `TurnTimeoutError` the time to wait is over.
+            error: The failure. After a `StoreUnavailableError` nothing waits for the backend again, and after a
+                `TurnTimeoutError` there is no time left to wait.
         """
-        if self not in self.leasing.holds:
+        if self not in self.manager.leases:
             return
         self.failure = error
         if isinstance(error, StoreUnavailableError):
-            self.leasing.drop(self)
+            self.manager.drop(self)
         elif isinstance(error, TurnTimeoutError):
-            self.leasing.leave(self)
+            self.manager.release(self)
         else:
-            await asyncio.wait([self.leasing.leave(self)], timeout=self.leasing.wait)
+            await asyncio.wait([self.manager.release(self)], timeout=self.manager.wait)
 
     def leave(self) -> None:
-        """Gives the lease up without waiting for that; the next turn of the session here will."""
-        if self in self.leasing.holds:
-            self.leasing.leave(self)
+        """Give up the lease in the background; the next turn of the session in this process waits for that."""
+        if self in self.manager.leases:
+            self.manager.release(self)
 
     def forget(self) -> None:
-        """Takes note that the lease was given up when the session was stored."""
-        self.leasing.holds.discard(self)
+        """Record that the lease was given up in the step that stored the session."""
+        self.manager.leases.discard(self)
 
     def end(self) -> None:
-        """Takes note that the lease was given up when the session was removed, although the turn goes on."""
+        """Record that the lease was given up in the step that removed the session, although the turn goes on."""
         self.until = -math.inf
         self.forget()
 
 
 class _Pauses:
-    """How long to wait before a lease is asked for again.
+    """How long to wait before asking for a lease again.
 
-    Each pause is longer than the one before, so that a long wait costs few calls. Who has come nearer knows how long a turn
-    takes, and goes half of the rest of the way; who is the next begins with short pauses again.
+    Each pause is longer than the one before, so that a long wait costs few calls. A waiter that has moved up in the queue knows how
+    long a turn takes, and pauses for half of its remaining wait; one that is next starts with short pauses again.
     """
 
     def __init__(self) -> None:
@@ -120,11 +118,11 @@ class _Pauses:
         self._pause = FIRST_PAUSE / PAUSE_GROWTH
 
     def next(self, held: Held, waited: float) -> float:
-        """Returns the next pause, in seconds.
+        """Return the next pause, in seconds.
 
         Args:
-            held: What was answered.
-            waited: For how many seconds the lease is wanted already.
+            held: The latest answer.
+            waited: For how many seconds the lease has been wanted.
         """
         if self._first is None:
             self._first = self._ahead = held.ahead
@@ -140,96 +138,96 @@ class _Pauses:
 class LeaseManager:
     """The leases that the turns of one `Sessions` hold.
 
-    Who waits for a lease asks again after pauses that grow with the time it has waited: a wait of a second costs about
-    twenty calls, and later each second one.
+    A waiter asks for a lease again after pauses that grow with the time it has waited: the first second of a wait costs about
+    twenty calls, and each further second one.
 
     Args:
-        store: Where the leases are.
-        ttl: For how many seconds a lease is taken; it is renewed when a third of them has passed.
+        store: The store that grants the leases.
+        ttl: For how many seconds a lease is taken; it is renewed after a third of that.
         wait: See the attribute.
 
     Attributes:
-        holds: What is held, or wanted, at present.
-        wait: How many seconds a turn that has failed waits until its lease is given up, which then goes on by itself.
+        leases: The leases that are held or wanted now.
+        ttl: See above.
+        wait: For how many seconds a turn that has failed waits until its lease is given up, which then continues in the
+            background.
     """
 
     def __init__(self, store: LeasingStore, *, ttl: float, wait: float) -> None:
         self._store = store
-        self._ttl = ttl
+        self.ttl = ttl
         self.wait = wait
+        self.leases: set[HeldLease] = set()
         self._claim: Batcher[Claim, StoredSession | Held | None] = Batcher(
-            self._claim_one, store.lease_many, session_id=attrgetter("session_id")
+            store.lease_many, session_id=attrgetter("session_id")
         )
-        self._release: Batcher[HeldLease, None] = Batcher(
-            self._release_one, self._release_many, session_id=attrgetter("session_id")
-        )
-        self.holds: set[HeldLease] = set()
+        self._release: Batcher[HeldLease, None] = Batcher(self._release_many, session_id=attrgetter("session_id"))
         self._loop: asyncio.AbstractEventLoop
         self._renewal: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._leaving: dict[str, asyncio.Task[None]] = {}
+        self._releasing: dict[str, asyncio.Task[None]] = {}
 
-    def begin_in(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begins, or begins anew, in an event loop: no turn of one that has ended goes on."""
+    def use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Work in this event loop from now on; turns of one that has ended do not continue."""
         self._loop, self._renewal = loop, None
-        self.holds.clear()
-        self._leaving.clear()
+        self.leases.clear()
+        self._releasing.clear()
         self._tasks.clear()
-        self._claim.begin_in(loop)
-        self._release.begin_in(loop)
+        self._claim.use_loop(loop)
+        self._release.use_loop(loop)
 
     async def take(self, session_id: str, deadline: float) -> tuple[StoredSession | None, HeldLease]:
-        """Waits for the lease of a session; returns the session as it is then, and the hold.
+        """Wait for the lease of a session; return the session as it is then, and the lease.
 
         Args:
             session_id: The session.
-            deadline: Until when to wait, by `time.monotonic`; it is asked for once however late it is.
+            deadline: How long to wait, by `time.monotonic`. The lease is asked for at least once.
 
         Raises:
-            TurnTimeoutError: Somebody else held it all the time.
+            TurnTimeoutError: Another holder had the lease all the time.
         """
-        if session_id in self._leaving:
+        if session_id in self._releasing:
             left = max(deadline - time.monotonic(), _RELEASE_SECONDS)
-            await asyncio.wait([self._leaving[session_id]], timeout=left)
-        hold = HeldLease(self, session_id, new_version())
-        self.holds.add(hold)
-        claim = Claim(session_id, hold.holder, self._ttl, LONGEST_PAUSE + _PLACE_SECONDS)
+            await asyncio.wait([self._releasing[session_id]], timeout=left)
+        lease = HeldLease(self, session_id, new_version())
+        self.leases.add(lease)
+        claim = Claim(session_id, lease.holder, self.ttl, LONGEST_PAUSE + _PLACE_SECONDS)
         asked = time.monotonic()
         try:
             outcome = await self._claim(claim)
             if isinstance(outcome, Held):
                 outcome, asked = await self._wait_for(claim, outcome, asked, deadline)
         except BaseException as error:
-            await hold.abandon(error)
+            await lease.abandon(error)
             raise
-        hold.until = asked + self._ttl
+        lease.until = asked + self.ttl
         if self._renewal is None:
-            self._keep_renewing()
-        return outcome, hold
+            self._schedule_renewal()
+        return outcome, lease
 
-    def leave(self, hold: HeldLease) -> asyncio.Task[None]:
-        """Begins to give a lease up; returns the task that does it."""
-        task = self.drop(hold)
-        self._leaving[hold.session_id] = task
-        task.add_done_callback(lambda _: self._leaving.pop(hold.session_id, None))
+    def release(self, lease: HeldLease) -> asyncio.Task[None]:
+        """Give up a lease in a task, and return the task; the next turn of the session waits for it."""
+        task = self.drop(lease)
+        self._releasing[lease.session_id] = task
+        task.add_done_callback(lambda _: self._releasing.pop(lease.session_id, None))
         return task
 
-    def drop(self, hold: HeldLease) -> asyncio.Task[None]:
-        """Begins to give a lease up, and lets the next turn of its session not wait for that."""
-        hold.forget()
-        return self._begin(self._give_up(hold))
+    def drop(self, lease: HeldLease) -> asyncio.Task[None]:
+        """Give up a lease in a task, and return the task; no turn waits for it."""
+        lease.forget()
+        return self._start(self._give_up(lease))
 
-    async def settle(self, *, whole: bool) -> None:
-        """Waits until every lease that a turn has left is given up.
+    async def settle(self, *, close: bool) -> None:
+        """Wait until the leases of turns that have ended are given up.
 
         Args:
-            whole: Whether to give up those too that a turn still holds or waits for.
+            close: Whether to give up also the leases that turns still hold or wait for.
         """
-        if whole:
-            holds, self.holds = self.holds, set()
-            for hold in holds:
-                hold.until = -math.inf
-                self._begin(self._give_up(hold))
+        if close:
+            leases, self.leases = self.leases, set()
+            for lease in leases:
+                lease.until = -math.inf
+                self._start(self._give_up(lease))
         deadline = time.monotonic() + self.wait
         while self._tasks and (left := deadline - time.monotonic()) > 0:
             await asyncio.wait(self._tasks, timeout=left)
@@ -237,7 +235,7 @@ class LeaseManager:
     async def _wait_for(
         self, claim: Claim, outcome: StoredSession | Held | None, started: float, deadline: float
     ) -> tuple[StoredSession | None, float]:
-        """Asks again for a lease that somebody else holds; returns the session, and when it was asked for."""
+        """Ask again for a lease that another holder has; return the session, and when the lease was asked for."""
         asked = started
         pauses = _Pauses()
         while isinstance(outcome, Held):
@@ -245,67 +243,58 @@ class LeaseManager:
             if now >= deadline:
                 raise TurnTimeoutError(
                     claim.session_id,
-                    f"session {claim.session_id!r} is in a turn of another process, or of another Sessions object, and was "
-                    f"for all of the {now - started:.2f} s that this one waited. Try again later, or wait longer (`wait`, "
-                    "`lease_wait`)",
+                    f"session {claim.session_id!r} is in a turn of another process, or of another Sessions object, and this "
+                    f"turn waited for {now - started:.2f} s",
+                    remedy="Try again later, or wait longer (`wait`, `lease_wait`).",
                 )
             await asyncio.sleep(min(pauses.next(outcome, now - started), deadline - now))
             asked = time.monotonic()
             outcome = await self._claim(claim)
         return outcome, asked
 
-    async def _claim_one(self, claim: Claim) -> StoredSession | Held | None:
-        [outcome] = await self._store.lease_many([claim])
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+    async def _release_many(self, leases: Sequence[HeldLease]) -> Sequence[None]:
+        await self._store.release_leases({lease.session_id: lease.holder for lease in leases})
+        return [None] * len(leases)
 
-    async def _release_many(self, holds: Sequence[HeldLease]) -> Sequence[None]:
-        await self._store.release_leases({hold.session_id: hold.holder for hold in holds})
-        return [None] * len(holds)
-
-    async def _release_one(self, hold: HeldLease) -> None:
-        await self._release_many([hold])
-
-    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _give_up(self, hold: HeldLease) -> None:
+    async def _give_up(self, lease: HeldLease) -> None:
         try:
-            await self._release(hold)
+            await self._release(lease)
         except StoreError as error:
-            if str(error) != str(hold.failure):  # else it was told already
-                _logger.warning("the lease of session %r could not be given up: %s", hold.session_id, error)
+            if str(error) != str(lease.failure):  # the turn has raised the same error
+                _logger.warning("the lease of session %r could not be given up: %s", lease.session_id, error)
 
-    def _keep_renewing(self) -> None:
-        self._renewal = self._loop.call_later(self._ttl / 3, self._renew_all)
+    def _schedule_renewal(self) -> None:
+        self._renewal = self._loop.call_later(self.ttl / 3, self._renew_all)
 
     def _renew_all(self) -> None:
-        """Renews the leases that were taken or renewed a while ago, and comes back as long as there are any."""
-        due = time.monotonic() + self._ttl * 3 / 4
-        holds = {hold.session_id: hold for hold in self.holds if -math.inf < hold.until < due}
-        if holds:
-            self._begin(self._renew(holds))
+        """Renew the leases that were taken or renewed a while ago, and continue as long as there are any."""
+        due = time.monotonic() + self.ttl * 3 / 4
+        leases = {lease.session_id: lease for lease in self.leases if -math.inf < lease.until < due}
+        if leases:
+            self._start(self._renew(leases))
         self._renewal = None
-        if self.holds:
-            self._keep_renewing()
+        if self.leases:
+            self._schedule_renewal()
 
-    async def _renew(self, holds: Mapping[str, HeldLease]) -> None:
+    async def _renew(self, leases: Mapping[str, HeldLease]) -> None:
         asked = time.monotonic()
         try:
             renewed = await self._store.renew_leases(
-                {session_id: hold.holder for session_id, hold in holds.items()}, self._ttl
+                {session_id: lease.holder for session_id, lease in leases.items()}, self.ttl
             )
         except StoreError as error:
-            for session_id in holds:
+            for session_id in leases:
                 _logger.warning("the lease of session %r could not be renewed: %s", session_id, error)
             return
-        for hold, is_held in zip(holds.values(), renewed, strict=True):
+        for lease, is_held in zip(leases.values(), renewed, strict=True):
             if is_held:
-                hold.until = asked + self._ttl
-            elif hold in self.holds:
-                hold.until = -math.inf
-                _logger.warning("the lease of session %r was lost while its turn ran", hold.session_id)
+                lease.until = asked + self.ttl
+            elif lease in self.leases:
+                lease.until = -math.inf
+                _logger.warning("the lease of session %r was lost while its turn ran", lease.session_id)

@@ -1,4 +1,4 @@
-"""A cache of the texts of sessions that drops the least recently used."""
+"""The texts of sessions, of which the least recently used go first."""
 
 from __future__ import annotations
 
@@ -22,41 +22,40 @@ class RecordCache(LRUCache[str, _Kept]):
 
     Args:
         max_size: How many to keep.
-        lifetime: Decides what has expired.
+        lifetime: Tells what has expired.
 
     Attributes:
-        evictions: How many were dropped for lack of room before they expired.
+        evictions: How many that had not expired were dropped for lack of room.
     """
 
     def __init__(self, max_size: int, lifetime: Lifetime) -> None:
         super().__init__(max_size)
-        self.evictions: int = 0
+        self.evictions = 0
         self._lifetime = lifetime
 
     def find(self, session_id: str) -> bytes | None:
-        """Return a text and make it the most recently used; `None` if it is absent or expired."""
+        """Return a text, which is the most recently used then; `None` if it is absent. It may have expired."""
         try:
-            record, expires_at = self[session_id]
+            return self[session_id][0]
         except KeyError:
             return None
-        if self._lifetime.expired(expires_at):
-            del self[session_id]
+
+    def peek(self, session_id: str, now: datetime | None = None) -> bytes | None:
+        """Return a text without making it the most recently used; `None` if it is absent, or has expired at `now`."""
+        if session_id not in self:
             return None
-        return record
+        record, expires_at = Cache.__getitem__(self, session_id)
+        return None if now is not None and expires_at is not None and expires_at <= now else record
 
-    def peek(self, session_id: str) -> bytes | None:
-        """Return a text without making it the most recently used; `None` if it is absent."""
-        return Cache.__getitem__(self, session_id)[0] if session_id in self else None
-
-    def put(self, session_id: str, record: bytes, expires_at: datetime | None) -> None:
-        """Store a text; if its deadline has passed, remove what is there."""
-        if self._lifetime.expired(expires_at):
+    def put(self, session_id: str, record: bytes, expires_at: datetime | None, now: datetime) -> None:
+        """Store a text; if its deadline has passed at `now`, nothing is there afterwards."""
+        if expires_at is not None and expires_at <= now:
             self.pop(session_id, None)
         else:
             self[session_id] = record, expires_at
 
     def purge(self) -> int:
-        """Remove what has expired; return how many there were."""
+        """Drop what has expired; return how many."""
         now = self._lifetime.now()
         expired = [each for each in self if self._lifetime.expired(Cache.__getitem__(self, each)[1], now)]
         for session_id in expired:
@@ -68,7 +67,7 @@ class RecordCache(LRUCache[str, _Kept]):
         if not self._lifetime.expired(kept[1]):
             if not self.evictions:
                 _logger.warning(
-                    "more than max_size=%d sessions: the least recently used are dropped before they expire",
+                    "more than max_size=%d sessions: the least recently used are dropped although they have not expired",
                     self.maxsize,
                 )
             self.evictions += 1

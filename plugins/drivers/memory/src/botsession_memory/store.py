@@ -108,20 +108,23 @@ class MemorySessionStore(LeasingRecordStore):
     async def _load(self, session_ids: Sequence[str]) -> list[bytes | None]:
         return [self._records.find(session_id) for session_id in session_ids]
 
-    async def _apply(self, changes: Sequence[Change]) -> list[SessionConflictError | StoreError | None]:
-        return [self._apply_one(change) for change in changes]
+    async def _load_one(self, session_id: str) -> bytes | None:
+        return self._records.find(session_id)
 
-    def _apply_one(self, change: Change) -> SessionConflictError | None:
+    async def _apply(self, changes: Sequence[Change]) -> list[SessionConflictError | StoreError | None]:
+        return [await self._apply_one(change) for change in changes]
+
+    async def _apply_one(self, change: Change) -> SessionConflictError | None:
         session_id, holder = change.session_id, change.holder
         now = time.monotonic()
         if holder is not None and not self._leases.is_held_by(session_id, holder, now):
             return SessionConflictError(session_id)
-        if not change.allows(self._records.find(session_id)):
+        if not change.allows(self._records.peek(session_id, change.now)):
             return SessionConflictError(session_id)
         if change.record is None:
             self._records.pop(session_id, None)
         else:
-            self._records.put(session_id, change.record, change.expires_at)
+            self._records.put(session_id, change.record, change.expires_at, change.now)
         if holder is not None:
             self._leases.release(session_id, holder, now)
         elif change.record is None:
