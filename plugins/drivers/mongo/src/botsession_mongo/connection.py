@@ -110,7 +110,7 @@ class Connection:
         inherited = self._binding.is_inherited
         if inherited and self._given is not None:
             raise StoreError(
-                "the mongo store was made with a client that belongs to the parent process",
+                "the mongo store was made with a client that the parent process uses",
                 remedy="Make a client and a store in this process.",
             )
         if self._binding.enter():
