@@ -67,7 +67,7 @@ class RecordCache(LRUCache[str, _Kept]):
         if not self._lifetime.expired(kept[1]):
             if not self.evictions:
                 _logger.warning(
-                    "more than max_size=%d sessions: the least recently used are dropped although they have not expired",
+                    "more than max_size=%d sessions: the least recently used are dropped before they expire",
                     self.maxsize,
                 )
             self.evictions += 1
