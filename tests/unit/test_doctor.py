@@ -118,7 +118,7 @@ def test_what_is_wrong_in_a_configuration_does_not_hide_the_rest(tmp_path, monke
     assert [finding.topic for finding in errors] == ["configuration"] * 4
     assert "did you mean 'driver'?" in errors[1].message
     assert all(finding.remedy for finding in errors)
-    assert "room for 7" in of(found, "eviction")[0].message
+    assert "of 7 sessions" in of(found, "eviction")[0].message
 
 
 def test_what_a_setting_at_the_top_goes_before_is_not_listed(tmp_path):
