@@ -254,7 +254,7 @@ def test_mongo_with_another_index_in_the_place_of_its_own(mongo):
     store = MongoSessionStore(servers.mongo_url(), collection_name=mongo)
     asyncio.run(examine_store(store, found.append))
     assert [each.level for each in found] == ["error"]
-    assert "drop it" in found[0].remedy
+    assert "Drop it" in found[0].remedy
 
 
 @pytest.mark.parametrize(

@@ -55,19 +55,19 @@ class Change:
         elif expected is not ANYTHING:
             condition = documents.live(step.session_id, now, version=expected, **self._lease)
             self._previous = expected
-        self._update: dict[str, Any] = {}
+        self._stored: dict[str, Any] = {}
         self.attempts: Attempts | None = None
         self.first: Operation
         if session is not None:
             fields = documents.encode(session, self._previous)
-            self._update = documents.update(fields, *([] if holder is None else ["lease"]))
+            self._stored = _update(fields, *([] if holder is None else ["lease"]))
             upsert = holder is None and (expected is ANYTHING or expected is None)
-            self.first = UpdateOne(condition, self._update, upsert=upsert)
+            self.first = UpdateOne(condition, self._stored, upsert=upsert)
         elif holder is None:
             self.first = DeleteOne(condition)
         else:
             self.first = DeleteOne({**condition, "queue": None})
-            self.otherwise = UpdateOne(condition, documents.emptied(removed_at(moment)))
+            self.otherwise = UpdateOne(condition, _emptied(removed_at(moment)))
         self.operation = self.first
 
     @property
@@ -108,4 +108,17 @@ class Change:
     def over_expired(self, document: RawBSONDocument, now: datetime) -> Operation:
         """Return the command that stores a new session in the place of one that has expired."""
         condition = {**documents.ours(self.step.session_id), **self._lease, "version": document.get("version")}
-        return UpdateOne({**condition, "expires_at": {"$lte": now}}, self._update)
+        return UpdateOne({**condition, "expires_at": {"$lte": now}}, self._stored)
+
+
+def _update(fields: RawBSONDocument, *dropped: str) -> dict[str, Any]:
+    """Return the update that stores a session, and drops some fields beyond its own."""
+    absent = [field for field in documents.FIELDS if field not in fields]
+    return {"$set": fields, "$unset": dict.fromkeys((*absent, "placeholder", *dropped), ""), **documents.NOTHING}
+
+
+def _emptied(removed_at: datetime) -> dict[str, Any]:
+    """Return the update that removes a session and its lease, and leaves a placeholder for those who wait for the lease."""
+    gone = dict.fromkeys((*documents.FIELDS, "lease"), "")
+    del gone["expires_at"]
+    return {"$set": {"placeholder": True, "expires_at": removed_at}, "$unset": gone, **documents.NOTHING}

@@ -156,19 +156,6 @@ def encode(session: StoredSession, previous: str | None = None) -> RawBSONDocume
     return RawBSONDocument(encoded)
 
 
-def update(fields: RawBSONDocument, *dropped: str) -> dict[str, Any]:
-    """Return the update that stores a session, and drops some fields beyond its own."""
-    absent = [field for field in FIELDS if field not in fields]
-    return {"$set": fields, "$unset": dict.fromkeys((*absent, "placeholder", *dropped), ""), **NOTHING}
-
-
-def emptied(removed_at: datetime) -> dict[str, Any]:
-    """Return the update that removes a session and its lease, and leaves a placeholder for those who wait for the lease."""
-    gone = dict.fromkeys((*FIELDS, "lease"), "")
-    del gone["expires_at"]
-    return {"$set": {"placeholder": True, "expires_at": removed_at}, "$unset": gone, **NOTHING}
-
-
 def deadline(expires_at: datetime | None) -> datetime:
     """Return how a deadline is stored."""
     return NEVER if expires_at is None else expires_at

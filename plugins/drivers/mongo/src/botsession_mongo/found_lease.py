@@ -1,4 +1,4 @@
-"""A document, and the lease in it as it was found."""
+"""A document and the lease in it as it was found, and the conditions and updates by which leases are taken."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from bson.raw_bson import RawBSONDocument
 
 from botsession.lifetime import new_version
 from botsession.storage.leases import Lease
-from botsession_mongo.documents import ours
+from botsession_mongo.documents import NOTHING, ours
 
 if TYPE_CHECKING:
-    from botsession import StoredSession
+    from botsession import Claim, StoredSession
 
     Read = Callable[[RawBSONDocument | None, str], StoredSession | None]
     """Returns the session of a document, or `None` if there is none or it has expired."""
@@ -109,3 +109,20 @@ class FoundLease:
 def plain(value: object) -> dict[str, Any]:
     """Return a document inside a document; an empty one if it is anything else."""
     return bson.decode(value.raw) if isinstance(value, RawBSONDocument) else {}
+
+
+def free(session_id: str) -> dict[str, Any]:
+    """Return the condition that nobody holds the lease or waits; one that is over is looked at before it is taken."""
+    return {**ours(session_id), "lease": None, "queue": {"$exists": False}}
+
+
+def record(claim: Claim, moment: int) -> dict[str, Any]:
+    """Return the lease, as it is stored, of a claim for which it was free."""
+    return {"holder": claim.holder, "until": int(moment + claim.ttl * 1000)}
+
+
+def taking(claim: Claim, moment: int) -> dict[str, Any]:
+    """Return the update by which a claim takes a free lease, in a placeholder if there is no document."""
+    lease = record(claim, moment)
+    inserted = {"placeholder": True, "expires_at": removed_at(lease["until"])}
+    return {"$set": {"lease": lease}, "$setOnInsert": inserted, **NOTHING}

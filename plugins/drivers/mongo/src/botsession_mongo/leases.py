@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pymongo import DeleteOne, ReturnDocument, UpdateOne
 from pymongo.errors import DuplicateKeyError
@@ -23,7 +23,7 @@ from pymongo.errors import DuplicateKeyError
 from botsession import Held, StoreError, StoreUnavailableError
 from botsession.lifetime import new_version
 from botsession_mongo.documents import MARK, NOTHING, is_ours, ours
-from botsession_mongo.found_lease import FoundLease, held, plain, removed_at
+from botsession_mongo.found_lease import FoundLease, free, held, plain, record, removed_at, taking
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Mapping, Sequence
@@ -106,8 +106,8 @@ class Leases:
         with contextlib.suppress(DuplicateKeyError):
             document = await self._run(
                 self._connection.leases.find_one_and_update,
-                _free(claim.session_id),
-                _taking(claim, moment),
+                free(claim.session_id),
+                taking(claim, moment),
                 upsert=True,
                 return_document=ReturnDocument.AFTER,
             )
@@ -118,9 +118,9 @@ class Leases:
         """Take those leases that are free and for which nobody waits; return the documents of these."""
         if not claims:
             return {}
-        await self._send(UpdateOne(_free(each.session_id), _taking(each, moment), upsert=True) for each in claims)
+        await self._send(UpdateOne(free(each.session_id), taking(each, moment), upsert=True) for each in claims)
         found = await self._find([claim.session_id for claim in claims])
-        mine = {claim.session_id: _record(claim, moment) for claim in claims}
+        mine = {claim.session_id: record(claim, moment) for claim in claims}
         return {each: document for each, document in found.items() if plain(document.get("lease")) == mine[each]}
 
     async def _outcome(self, claim: Claim, document: RawBSONDocument | None, moment: int) -> Outcome:
@@ -245,18 +245,3 @@ async def _settled(claim: Awaitable[Outcome]) -> Outcome:
         return await claim
     except StoreError as error:
         return error
-
-
-def _free(session_id: str) -> dict[str, Any]:
-    """Return the condition that nobody holds the lease or waits; one that is over is looked at before it is taken."""
-    return {**ours(session_id), "lease": None, "queue": {"$exists": False}}
-
-
-def _record(claim: Claim, moment: int) -> dict[str, Any]:
-    return {"holder": claim.holder, "until": int(moment + claim.ttl * 1000)}
-
-
-def _taking(claim: Claim, moment: int) -> dict[str, Any]:
-    lease = _record(claim, moment)
-    inserted = {"placeholder": True, "expires_at": removed_at(lease["until"])}
-    return {"$set": {"lease": lease}, "$setOnInsert": inserted, **NOTHING}
