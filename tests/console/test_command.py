@@ -219,6 +219,7 @@ def test_a_store_that_fails_on_the_way_ends_it(run, folder):
         "from botsession import StoreUnavailableError\n"
         "from botsession_memory import MemorySessionStore\n"
         "class Failing(MemorySessionStore):\n"
+        "    in_process = False\n"
         "    async def lease_many(self, claims): raise StoreUnavailableError('the shelf does not answer')\n"
     )
     done = run("console", "mybot:bot", "--driver", "stores:Failing", lines="a\nb\n")

@@ -70,7 +70,7 @@ def test_memory_is_a_warning(run):
     assert done.returncode == WARNINGS
     ((mark, text),) = of(done, "durability")
     assert mark == "!"
-    assert "\u2192 choose a driver that stores them" in text
+    assert "\u2192 choose a driver that keeps them" in text
     assert done.stdout.endswith("\n1 warning\n")
 
 

@@ -29,7 +29,7 @@ class Migrations:
 
     def __init__(self, migrations: Sequence[Migration]) -> None:
         self._migrations = _checked(migrations)
-        self.count = len(self._migrations)
+        self.count: int = len(self._migrations)
 
     def apply(self, stored: Session[dict[str, Any]]) -> None:
         """Convert the state of a stored session to the current shape, in place.

@@ -56,7 +56,7 @@ class StoreAccess:
     def __init__(self, store: SessionStore, lifetime: Lifetime, *, with_leases: bool) -> None:
         self.store = store
         self.lifetime = lifetime
-        self.stamps = isinstance(store, SupportsExpiry)
+        self.stamps: bool = isinstance(store, SupportsExpiry)
         self.read: Read = store.read
         self._batchers: list[Batcher[Any, Any]] = []
         self._touching = store if isinstance(store, SupportsTouch) else None

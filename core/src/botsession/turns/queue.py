@@ -92,7 +92,7 @@ class TurnQueue:
 
     def __init__(self, *, exclusive: bool, on_new_loop: Callable[[asyncio.AbstractEventLoop], None]) -> None:
         self.exclusive = exclusive
-        self.binding = LoopBinding("the Sessions object")
+        self.binding: LoopBinding = LoopBinding("the Sessions object")
         self.destructions: dict[str, asyncio.Future[None]] = {}
         self._on_new_loop = on_new_loop
         self._running: dict[Hashable, QueuedTurn] = {}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Hashable
 from types import TracebackType
-from typing import Final, Generic
+from typing import Any, Final, Generic
 
 from botsession.configuration.settings import UNSET, Unset
 from botsession.errors import TurnEndedError, TurnTimeoutError
@@ -35,6 +36,12 @@ class Turn(QueuedTurn, Generic[StateT]):
         loaded: What was loaded, while the turn runs.
     """
 
+    key: Hashable
+    owner: object
+    task: asyncio.Task[Any] | None
+    entered: float
+    is_running: bool
+    is_saving: bool
     loaded: Loaded[StateT]
     _is_entered: bool = False
     _outer: tuple[QueuedTurn, ...] = ()

@@ -28,7 +28,7 @@ class Call:
     __slots__ = ("abandoned",)
 
     def __init__(self) -> None:
-        self.abandoned = False
+        self.abandoned: bool = False
 
 
 class Lock:

@@ -30,7 +30,7 @@ class RecordCache(LRUCache[str, _Kept]):
 
     def __init__(self, max_size: int, lifetime: Lifetime) -> None:
         super().__init__(max_size)
-        self.evictions = 0
+        self.evictions: int = 0
         self._lifetime = lifetime
 
     def find(self, session_id: str) -> bytes | None:

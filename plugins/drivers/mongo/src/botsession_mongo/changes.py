@@ -68,7 +68,7 @@ class Change:
         else:
             self.first = DeleteOne({**condition, "queue": None})
             self.otherwise = UpdateOne(condition, _emptied(removed_at(moment)))
-        self.operation = self.first
+        self.operation: Operation = self.first
 
     @property
     def is_exact(self) -> bool:

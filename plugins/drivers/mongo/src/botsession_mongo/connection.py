@@ -83,7 +83,7 @@ class Connection:
         limit = timeout
         if client is None:
             self._address = clients.parse(url or clients.DEFAULT_URL)
-            self.where = f"MongoDB at {self._address.servers}"
+            self.where: str = f"MongoDB at {self._address.servers}"
             self._text = f"'mongodb://{self._address.servers}', database={self._address.database!r}"
             limit = self._address.options.get("timeoutMS", timeout)
         else:

@@ -60,7 +60,7 @@ class FoundLease:
         self.session_id = session_id
         self.document = document
         self.moment = moment
-        self.lease = Lease()
+        self.lease: Lease = Lease()
         self.is_absent = is_absent
         self._stored: Mapping[str, Any] = {} if document is None else document
         with contextlib.suppress(BSONError, msgspec.MsgspecError):

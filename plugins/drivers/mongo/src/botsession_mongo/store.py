@@ -72,7 +72,7 @@ class MongoSessionStore:
         max_lifetime: Minutes | None = None,
         clock: Clock = utc_now,
     ) -> None:
-        self.lifetime = Lifetime(expires_in, max_lifetime=max_lifetime, clock=clock)
+        self.lifetime: Lifetime = Lifetime(expires_in, max_lifetime=max_lifetime, clock=clock)
         self._connection = Connection(url, client, collection_name, api, timeout)
         self._run = self._connection.run
         self._commits = Commits(self._connection, self.lifetime, self._live)

@@ -55,11 +55,11 @@ class Connection:
         self._transport: Pool | None = None
         self._places: asyncio.Semaphore
         self._time_limit: TimeLimit
-        self.binding = LoopBinding(
+        self.binding: LoopBinding = LoopBinding(
             "the redis store", sockets=lambda: self._transport.sockets() if self._transport is not None else ()
         )
         self.is_cluster: Final = isinstance(source, RedisCluster)
-        self.is_open = False
+        self.is_open: bool = False
 
     async def open(self) -> None:
         """Make sure that the server answers, and that it holds all of the sessions."""

@@ -24,7 +24,7 @@ class Keys:
     """
 
     def __init__(self, prefix: str, *, is_cluster: bool) -> None:
-        self.prefix = prefix.encode()
+        self.prefix: bytes = prefix.encode()
         self._is_cluster = is_cluster
 
     def session(self, session_id: str) -> bytes:

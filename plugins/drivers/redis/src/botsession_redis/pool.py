@@ -101,7 +101,7 @@ class Pool:
         self._options = options
         self._connections: dict[Any, Channel | None] = {}
         self.idle: list[Channel] = []
-        self.is_closed = False
+        self.is_closed: bool = False
 
     async def exchange(self, commands: Sequence[Command], node: str = "") -> list[Any]:  # noqa: ARG002 - there is one node
         """Send commands in one round trip and return the replies; a reply that is an error is returned as one.
