@@ -12,7 +12,7 @@ from console import filled
 
 COUNT = int(os.environ.get("BOTSESSION_TEST_MANY", "4000"))
 FEW = 1000
-"""As many as two pages of the driver hold."""
+"""As many as four pages of the driver hold."""
 
 ROOM_BYTES = 1_000_000
 """Far less than so many sessions would need, even if only what a scan tells of them were kept."""

@@ -202,7 +202,7 @@ def test_an_old_driver_forced_into_an_environment_with_a_newer_core_works_or_nam
         "install", "--no-deps", "--force-reinstall", str(driver_for(tmp_path, ">=7", arguments="options, tracer"))
     )
     assert environment.opens("old").startswith(
-        "DriverLoadError driver 'old' of botsession-old 3.2.1 does not fit botsession-core 0.1.0"
+        "DriverLoadError driver 'old' of botsession-old 3.2.1 is not compatible with botsession-core 0.1.0"
     )
 
 

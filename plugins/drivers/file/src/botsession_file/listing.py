@@ -19,7 +19,7 @@ from botsession_file.shard import Shard
 if TYPE_CHECKING:
     from botsession import Lifetime
 
-_PAGE: Final = 500
+_PAGE: Final = 250
 _HEAD: Final = 2048
 """How many bytes hold the head of any record: the id has at most 512, and twice as many if JSON escapes all of them."""
 
