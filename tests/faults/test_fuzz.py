@@ -267,12 +267,12 @@ def test_stored_bytes_in_memory(scale):
         store = runner.run(MemorySessionStore().init())
         sessions = Sessions(store)
         runner.run(sessions.update(ID, lambda session: session.set_state({"a": [1, 2.5, "x"]})))
-        stored = store._entries[ID]
+        stored, expires_at = store._records[ID]
 
         @examples(scale, 150, 10_000)
         @given(lines(stored))
         def try_bytes(raw):
-            store._entries[ID] = raw
+            store._records[ID] = raw, expires_at
             runner.run(tolerated(sessions))
 
         try_bytes()
