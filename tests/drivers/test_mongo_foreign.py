@@ -106,7 +106,7 @@ def test_nothing_changes_what_another_program_wrote(collection, api, foreign):
 
 
 def test_another_programs_document_does_not_keep_a_deletion_from_the_rest(collection, api, monkeypatch):
-    monkeypatch.setattr(deleting, "_AT_ONCE", 1)
+    monkeypatch.setattr(deleting, "_BATCH", 1)
 
     async def body(store):
         for delete in (
