@@ -35,7 +35,7 @@ def test_function_calls_of_a_turn(lock):
                 sys.setprofile(None)
 
     asyncio.run(scenario())
-    assert calls / 10 <= 62  # measured with Python 3.11: 58; older versions of cachetools need a few more
+    assert calls / 10 <= 67  # measured with Python 3.11: 58, and 65 with the oldest cachetools that is allowed
 
 
 @pytest.mark.parametrize("lock", ["auto", "local", "none"])
