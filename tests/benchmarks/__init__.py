@@ -1,4 +1,4 @@
-"""How fast botsession is, beside the bare clients of its backends and beside other libraries.
+"""Benchmarks of botsession against the bare clients of its backends and against other libraries.
 
-A program, and no test: `python -m benchmarks --help`. It needs `tests/` on the path, for the servers.
+This is a program, not a test: see `python -m benchmarks --help`. It needs `tests/` on the path, for the servers.
 """

@@ -1,4 +1,4 @@
-"""Runs the benchmarks: `python -m benchmarks`, or `nox -s bench`."""
+"""Run the benchmarks: `python -m benchmarks`, or `nox -s bench`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RESULTS: Final = Path(__file__).parent / "results"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs what was asked for, and writes what was measured, also where it was interrupted."""
+    """Run the selected measures and write the results, even after an interrupt."""
     options = _parser().parse_args(arguments)
     plan = Plan(options.full, options.backend or BACKENDS, peers=not options.no_peers)
     figures = Figures()
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
                 _say(begin, name)
                 measure(plan, figures)
     except KeyboardInterrupt:
-        about["interrupted"] = "yes: what follows is not everything"
+        about["interrupted"] = "yes; the results are incomplete"
         return 130
     finally:
         report.write(options.results, about, figures)
@@ -48,11 +48,15 @@ def _say(begin: float, what: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--full", action="store_true", help="take half an hour, and measure everything")
-    parser.add_argument("--backend", action="append", choices=BACKENDS, help="only this one; may be repeated")
-    parser.add_argument("--only", action="append", choices=list(MEASURES), help="only this measure; may be repeated")
-    parser.add_argument("--no-peers", action="store_true", help="leave other libraries out")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of the results")
+    parser.add_argument("--full", action="store_true", help="measure everything; takes about half an hour")
+    parser.add_argument(
+        "--backend", action="append", choices=BACKENDS, help="measure only this backend; may be repeated"
+    )
+    parser.add_argument(
+        "--only", action="append", choices=list(MEASURES), help="run only this measure; may be repeated"
+    )
+    parser.add_argument("--no-peers", action="store_true", help="skip other libraries")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder for the results")
     return parser
 
 

@@ -1,6 +1,6 @@
-"""The bare clients: what one would write by hand for a single turn, with nothing in between.
+"""The bare clients: a single turn written by hand, directly against each client.
 
-None of them compares before it sets, orders the turns of a session or checks what it reads: the last writer wins.
+None of them uses compare-and-set, serializes the turns of a session or validates what it reads: the last writer wins.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _decode: Final = msgspec.json.Decoder().decode
 
 
 class BareMemory(Plain):
-    """cachetools, with the bytes of msgspec, so that nobody shares a state."""
+    """cachetools, holding msgspec's bytes, so that callers share no state."""
 
     name = against = "bare client"
 
@@ -53,7 +53,7 @@ class BareMemory(Plain):
 
 
 class BareRedis(Plain):
-    """redis-py with hiredis: GET, and SET with PX; more tasks than connections wait for one."""
+    """redis-py with hiredis: GET, and SET with PX. Tasks in excess of the connections wait for one."""
 
     name = against = "bare client"
 
@@ -111,7 +111,7 @@ class BareMongo(Plain):
 
 
 class BareFile(Plain):
-    """One thread hop that reads; one that writes a temporary file, syncs it and renames it."""
+    """One thread hop to read; one to write a temporary file, sync it and rename it."""
 
     name = against = "bare client"
 
@@ -133,7 +133,7 @@ class BareFile(Plain):
 
 
 def bare_clients(place: Place, workload: Workload) -> Sequence[Contender]:
-    """Returns the bare clients of the backend; MongoDB has two."""
+    """Return the bare clients of the backend; MongoDB has two."""
     match place.backend:
         case "memory":
             return [BareMemory(place, workload)]

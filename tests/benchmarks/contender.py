@@ -1,4 +1,4 @@
-"""What is compared: something that can run a turn."""
+"""The contenders: anything that can run a turn."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from benchmarks.workload import Workload
 
 
 class Contender:
-    """Keeps sessions in one backend, by one library.
+    """One library storing sessions in one backend.
 
     Attributes:
-        name: For the tables.
-        against: The name of the bare client that it is compared with; its own where it is one.
+        name: The name shown in the tables.
+        against: The name of the bare client to compare with. A bare client names itself.
     """
 
     name: str
@@ -27,30 +27,30 @@ class Contender:
         self.workload = workload
 
     async def open(self) -> None:
-        """Connects."""
+        """Connect."""
 
     async def close(self) -> None:
-        """Lets go of what `open` has taken."""
+        """Release what `open` acquired."""
 
     async def turn(self, session_id: str, *, pause: bool = False) -> None:
-        """Runs one turn.
+        """Run one turn.
 
         Args:
-            session_id: Whose turn.
-            pause: Whether the handler awaits something before it changes the session, as a bot does.
+            session_id: The session.
+            pause: Whether the handler awaits before it changes the session, as a real bot does.
         """
         raise NotImplementedError
 
     async def read(self, session_id: str) -> dict[str, Any] | None:
-        """Returns a state as it is stored."""
+        """Return the stored state of a session."""
         raise NotImplementedError
 
 
 class Plain(Contender):
-    """One that can read and write a state, and knows no turns: the last writer wins."""
+    """A contender that only reads and writes states, without turns: the last writer wins."""
 
     async def write(self, session_id: str, state: dict[str, Any]) -> None:
-        """Stores a state with an expiry."""
+        """Store a state with an expiry."""
         raise NotImplementedError
 
     async def turn(self, session_id: str, *, pause: bool = False) -> None:
@@ -65,7 +65,7 @@ class Plain(Contender):
 
 @contextlib.asynccontextmanager
 async def opened(contenders: Iterable[Contender]) -> AsyncIterator[Sequence[Contender]]:
-    """Opens contenders, and closes them in any case."""
+    """Open contenders, and close them even after an error."""
     async with contextlib.AsyncExitStack() as stack:
         ready: list[Contender] = []
         for contender in contenders:

@@ -1,4 +1,4 @@
-"""What was measured, and what it is compared with."""
+"""Measured figures and their baselines."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Figure:
-    """One thing that was measured.
+    """The result of one measurement.
 
     Attributes:
-        measure: What was measured, such as `turn: p50`.
-        backend: Where.
-        contender: Of whom.
-        case: Under which circumstances, such as `1 KB, 64 tasks`.
-        unit: Of the numbers.
-        rounds: The number of each round.
-        against: Contender and case of the figure that it is compared with.
-        note: What a reader has to know.
+        measure: The quantity, such as `turn: p50`.
+        backend: The backend.
+        contender: The name of the contender.
+        case: The conditions, such as `1 KB, 64 tasks`.
+        unit: The unit of the numbers.
+        rounds: The value of each round.
+        against: Contender and case of the baseline.
+        note: A remark for the reader.
     """
 
     measure: str
@@ -40,7 +40,7 @@ class Figure:
 
 
 class Figures:
-    """All that was measured so far."""
+    """All figures measured so far."""
 
     def __init__(self) -> None:
         self._figures: dict[tuple[str, str, str, str], Figure] = {}
@@ -49,15 +49,15 @@ class Figures:
         return iter(self._figures.values())
 
     def add(self, figure: Figure) -> None:
-        """Keeps a figure."""
+        """Add a figure."""
         self._figures[figure.measure, figure.backend, figure.contender, figure.case] = figure
 
     def find(self, measure: str, backend: str, contender: str, case: str) -> Figure | None:
-        """Returns a figure, if it was measured."""
+        """Return a figure, or `None` if it was not measured."""
         return self._figures.get((measure, backend, contender, case))
 
     def ratio(self, figure: Figure) -> float | None:
-        """Returns how many times as much as that of the other it is: the median of the rounds that ran side by side."""
+        """Return the ratio to the baseline: the median of the ratios of corresponding rounds."""
         other = figure.against and self.find(figure.measure, figure.backend, *figure.against)
         if not other:
             return None
@@ -66,7 +66,7 @@ class Figures:
         return statistics.median(ratios)
 
     def as_json(self) -> list[dict[str, Any]]:
-        """Returns all figures with median and ratio."""
+        """Return all figures, each with its median and ratio."""
         return [
             {
                 **asdict(figure),
@@ -79,7 +79,7 @@ class Figures:
 
 
 def failures(counts: Sequence[Counter[str]], done: int) -> str:
-    """Returns a note on the calls that failed; empty where none did."""
+    """Return a note on the failed calls, or an empty string if none failed."""
     total: Counter[str] = sum(counts, Counter())
     if not total:
         return ""
@@ -88,5 +88,5 @@ def failures(counts: Sequence[Counter[str]], done: int) -> str:
 
 
 def _finite(value: float | None) -> float | None:
-    """Returns what JSON can hold."""
+    """Return a finite value unchanged, and `None` for any other, since JSON cannot hold it."""
     return value if value is None or math.isfinite(value) else None

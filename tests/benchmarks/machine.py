@@ -1,4 +1,4 @@
-"""On what a run was made: the header of its report."""
+"""The header of a report: the machine and the versions of a run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _DISTRIBUTIONS: Final = (
 
 
 def header(arguments: Sequence[str]) -> dict[str, str]:
-    """Returns what a reader must know of a run, line by line."""
+    """Return the conditions of a run, by name."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": _commit(),
@@ -59,7 +59,7 @@ def _commit() -> str:
 
     try:
         changed = git("status", "--porcelain", "--untracked-files=no")
-        return git("rev-parse", "--short=12", "HEAD") + (" with changes" if changed else "")
+        return git("rev-parse", "--short=12", "HEAD") + (" with local changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
@@ -75,7 +75,7 @@ def _processor() -> str:
 
 def _redis() -> str:
     if os.environ.get("BOTSESSION_TEST_REDIS_URL"):
-        return "a Redis server of the environment"
+        return "a Redis server given by the environment"
     binary = servers.redis_binary()
     output = subprocess.run([binary, "--version"], check=True, capture_output=True, text=True).stdout
     return " ".join(output.split()[:3])
@@ -83,5 +83,5 @@ def _redis() -> str:
 
 def _mongo() -> str:
     if os.environ.get("BOTSESSION_TEST_MONGO_URL"):
-        return "a MongoDB server of the environment"
+        return "a MongoDB server given by the environment"
     return _version(os.environ.get("BOTSESSION_TEST_MONGO") or next(iter(servers.MONGO)))

@@ -1,4 +1,4 @@
-"""Racing: operations take turns in short rounds, so that what disturbs the machine disturbs all of them."""
+"""Interleaved measurement: operations alternate in short rounds, so that a disturbance of the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Operation = Callable[[str], Awaitable[object]]
 
 @dataclass
 class Round:
-    """What one operation did in one round.
+    """The result of one operation in one round.
 
     Attributes:
-        latencies: How long each call took, in microseconds; failed ones are not among them.
-        failures: How many calls failed, by the name of the error.
-        seconds: How long the round took, until the last call that had begun was over.
-        cpu: How many seconds of processor time this process used meanwhile, all threads together.
+        latencies: The duration of each successful call, in microseconds.
+        failures: The number of failed calls, by the name of the error.
+        seconds: The duration of the round, up to the end of its last call.
+        cpu: The processor time of this process during the round, in seconds, summed over all threads.
     """
 
     latencies: list[float] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Round:
 
     @property
     def cpu_each(self) -> float:
-        """Processor time of one call in microseconds; not a number where all have failed."""
+        """Processor time per call in microseconds, or NaN if all calls failed."""
         return self.cpu / len(self.latencies) * 1e6 if self.latencies else float("nan")
 
     @property
@@ -48,7 +48,7 @@ class Round:
         return self.percentile(99)
 
     def percentile(self, percent: int) -> float:
-        """Returns the latency that so many percent of the calls stay within; not a number where all have failed."""
+        """Return a percentile of the latencies, or NaN if all calls failed."""
         if len(self.latencies) < 2:
             return self.latencies[0] if self.latencies else float("nan")
         return statistics.quantiles(self.latencies, n=100, method="inclusive")[percent - 1]
@@ -57,14 +57,14 @@ class Round:
 async def race(
     operations: Mapping[str, Operation], ids: Sequence[str], *, tasks: int, rounds: int, seconds: float
 ) -> dict[str, list[Round]]:
-    """Lets operations run in turns, each time in another order.
+    """Run operations alternately, in an order that rotates from round to round.
 
     Args:
-        operations: What to run, by name.
-        ids: Over which sessions; each call takes the next one.
-        tasks: How many calls are under way at once.
-        rounds: How often each operation has its turn; once more before, which does not count.
-        seconds: How long a round takes calls.
+        operations: The operations by name.
+        ids: The session ids; each call takes the next one.
+        tasks: The number of concurrent calls.
+        rounds: The number of rounds of each operation, not counting one warm-up round.
+        seconds: How long a round starts new calls.
     """
     outcomes: dict[str, list[Round]] = {name: [] for name in operations}
     names = list(operations)
@@ -84,7 +84,7 @@ async def race(
 
 
 async def fill(operation: Operation, ids: Sequence[str], *, tasks: int = 64) -> None:
-    """Calls an operation once for each id."""
+    """Call an operation once for each id."""
     rest = iter(ids)
 
     async def work() -> None:

@@ -1,4 +1,4 @@
-"""botsession, as a user calls it."""
+"""botsession as a contender, called as a user calls it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from benchmarks.workload import EXPIRES_IN, Workload
 from botsession import Sessions
 
 MOST: Final = 2_000_000
-"""For how many sessions the memory driver has room here."""
+"""The capacity of the memory driver, in sessions."""
 
 HAS_LOCKS: Final = "lock" in inspect.signature(Sessions.__init__).parameters
 
 
 class Ours(Contender):
-    """`Sessions` with the settings that it has when nobody gives any.
+    """`Sessions` with its default settings.
 
     Args:
-        place: Where the sessions are kept.
+        place: Where the sessions are stored.
         workload: The states.
-        api: Which client of MongoDB to use.
-        label: Added to the name.
-        **settings: Settings of `Sessions` that differ.
+        api: The MongoDB client to use.
+        label: A suffix for the name.
+        **settings: Settings of `Sessions` that differ from the defaults.
     """
 
     def __init__(self, place: Place, workload: Workload, api: str = "", label: str = "", **settings: Any) -> None:
@@ -55,7 +55,7 @@ class Ours(Contender):
             self.workload.change(session.state)
 
     async def unchanged_turn(self, session_id: str) -> None:
-        """Runs a turn that changes nothing."""
+        """Run a turn that changes nothing."""
         async with self.sessions.turn(session_id):
             pass
 
@@ -65,7 +65,7 @@ class Ours(Contender):
 
 
 def ours(place: Place, workload: Workload, **settings: Any) -> Sequence[Ours]:
-    """Returns botsession on the backend, once for each client of it."""
+    """Return botsession on the backend, once for each of its clients."""
     apis = ("motor", "pymongo") if place.backend == "mongo" else ("",)
     return [Ours(place, workload, api, **settings) for api in apis]
 

@@ -1,4 +1,4 @@
-"""Where sessions are kept during one measure: servers and a folder of its own."""
+"""The place where one measure stores its sessions: a server and a folder."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Place:
     """Addresses for the contenders.
 
     Attributes:
-        backend: The backend that is measured.
-        url: Where its server is; empty where it has none.
+        backend: The measured backend.
+        url: The URL of its server; empty if it has none.
         folder: An empty folder.
-        namespace: A word that nobody else uses on the server.
+        namespace: A name that is unique on the server.
     """
 
     backend: str
@@ -32,13 +32,13 @@ class Place:
     namespace: str
 
     def fresh(self, name: str) -> str:
-        """Returns a name for one contender's sessions."""
+        """Return a unique name for one contender's sessions."""
         return f"{self.namespace}_{name}_{uuid.uuid4().hex[:8]}"
 
 
 @contextlib.contextmanager
 def prepared(backend: str) -> Iterator[Place]:
-    """Starts an empty server where the backend needs one and the environment names none; stops it afterwards."""
+    """Prepare a place, with an empty server if the backend needs one and the environment names none."""
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="botsession-bench-"))
         url = ""

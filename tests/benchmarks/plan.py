@@ -1,4 +1,4 @@
-"""How much is measured: a quick run of about two minutes, or a full one."""
+"""The extent of a run: quick, in about two minutes, or full."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from benchmarks.workload import LARGE, SMALL, Workload
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does.
+    """The extent of a run.
 
     Attributes:
-        full: Whether it takes its time.
-        backends: Which backends are measured.
-        peers: Whether other libraries run too.
+        full: Whether this is a full run.
+        backends: The backends to measure.
+        peers: Whether to measure other libraries too.
     """
 
     full: bool
@@ -35,11 +35,11 @@ class Plan:
         return (SMALL, LARGE) if self.full else (SMALL,)
 
     def ids(self, backend: str) -> int:
-        """Returns over how many sessions turns go."""
+        """Return the number of session ids that turns use."""
         if self.full:
             return 10_000
         return 200 if backend == "mongo" else 1_000
 
     def tasks(self, backend: str) -> Sequence[int]:
-        """Returns how many turns are under way at once."""
+        """Return the numbers of concurrent turns to measure."""
         return (1, 64, 512) if self.full or backend in {"memory", "redis"} else (1, 64)

@@ -1,4 +1,4 @@
-"""The picture: each contender's ratio to the bare client, on each backend."""
+"""The plot: each contender's ratio to the bare client, on each backend."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OURS, _BARE, _PEER, _TARGET = "#1f6feb", "#57606a", "#c4ccd4", "#cf222e"
 
 
 def write(folder: Path, header: Mapping[str, str], figures: Figures) -> bool:
-    """Writes `results.svg` and `results.png`; returns whether there was something to draw, and something to draw with."""
+    """Write `results.svg` and `results.png`. Return whether they were written: it takes figures and matplotlib."""
     backends = list(dict.fromkeys(figure.backend for figure in figures if figure.measure == _COLUMNS[0][0]))
     try:
         import matplotlib as mpl
@@ -54,7 +54,7 @@ def write(folder: Path, header: Mapping[str, str], figures: Figures) -> bool:
             _draw(axes, figures, bars)
             axes.set_title(f"{backend}\n{title}" if row == 0 else backend, fontsize=10, loc="left")
     picture.suptitle(
-        "A turn, beside the same turn on the bare client (1x, no compare-and-set). Dashed: the target of botsession.\n"
+        "A turn, relative to the same turn on the bare client (1x, no compare-and-set). Dashed: the target for botsession.\n"
         f"{header['python']}, {header['machine']}, commit {header['commit']}, {header['date']}",
         fontsize=11,
     )

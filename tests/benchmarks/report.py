@@ -1,4 +1,4 @@
-"""The results as JSON and as tables in Markdown."""
+"""The results as JSON and as Markdown tables."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from benchmarks.figures import Figure, Figures
 from benchmarks.targets import checked
 
 REMARK = (
-    "The bare client does the same turn with nothing in between: no compare-and-set, no order of turns, no checks. "
-    "Figures are medians of rounds that took turns with each other; `x` is the ratio to the bare client, the median of "
-    "the rounds' ratios."
+    "The bare client runs the same turn without compare-and-set, serialization of turns or validation. "
+    "Figures are medians of interleaved rounds; `x` is the ratio to the bare client, the median of the rounds' ratios."
 )
 
 
 def write(folder: Path, header: Mapping[str, str], figures: Figures) -> None:
-    """Writes `results.json` and `results.md`."""
+    """Write `results.json` and `results.md`."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {"header": dict(header), "figures": figures.as_json()}
     folder.joinpath("results.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -33,7 +32,7 @@ def _markdown(header: Mapping[str, str], figures: Figures) -> Iterator[str]:
     yield from (
         "## Targets",
         "",
-        "| backend | figure | case | who | ratio | target | |",
+        "| backend | figure | case | contender | ratio | target | |",
         "| - | - | - | - | -: | - | - |",
     )
     for figure, ratio, target in checked(figures):
@@ -50,7 +49,7 @@ def _table(measure: str, figures: Figures) -> Iterator[str]:
     cases = list(dict.fromkeys(figure.case for figure in rows))
     yield f"## {measure[0].upper()}{measure[1:]} ({rows[0].unit})"
     yield ""
-    yield "| backend | who | " + " | ".join(cases) + " |"
+    yield "| backend | contender | " + " | ".join(cases) + " |"
     yield "| - | - |" + " -: |" * len(cases)
     notes: list[str] = []
     for backend, contender in dict.fromkeys((figure.backend, figure.contender) for figure in rows):
@@ -76,7 +75,7 @@ def _cell(figures: Figures, figure: Figure | None, notes: list[str]) -> str:
 
 
 def number(value: float) -> str:
-    """Returns a number with three digits that count, or all before the point."""
+    """Return a number with three significant digits, or with all digits before the decimal point."""
     if math.isnan(value):
         return "none"
     digits = max(0, 2 - int(math.log10(abs(value)))) if value else 0

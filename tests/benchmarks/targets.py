@@ -1,4 +1,4 @@
-"""What botsession should reach, beside the bare client."""
+"""The targets of botsession, as ratios to the bare client."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from benchmarks.figures import Figure, Figures
 
 @dataclass(frozen=True)
 class Target:
-    """A bound for a ratio.
+    """A bound on a ratio.
 
     Attributes:
-        measure: What is measured.
-        backend: Where; any where empty.
-        case: How the case ends.
+        measure: The measured quantity.
+        backend: The backend; empty for any.
+        case: The suffix of matching cases.
         bound: The bound.
-        at_least: Whether more is better.
+        at_least: Whether the bound is a minimum.
     """
 
     measure: str
@@ -28,7 +28,7 @@ class Target:
     at_least: bool = False
 
     def fits(self, figure: Figure) -> bool:
-        """Tells whether the target is one for this figure."""
+        """Return whether the target applies to a figure."""
         return (
             figure.measure == self.measure
             and self.backend in {"", figure.backend}
@@ -38,7 +38,7 @@ class Target:
         )
 
     def is_met(self, ratio: float) -> bool:
-        """Tells whether a ratio is within the bound."""
+        """Return whether a ratio is within the bound."""
         return ratio >= self.bound if self.at_least else ratio <= self.bound
 
     def __str__(self) -> str:
@@ -65,7 +65,7 @@ TARGETS: Final = (
 
 
 def checked(figures: Figures) -> Iterator[tuple[Figure, float, Target]]:
-    """Finds each figure that has a target, with its ratio."""
+    """Yield each figure that has a target, with its ratio and the target."""
     for figure in figures:
         ratio = figures.ratio(figure)
         for target in TARGETS:

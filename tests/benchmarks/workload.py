@@ -1,4 +1,4 @@
-"""The turn that everybody runs: change a counter, append to a bounded history."""
+"""The turn that every contender runs: increment a counter, append to a bounded history."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 EXPIRES_IN: Final = 3600
-"""Seconds after which a session ends, for everybody who can end one."""
+"""Seconds until a session expires, for contenders that support expiry."""
 
 _TEXT: Final = "What the user said; it is about as long as people write."
 
@@ -17,19 +17,19 @@ class Workload:
     """States of one size.
 
     Attributes:
-        name: The size, for the tables.
-        entries: How many entries the history keeps.
+        name: The size, as shown in the tables.
+        entries: The length of the history.
     """
 
     name: str
     entries: int
 
     def initial(self) -> dict[str, Any]:
-        """Returns the state of a new session; its history is full, so that all turns are alike."""
+        """Return the state of a new session. Its history is full, so that all turns cost the same."""
         return {"count": 0, "name": "Ada", "history": [_entry(number) for number in range(self.entries)]}
 
     def change(self, state: dict[str, Any]) -> None:
-        """Does what a handler does."""
+        """Change a state as a handler does."""
         state["count"] += 1
         history = state["history"]
         history.append(_entry(state["count"]))
@@ -41,7 +41,7 @@ LARGE: Final = Workload("16 KB", 160)
 
 
 def session_ids(count: int) -> list[str]:
-    """Returns ids in an order that is always the same and has no pattern."""
+    """Return ids in a random but reproducible order."""
     ids = [f"bench:{number}" for number in range(count)]
     random.Random(4).shuffle(ids)
     return ids

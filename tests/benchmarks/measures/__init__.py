@@ -1,4 +1,4 @@
-"""What is measured, by name, in the order in which it runs; one file each."""
+"""The measures by name, in the order in which they run; one file each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the start of Python to the first read: a fresh process with botsession, and one with the bare client."""
+"""Cold start: from the start of Python to the first read, with botsession and with the bare client."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ asyncio.run(main())
 
 
 def measure(plan: Plan, figures: Figures) -> None:
-    """Measures the way to the first read."""
+    """Measure the time to the first read."""
     for backend in plan.backends:
         with prepared(backend) as place:
             for api in ("motor", "pymongo") if backend == "mongo" else ("",):
@@ -117,14 +117,14 @@ def _measure(plan: Plan, figures: Figures, place: Place, api: str) -> None:
     for number in range((plan.rounds if plan.full else 3) + 1):
         for name, script in scripts.items():
             took = _run(script, place)
-            if number:  # the first run may compile
+            if number:  # the first run may compile bytecode
                 times[name].append(took)
     for name, numbers in times.items():
         figures.add(Figure("cold start", place.backend, name, CASE, "ms", numbers, (bare, CASE)))
 
 
 def _run(script: str, place: Place) -> float:
-    """Returns how many milliseconds a script takes."""
+    """Return the duration of a script in milliseconds."""
     begin = time.perf_counter()
     subprocess.run([sys.executable, "-c", script], check=True, cwd=place.folder)
     return (time.perf_counter() - begin) * 1000

@@ -1,4 +1,4 @@
-"""Many tasks on one id, whose handlers await something: how many turns a second, and how many changes are lost."""
+"""Contention: turns per second and lost updates when many tasks with awaiting handlers use one id."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TASKS = 64
 
 
 def measure(plan: Plan, figures: Figures) -> None:
-    """Measures turns of one session."""
+    """Measure concurrent turns of one session."""
     for backend in plan.backends:
         asyncio.run(_measure(plan, figures, backend))
 
@@ -57,7 +57,7 @@ async def _measure(plan: Plan, figures: Figures, backend: str) -> None:
 
 
 async def _crowd(contender: Contender, session_id: str, each: int) -> tuple[int, int, float]:
-    """Returns how many turns succeeded, how many of those are not in the state, and how long it took."""
+    """Return the number of successful turns, how many of their updates were lost, and the seconds taken."""
     done = 0
 
     async def work() -> None:

@@ -1,4 +1,4 @@
-"""Opening one driver by its name among 300 more installed distributions."""
+"""Discovery: open one driver by name with 300 additional distributions installed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ print((time.perf_counter() - begin) * 1000)
 
 
 def measure(plan: Plan, figures: Figures) -> None:
-    """Measures discovery, from the name to the store."""
+    """Measure discovery, from the name to the store."""
     if "memory" not in plan.backends:
         return
     with tempfile.TemporaryDirectory(prefix="botsession-bench-") as folder:
@@ -33,7 +33,7 @@ def measure(plan: Plan, figures: Figures) -> None:
         site.mkdir()
         _install(site)
         path = os.environ.get("PYTHONPATH", "")
-        few, many = "as installed", f"{MORE} distributions more"
+        few, many = "as installed", f"{MORE} more distributions"
         paths = {few: path, many: f"{path}{os.pathsep}{site}"}
         times: dict[str, list[float]] = {case: [] for case in paths}
         for _ in range(plan.rounds):
@@ -52,7 +52,7 @@ def measure(plan: Plan, figures: Figures) -> None:
 
 
 def _install(folder: Path) -> None:
-    """Makes what an installer leaves of packages, a third of them with entry points of others."""
+    """Create the metadata of installed packages, a third of which have unrelated entry points."""
     for number in range(MORE):
         info = folder / f"pretended_{number}-1.0.dist-info"
         info.mkdir()

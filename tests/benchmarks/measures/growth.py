@@ -1,4 +1,4 @@
-"""Turns over a million ids beside turns over ten thousand, on backends that keep sessions in memory; a full run only."""
+"""Growth: turns over a million ids against turns over ten thousand, on in-memory backends, in full runs only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TASKS = 64
 
 
 def measure(plan: Plan, figures: Figures) -> None:
-    """Measures throughput in small and large stores."""
+    """Measure throughput in small and large stores."""
     if plan.full:
         for backend in ("memory", "redis"):
             if backend in plan.backends:
@@ -45,7 +45,7 @@ async def _measure(plan: Plan, figures: Figures, backend: str) -> None:
 
 
 def _over(turn: Operation, ids: list[str]) -> Operation:
-    """Returns the turn over these ids instead of those that it is given."""
+    """Return a turn that cycles through these ids and ignores its argument."""
     place = 0
 
     async def run(_session_id: str) -> None:

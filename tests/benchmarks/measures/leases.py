@@ -1,4 +1,4 @@
-"""Turns with a lease, beside turns that are kept apart within the process only."""
+"""Leases: turns with a lease against turns that are serialized within the process only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.workload import SMALL, session_ids
 
 
 def measure(plan: Plan, figures: Figures) -> None:
-    """Measures what leases cost, on backends that several processes share."""
+    """Measure the cost of leases on backends that several processes share."""
     if HAS_LOCKS:
         for backend in plan.backends:
             if backend != "memory":

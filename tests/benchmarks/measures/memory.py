@@ -1,4 +1,4 @@
-"""The memory of one session: the memory driver beside cachetools with msgspec's bytes, a process each."""
+"""Memory per session: the memory driver against cachetools with msgspec's bytes, in a process each."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ asyncio.run(main())
 
 
 def measure(plan: Plan, figures: Figures) -> None:
-    """Measures bytes per session."""
+    """Measure bytes per session."""
     if "memory" in plan.backends:
         count = 100_000 if plan.full else 20_000
         case = f"{count:,} sessions of 1 KB"

@@ -1,4 +1,4 @@
-"""A scan of everything: time for each session, and the memory that it takes meanwhile."""
+"""A full scan: time per session and peak memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BATCH = 500
 
 
 def measure(plan: Plan, figures: Figures) -> None:
-    """Measures scans of two sizes, to see that they are linear."""
+    """Measure scans of two sizes, to show that they are linear."""
     for backend in plan.backends:
         asyncio.run(_measure(figures, backend, (10_000, 100_000) if plan.full else (1_000, 5_000)))
 

@@ -1,4 +1,4 @@
-"""Turns over many ids: how long one takes alone, and how many are done in a second with many tasks."""
+"""Turns over many ids: the latency of one task, and the throughput of many."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmarks.workload import Workload, session_ids
 
 
 def measure(plan: Plan, figures: Figures) -> None:
-    """Measures latency and throughput of turns."""
+    """Measure latency and throughput of turns."""
     for backend in plan.backends:
         for workload in plan.workloads:
             asyncio.run(_measure(plan, figures, backend, workload))
@@ -57,7 +57,7 @@ def _record(
             ("turns per second", "turns/s", [each.per_second for each in rounds]),
             ("processor time per turn", "us", [each.cpu_each for each in rounds]),
         ]
-        if tasks == 1:  # with more, it tells how long others were let in before
+        if tasks == 1:  # with more tasks, latency is mostly time spent in the queue
             measures.append(("turn: p50", "us", [each.p50 for each in rounds]))
             measures.append(("turn: p99", "us", [each.p99 for each in rounds]))
         for measure, unit, numbers in measures:

@@ -1,4 +1,4 @@
-"""A turn that changes nothing, beside a read."""
+"""A turn that changes nothing, against a read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CASE = "1 KB, 1 task"
 
 
 def measure(plan: Plan, figures: Figures) -> None:
-    """Measures turns that change nothing."""
+    """Measure turns that change nothing."""
     for backend in plan.backends:
         asyncio.run(_measure(plan, figures, backend))
 

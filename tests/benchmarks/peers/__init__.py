@@ -1,4 +1,4 @@
-"""Other libraries with their own defaults, one file each; those that are not installed are left out."""
+"""Other libraries with their own defaults, one file each. Those that are not installed are skipped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LIBRARIES: Final = ("aiogram", "litestar", "starsessions", "key_value", "aiocac
 
 
 def peers(place: Place, workload: Workload) -> Sequence[Contender]:
-    """Returns the installed peers that keep sessions in the backend."""
+    """Return the installed peers that support the backend."""
     found: list[Contender] = []
     for library in _LIBRARIES:
         if importlib.util.find_spec(library) is not None:

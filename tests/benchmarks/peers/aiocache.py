@@ -1,4 +1,4 @@
-"""aiocache's caches. The one in memory shares its objects with its callers."""
+"""aiocache's caches. The in-memory cache shares its objects with its callers."""
 
 from __future__ import annotations
 

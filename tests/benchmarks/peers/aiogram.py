@@ -1,4 +1,4 @@
-"""aiogram's storages for its finite state machine. Those in memory and in MongoDB do not expire."""
+"""aiogram's storages for its finite state machine. The in-memory and MongoDB storages have no expiry."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Aiogram(Plain):
 
 
 class InMemory(_Aiogram):
-    """Shares the nested objects of the state with its callers."""
+    """aiogram's in-memory storage, which shares nested objects of the state with its callers."""
 
     async def open(self) -> None:
         self.storage = MemoryStorage()

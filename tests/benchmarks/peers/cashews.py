@@ -1,4 +1,4 @@
-"""cashews' cache; in Redis it pickles. A failed command is an error here, and not an empty session."""
+"""cashews' caches. The Redis cache pickles; a failed command raises an error here instead of reading as absent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Cashews(Plain):
 
 
 class InMemory(_Cashews):
-    """Shares its objects with its callers."""
+    """cashews' in-memory cache, which shares its objects with its callers."""
 
     async def open(self) -> None:
         self.cache = Cache()

@@ -1,4 +1,4 @@
-"""litestar's stores, with msgspec's bytes as its own sessions have. The one on files does not sync them."""
+"""litestar's stores, holding msgspec's bytes as its own sessions do. The file store does not sync."""
 
 from __future__ import annotations
 

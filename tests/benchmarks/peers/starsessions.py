@@ -1,4 +1,4 @@
-"""starsessions: its stores with its JSON serializer. The one in memory does not expire."""
+"""starsessions' stores, with its JSON serializer. The in-memory store has no expiry."""
 
 from __future__ import annotations
 
