@@ -1,4 +1,4 @@
-"""The four built-in backends, each as a user configures it, with a place of its own for each test."""
+"""The four built-in backends, each configured as a user does it, with separate storage for each test."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import servers
 
 NAMES = ["memory", "file", "redis", "mongo"]
 LASTING = ["file", "redis", "mongo"]
-"""Those that outlive the process."""
+"""The backends that outlive the process."""
 
 
 def options(name: str, folder: pathlib.Path) -> dict[str, object]:
-    """Returns the options of a backend that nobody else uses."""
+    """Return options of a backend that give it storage of its own."""
     unique = uuid.uuid4().hex
     return {
         "memory": {},
@@ -24,7 +24,7 @@ def options(name: str, folder: pathlib.Path) -> dict[str, object]:
 
 
 def toml(folder: pathlib.Path) -> str:
-    """Returns a configuration with a section for every backend and no word yet on which one to use."""
+    """Return a configuration with a section for every backend that does not choose one yet."""
     lines = ["expires_in = 10", "initial_state = { count = 0 }"]
     for name in NAMES:
         lines.append(f"[stores.{name}]")

@@ -1,4 +1,4 @@
-"""A bot that talks without a pause until it is told to stop; it writes down what was acknowledged.
+"""A bot that runs turns without a pause until it is stopped, and keeps a journal of what was acknowledged.
 
 A line of the journal is `+ ID` for a turn that was saved, and `- ID` for a session that was destroyed for good.
 """
@@ -26,7 +26,7 @@ async def talk(sessions, journal, chance, stop):
 
 
 async def leave(sessions, journal, number, stop):
-    """Creates sessions that are talked to a few times and destroyed."""
+    """Create sessions, run a few turns of each and destroy it."""
     for visitor in itertools.count():
         if stop.is_set():
             return
@@ -42,7 +42,7 @@ def count_up(session):
 
 
 def run(config: pathlib.Path, journal: pathlib.Path, number: int, talking: Event, stopped: Event) -> None:
-    """Talks from when `talking` is set here until `stopped` is set elsewhere."""
+    """Run the bot until the parent sets `stopped`; set `talking` once it has started."""
     with journal.open("a", buffering=1) as file:
         asyncio.run(_run(config, file, number, talking, stopped))
 

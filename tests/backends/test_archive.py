@@ -20,7 +20,7 @@ COUNT = 523
 
 
 def sessions():
-    """An independent record of what is stored: ids, states and lifetimes of all kinds."""
+    """A fixed set of sessions with ids, states and lifetimes of all kinds."""
     return {
         f"telegram:{number}": Session(
             f"telegram:{number}",

@@ -1,4 +1,4 @@
-"""The same bot on each backend: by one word of the configuration, or by the environment alone."""
+"""The same bot on each backend, chosen by one word of the configuration or by the environment alone."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ asyncio.run(main())
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs the bot in a folder with nothing else to go by."""
+    """Run the bot in a folder with no other configuration."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("BOTSESSION_")}
 
     def call(*arguments, **environment):

@@ -1,4 +1,4 @@
-"""What a migration takes back, leaves alone and reports, and the handing over at the end of a move."""
+"""What a migration undoes, leaves alone and reports, and the handover at the end of a move."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def filled(count, **options):
 
 
 class Interrupted(MemorySessionStore):
-    """Lets something happen before it stores what is restored."""
+    """A store that awaits a function of the test before it commits the restored sessions."""
 
     meanwhile = None
 

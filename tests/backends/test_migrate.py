@@ -1,4 +1,4 @@
-"""Migration from every backend to every other, interrupted and run again, while a bot goes on."""
+"""Migration from every backend to every other, interrupted and run again, while a bot is running."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""A move without a stop: bots change over one after the other, movers are killed, and no turn is lost."""
+"""A move without downtime: bots switch one by one, migrations are killed, and no turn is lost."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import talking_bot
 from botsession import Session, open_store
 
 QUIET = 400
-"""How many sessions nobody talks to."""
+"""The number of idle sessions."""
 
 
 class Move:
-    """Two stores, three bots in processes of their own, and what they have written down."""
+    """Two stores, three bots in separate processes, and their journals."""
 
     def __init__(self, old, new, folder):
         self.folder = folder
@@ -46,7 +46,7 @@ class Move:
         return open_store({"driver": self.names[place], "stores": self.sections()})
 
     def change_over(self, config):
-        """Ends one bot after the other, and starts it again with another configuration."""
+        """Restart the bots one by one with another configuration."""
         for number in range(3):
             self.end(number)
             talking, stopped = forked.processes.Event(), forked.processes.Event()
@@ -58,7 +58,7 @@ class Move:
             self.let_them_talk()
 
     def let_them_talk(self):
-        """Waits for some more turns, since a bot that is started quickly is also replaced quickly."""
+        """Wait for some more turns, so that no bot is replaced before it has run any."""
         wanted = sum(self.journal()[0].values()) + 70
         deadline = time.monotonic() + 30
         while sum(self.journal()[0].values()) < wanted:
@@ -73,7 +73,7 @@ class Move:
             assert bot.exitcode == 0
 
     def run_mover(self, *options, kills):
-        """Runs `migrate`, killed some times, then to its end; returns what it says."""
+        """Run `migrate`, kill it a number of times, then let it finish; return its output."""
         arguments = ["migrate", *self.names.values(), *options, "--config", str(self.folder / "old.toml")]
         streams = [self.folder / name for name in ("stdin", "stdout", "stderr")]
         streams[0].touch()

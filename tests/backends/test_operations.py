@@ -1,4 +1,4 @@
-"""The operations behind the commands, on every backend."""
+"""The operations that the commands use, on every backend."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def clock():
 
 @pytest.fixture(params=backends.NAMES)
 def on_store(request, tmp_path, clock):
-    """Runs an asynchronous function on a store, open, with a clock of its own."""
+    """Run an asynchronous function on an open store with the test's clock."""
 
     def on_store(function):
         async def main():

@@ -1,4 +1,4 @@
-"""What a bot author relies on, on every backend."""
+"""The guarantees that a bot author relies on, on every backend."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ JSON = st.recursive(
 
 @pytest.fixture(params=backends.NAMES)
 def backend(request, tmp_path):
-    """A configuration of each backend in turn."""
+    """The configuration of each backend in turn."""
     return {"driver": request.param, "stores": {request.param: backends.options(request.param, tmp_path)}}
 
 

@@ -1,4 +1,4 @@
-"""Ways to run the command: with a pipe, and in a terminal of its own."""
+"""Fixtures that run the command with pipes or in a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ number = 5
 
 
 class Terminal:
-    """A process in a terminal of its own, with what its screen shows."""
+    """A process in a pseudo-terminal, with the text on its screen."""
 
     def __init__(self, process: subprocess.Popen[bytes], master: int, modes: list[object]) -> None:
         self.process = process
@@ -72,7 +72,7 @@ class Terminal:
         self._seen = 0
 
     def wait_for(self, text: str, *, consume: bool = True) -> str:
-        """Returns what the screen shows anew, up to the text."""
+        """Wait for a text, and return the new output up to its end."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while (place := self.screen.find(text, self._seen)) < 0:
             assert time.monotonic() < deadline, f"no {text!r} in {self.screen[self._seen :]!r}"
@@ -86,12 +86,12 @@ class Terminal:
         os.write(self.master, text.encode())
 
     def say(self, text: str) -> None:
-        """Types a line at the prompt."""
+        """Type a line at the prompt."""
         self.wait_for("You > ")
         self.type(f"{text}\n")
 
     def end(self) -> int:
-        """Waits for the end; returns the exit code."""
+        """Wait for the process to end, and return its exit code."""
         while self._read():
             pass
         return self.process.wait(PATIENCE_SECONDS)
@@ -116,7 +116,7 @@ OpenTerminal = Callable[..., Terminal]
 
 @pytest.fixture
 def folder(tmp_path: pathlib.Path) -> pathlib.Path:
-    """The working directory of the command, with the module `mybot`."""
+    """The working directory of the command, which contains the module `mybot`."""
     (tmp_path / "mybot.py").write_text(BOT)
     return tmp_path
 
@@ -130,8 +130,10 @@ def environment(folder: pathlib.Path) -> dict[str, str]:
 
 @pytest.fixture
 def run(folder: pathlib.Path, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Runs the command to its end, with lines for its standard input; another command, or one for which Python itself is set
-    in another way, is started from scratch."""
+    """Run the command to its end, with `lines` as its standard input.
+
+    A different command, or one with `PYTHON*` variables, starts a new interpreter instead of a fork.
+    """
 
     def run(*arguments: str, lines: str | bytes = "", command=COMMAND, **variables: str):
         given = lines.encode() if isinstance(lines, str) else lines
@@ -155,14 +157,14 @@ def run(folder: pathlib.Path, environment: dict[str, str], tmp_path_factory: pyt
 
 @pytest.fixture
 def open_terminal(folder: pathlib.Path, environment: dict[str, str]) -> Iterator[OpenTerminal]:
-    """Starts the command in a terminal of its own, and waits until it shows `ready`."""
+    """Start the command in a pseudo-terminal, and wait until it shows `ready`."""
     opened: list[Terminal] = []
 
     def open_terminal(*arguments: str, ready: str = "You > ", columns: int = 80, **variables: str) -> Terminal:
         master, slave = pty.openpty()
         termios.tcsetwinsize(master, (24, columns))
         modes = termios.tcgetattr(master)
-        # The first terminal that the leader of a session opens becomes its own, and Ctrl-C in it a signal.
+        # The first terminal that a session leader opens becomes its controlling terminal, where Ctrl-C sends a signal.
         shell = ["sh", "-c", 'exec "$@" <"$0" >"$0" 2>&1', os.ttyname(slave)]
         process = subprocess.Popen(
             [*shell, *COMMAND, *arguments], cwd=folder, env={**environment, **variables}, start_new_session=True

@@ -21,7 +21,7 @@ def store_in(folder, **options):
 
 
 def write(folder, *sessions, ago=dt.timedelta(), expires_in=600):
-    """Stores sessions as if it were that long ago."""
+    """Store sessions as if they had been written `ago` before now."""
 
     async def main():
         store = await store_in(folder, expires_in=expires_in, clock=lambda: utc_now() - ago).init()
@@ -49,16 +49,16 @@ def read(folder, session_id):
 
 
 def damage(folder, session_id, content=b"{broken"):
-    """Makes a stored session unreadable."""
+    """Make a stored session unreadable."""
     name = session_id.replace(":", "%3a")
     (file,) = (folder / ".sessions").glob(f"*/{name}.json")
     broken = file.with_suffix(".broken")
     broken.write_bytes(content)
-    broken.replace(file)  # in one step, so that nobody reads half of it
+    broken.replace(file)  # atomic, so that no reader sees half of it
 
 
 def change(folder, session_id, function):
-    """Runs a turn."""
+    """Run a turn that changes the state with `function`."""
 
     async def main():
         async with Sessions(store_in(folder)) as sessions, sessions.turn(session_id) as session:

@@ -1,4 +1,4 @@
-"""`botsession export` and `botsession import`: files of every kind, whole, cut and damaged."""
+"""`botsession export` and `botsession import`: files of every kind, intact, truncated and damaged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EXPANDERS = {"": bytes, ".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": l
 
 @pytest.fixture
 def filled(run):
-    """A file store with three sessions, as `--url`."""
+    """The `--url` option of a file store with three sessions."""
     for user in "abc":
         assert run("console", "--url", "file://filled", "--user", user, lines="hi\n").returncode == 0
     return "file://filled"
@@ -108,7 +108,7 @@ def test_a_damaged_file_is_imported_up_to_there_and_reported(run, filled, folder
 
 
 def damaged(whole):
-    """Gives the file with another byte changed each time, so that the compression itself is wrong."""
+    """Yield the file with one byte changed, a different one each time, so that decompression fails."""
     for place in range(12, len(whole) - 8):
         file = whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]
         try:

@@ -1,4 +1,4 @@
-"""ConsoleBot, fed directly."""
+"""`ConsoleBot`, called directly."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_typed_state_comes_with_a_sessions():
         async with bot:
             await bot.handle("a")
             await bot.handle("a")
-        return await bot.sessions.read(bot.session_id)  # a Sessions that was handed in stays open
+        return await bot.sessions.read(bot.session_id)  # the bot does not close a `Sessions` that it was given
 
     assert asyncio.run(talk()).state == Order(2)
 

@@ -1,4 +1,4 @@
-"""`botsession edit`, `delete` and `purge`, and `watch` beside them."""
+"""`botsession edit`, `delete`, `purge` and `watch`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def ada(folder):
 
 @pytest.fixture
 def edit(run, folder):
-    """Runs `botsession edit` with an editor that is a function of the text, in Python."""
+    """Run `botsession edit` with an editor that executes a Python function body on the text."""
 
     def edit(body, *arguments, session_id=ADA.id, **variables):
         (folder / "editor.py").write_text(
@@ -52,7 +52,7 @@ def drafts(folder):
 
 
 def kept(done):
-    """Returns what the command has kept of an edit that it could not save."""
+    """Return the text of the file in which the command kept an edit that it could not save."""
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     file = pathlib.Path(KEPT.search(line)[1])

@@ -1,4 +1,4 @@
-"""The command line: choosing bot and backend, and what it says when something is wrong."""
+"""The command line: the choice of bot and backend, and error messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from botsession_console.exits import FAILED, MISCONFIGURED
 
 
 def fails(done, code, *parts):
-    """Checks that one line, and no more, says what is wrong."""
+    """Check that the command fails with a one-line message."""
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("botsession: ")

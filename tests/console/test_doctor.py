@@ -25,13 +25,13 @@ ERRORS = 2
 
 @pytest.fixture(scope="module")
 def redis():
-    """A Redis server that would lose nothing."""
+    """A Redis server configured to lose nothing."""
     with servers.redis_server("--appendonly", "yes") as url, Redis.from_url(url) as client:
         yield url, client
 
 
 def table(done):
-    """Returns what is shown as lists of mark, topic and text."""
+    """Return the findings shown, each as a list of mark, topic and text."""
     found = []
     for line in done.stdout.splitlines():
         if match := re.fullmatch(r"(.) (.{13}) {2}(.*)", line):

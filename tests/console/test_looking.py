@@ -20,7 +20,7 @@ DEEP = Session("telegram:9", {"cart": [{"sku": "a"}, []], "odd key": {}, "note":
 
 @pytest.fixture
 def some(folder):
-    """Sessions of a day ago, of an hour ago (the largest, which never ends) and of now."""
+    """Sessions last active a day ago, an hour ago (the largest, which never expires) and now."""
     filled.write(folder, Session("telegram:2", {"count": 2}), ago=24 * HOUR, expires_in=10_000)
     filled.write(folder, Session("telegram:1", {"text": "x" * 2000}, expires_in=None), ago=HOUR)
     filled.write(folder, Session("line:3"), expires_in=100)

@@ -1,6 +1,6 @@
-"""How much memory the commands need does not depend on how many sessions there are.
+"""The memory that the commands use does not depend on the number of sessions.
 
-With `BOTSESSION_TEST_MANY=100000` in the environment it is tried with as many.
+Set `BOTSESSION_TEST_MANY=100000` in the environment to test with that many.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from console import filled
 
 COUNT = int(os.environ.get("BOTSESSION_TEST_MANY", "4000"))
 FEW = 1000
-"""As many as four pages of the driver hold."""
+"""As many sessions as fit in four pages of the driver."""
 
 ROOM_BYTES = 1_000_000
-"""Far less than so many sessions would need, even if only what a scan tells of them were kept."""
+"""Far less memory than the sessions would take, even if only their entries in a scan were kept."""
 
 MEASURE = """\
 import os, sys, tracemalloc

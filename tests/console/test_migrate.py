@@ -1,4 +1,4 @@
-"""`botsession migrate` as a command: what it says, in a pipe and in a terminal."""
+"""`botsession migrate` as a command: its output in a pipe and in a terminal."""
 
 from __future__ import annotations
 

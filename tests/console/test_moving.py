@@ -1,4 +1,4 @@
-"""Export, import and migrate in a terminal: progress, a narrow window, no colour, Ctrl-C in the middle."""
+"""Export, import and migrate in a terminal: progress, a narrow window, no colour, Ctrl-C while they run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Slow(FileSessionStore):
 
 @pytest.fixture
 def many(folder):
-    """Two hundred sessions, also in a store that takes its time."""
+    """Two hundred sessions, also in a slow store."""
     filled.fill(folder, 200)
     (folder / "stores.py").write_text(SLOW)
 

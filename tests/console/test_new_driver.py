@@ -1,4 +1,4 @@
-"""`botsession new-driver`: the package it writes works as it is, and nothing is ever overwritten."""
+"""`botsession new-driver`: the package it writes works unchanged, and nothing is ever overwritten."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def package(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def site(package, tmp_path_factory):
-    """Where the package is installed."""
+    """The folder in which the package is installed."""
     target = tmp_path_factory.mktemp("site")
     call("-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), str(package), cwd=package)
     return target

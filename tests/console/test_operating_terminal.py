@@ -1,4 +1,4 @@
-"""The commands for sessions in a terminal: colours, a narrow window, questions, Ctrl-C."""
+"""The commands on sessions in a terminal: colours, a narrow window, prompts, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def test_a_narrow_window(open_terminal, some, arguments, columns):
     assert terminal.end() == 0
     lines = re.sub(
         r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.screen
-    ).splitlines()  # at "\r" too: each state of a line that moves
+    ).splitlines()  # splits at "\r" too, so each state of a progress line counts
     assert max(map(len, lines)) <= columns
-    # Nothing is cut: the whole of the long id is there, line by line.
+    # Nothing is truncated: the long id is complete, wrapped over several lines.
     assert LONG in "".join("".join(lines).replace("│", "").split())
 
 
@@ -94,7 +94,7 @@ def test_ctrl_c_at_the_question(open_terminal, folder, some):
 
 @pytest.fixture
 def slow(folder):
-    """Two hundred sessions in a store that takes its time."""
+    """Two hundred sessions in a slow store."""
     filled.fill(folder, 200)
     (folder / "stores.py").write_text(
         "import asyncio\n"

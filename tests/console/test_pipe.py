@@ -1,4 +1,4 @@
-"""The command with a pipe or a file at either end."""
+"""The command with a pipe or a file as standard input or output."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_ctrl_c_while_it_waits_for_a_pipe(folder, environment):
         process.stdin.write(b"later\n")
         process.stdin.flush()
         assert process.stdout.readline() == b"Bot > later 1\n"
-        assert process.stdout.readline() == b"from the background\n"  # so that it waits by now
+        assert process.stdout.readline() == b"from the background\n"  # the command waits for input by now
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == INTERRUPTED
         assert process.stderr.read() == b""

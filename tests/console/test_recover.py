@@ -1,4 +1,4 @@
-"""`botsession recover`: unreadable sessions are quarantined, and only these."""
+"""`botsession recover` quarantines unreadable sessions, and no others."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import time
 from botsession_console.exits import INTERRUPTED
 
 BLOCKED_SECONDS = 0.5
-"""Until a handler that blocks is inside its system call: a signal that comes just before it waits for its end."""
+"""Time for a blocking handler to enter its system call. A signal just before the call would wait for its end."""
 
 
 def test_prompt_answer_and_the_end_of_the_input(open_terminal):

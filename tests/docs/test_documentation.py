@@ -59,7 +59,7 @@ def blocks_of(page: pathlib.Path) -> list[Block]:
 
 
 def on_test_servers(text: str) -> str:
-    """Replace the usual addresses in the documentation by the servers of this run."""
+    """Replace the default addresses in the documentation with the servers of this run."""
     for port, find_url in ((6379, servers.redis_url), (27017, servers.mongo_url)):
         if str(port) in text:
             address = urllib.parse.urlsplit(find_url())
@@ -69,7 +69,7 @@ def on_test_servers(text: str) -> str:
 
 
 class Reader:
-    """Do what a page says, block by block, in one folder."""
+    """Execute the blocks of a page, in order and in one folder."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder

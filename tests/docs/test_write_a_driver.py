@@ -1,4 +1,4 @@
-"""The how-to for driver authors, followed to the letter: its blocks make a package that installs and passes the kit."""
+"""The how-to for driver authors, followed to the letter: its blocks form a package that installs and passes the kit."""
 
 import os
 import re

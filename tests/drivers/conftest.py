@@ -1,4 +1,4 @@
-"""Both clients of the MongoDB driver, and a collection for each test; one cluster of Redis for all of them."""
+"""Fixtures: both clients of the MongoDB driver, a collection for each test, and one Redis cluster for all tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the drivers say of servers and directories that would lose sessions."""
+"""Findings of the drivers on servers and directories that would lose sessions."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def diagnosed(store):
 
 
 def of(findings, topic):
-    """Returns the worst finding of a topic."""
+    """Return the worst finding on a topic."""
     order = ("ok", "unknown", "warning", "error")
     return max((each for each in findings if each.topic == topic), key=lambda each: order.index(each.level))
 
 
 @pytest.fixture(scope="module")
 def redis():
-    """A Redis server of these tests alone, whose settings they change."""
+    """A Redis server for these tests only, since they change its settings."""
     with servers.redis_server("--appendonly", "no") as url, Redis.from_url(url, decode_responses=True) as client:
         yield Server(url, client)
 
@@ -182,7 +182,7 @@ def test_a_redis_that_is_gone(redis):
 
 @pytest.fixture
 def mongo():
-    """A collection of its own, by name."""
+    """The name of a new collection."""
     name = f"doctor_{uuid.uuid4().hex}"
     yield name
     with MongoClient(servers.mongo_url()) as client:
@@ -199,7 +199,7 @@ def test_mongo_write_concern(mongo, api):
     with MongoClient(servers.mongo_url()) as client:
         is_alone = (
             len(client.admin.command("hello").get("hosts", ())) == 1
-        )  # a replica set of one, of which one is the majority
+        )  # a replica set of one member, which is the majority
     finding = of_mongo(mongo, "write concern", "?w=1", api=api)
     assert finding.level == ("ok" if is_alone else "warning")
     assert is_alone or "leave w out of the URL" in finding.remedy
@@ -303,7 +303,7 @@ def test_a_mongo_that_is_gone():
 
 @pytest.fixture
 def directory(tmp_path):
-    """The directory of a file store that holds a session."""
+    """The directory of a file store with one session."""
 
     async def main():
         store = await FileSessionStore(tmp_path / "sessions").init()

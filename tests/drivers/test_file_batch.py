@@ -1,4 +1,4 @@
-"""How threads share the work in many subdirectories."""
+"""Threads that share the work on many subdirectories."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_each_subdirectory_is_one_job_and_outcomes_keep_their_positions(kind: Ki
 
 
 def test_nobody_waits_for_threads_that_have_not_begun() -> None:
-    """All threads of the pool may do the same for others, and wait as well."""
+    """Every thread of the pool may be busy with another batch, and waiting too."""
     is_over = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         busy = pool.submit(is_over.wait, 30)

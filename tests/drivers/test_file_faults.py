@@ -59,7 +59,7 @@ def test_a_store_whose_directory_is_gone_is_not_empty(tmp_path: Path) -> None:
     async def body(store: FileSessionStore) -> None:
         await store.write("a:1", Session("a:1"))
         shutil.rmtree(store.dirname)
-        for remains in (False, True):  # a volume that is not mounted leaves an empty directory
+        for remains in (False, True):  # an unmounted volume leaves an empty directory
             if remains:
                 store.dirname.mkdir()
             for call in (
@@ -112,7 +112,7 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_directory_without_permission(tmp_path: Path) -> None:
-    """Runs as a user to whom the directory does not belong, or from whom its rights were taken."""
+    """The process runs as a user who does not own the directory, or who has lost access to it."""
     program = """
 import asyncio, os, sys
 import botsession_file.store, botsession
@@ -253,7 +253,7 @@ def test_a_purge_that_takes_a_writer_for_dead(tmp_path: Path) -> None:
 
 
 def test_nobody_waits_while_another_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk is slow; the lock is not held meanwhile."""
+    """While a slow disk syncs, the lock is not held."""
     is_syncing, may_go_on = threading.Semaphore(0), threading.Semaphore(0)
 
     def fsync(descriptor: int, sync: Callable[[int], None] = os.fsync) -> None:
@@ -370,7 +370,7 @@ def test_a_forked_process_does_not_hold_the_locks_of_a_parent_that_is_killed(tmp
     lock = locks.Lock("00", directory, threading.Lock(), locks.Call()).__enter__()
     (ready, tell), (wait, end) = os.pipe(), os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the test has threads
+        warnings.simplefilter("ignore", DeprecationWarning)  # this test has threads, of which `fork` warns
         child = os.fork()
     if not child:
         os.close(end)
@@ -380,7 +380,7 @@ def test_a_forked_process_does_not_hold_the_locks_of_a_parent_that_is_killed(tmp
     try:
         os.read(ready, 1)
         locks._descriptors.discard(lock._descriptor)
-        os.close(lock._descriptor)  # as the end of a killed process does, which unlocks nothing
+        os.close(lock._descriptor)  # a killed process closes its descriptors without unlocking
         with (tmp_path / ".lock").open("r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     finally:

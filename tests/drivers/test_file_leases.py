@@ -1,4 +1,4 @@
-"""Leases and quarantine in files: what is special to them; the rest is in the suite that all drivers run."""
+"""Leases and quarantine in files: only what the suite of all drivers does not cover."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_the_lease_of_a_killed_process_ends(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ahead", [5000.0, 1e9])
 def test_no_lease_outlives_the_machine(tmp_path: Path, ahead: float) -> None:
-    """The clock of leases begins anew at boot: what was written later than now is from before."""
+    """The lease clock restarts at boot, so a record from the future predates the boot."""
 
     async def body(store: FileSessionStore) -> None:
         assert await claimed(store, "a") is None
@@ -154,7 +154,7 @@ def test_a_torn_record_holds_no_leases(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_long_record_shrinks_again(tmp_path: Path) -> None:
-    """So many wait for leases in one subdirectory that their record is longer than one read."""
+    """With enough waiters in one subdirectory, the record of its leases exceeds one read."""
 
     async def body(store: FileSessionStore) -> None:
         assert await claimed(store, "first") is None
@@ -310,7 +310,7 @@ def test_a_lease_costs_no_file_and_one_hop(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_clock_of_leases_is_the_one_of_the_machine() -> None:
-    """Another process must not have another one."""
+    """All processes share the clock."""
     command = [sys.executable, "-c", "import time; print(time.monotonic())"]
     before = time.monotonic()
     told = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

@@ -114,7 +114,7 @@ def test_processes_that_count_lose_nothing(tmp_path: Path) -> None:
 
 
 def test_two_stores_on_one_directory(tmp_path: Path) -> None:
-    """A destroyed session stays destroyed, whichever of the two comes first."""
+    """A destroyed session stays destroyed, whichever store acts first."""
 
     async def body() -> None:
         one, two = [await FileSessionStore(tmp_path / "s").init() for _ in range(2)]

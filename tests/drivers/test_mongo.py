@@ -1,4 +1,4 @@
-"""What lies in MongoDB, and which commands bring it there, seen by a bare client."""
+"""The documents in MongoDB and the commands that write them, observed by a bare client."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ID = "telegram:42"
 
 
 class Commands(CommandListener):
-    """The commands that a client sends."""
+    """A listener that records the commands that a client sends."""
 
     def __init__(self):
         self.sent = []
@@ -92,7 +92,7 @@ def test_a_touch_keeps_dates_dates(collection, api):
     document = collection.find_one({"_id": ID})
     assert document["expires_at"] == dt.datetime(
         9999, 12, 31, 23, 59, 59, 999_000, dt.UTC
-    )  # one comparison tells what is alive
+    )  # so that one comparison finds the live sessions
     assert "_" not in document
 
 
@@ -172,7 +172,7 @@ def test_a_document_that_is_no_session(collection, api, field, value):
 
 @pytest.mark.parametrize("field", ["state", "user"])
 def test_code_is_no_text(field):
-    """NX-27017 would store it as text."""
+    """The document is decoded directly, because NX-27017 would store the code as text."""
     session = Session(ID, {"a": 1}, version="9f86d081884c7d65")
     document = {"_id": ID, **documents.MARK, **bson.decode(documents.encode(session).raw), field: bson.Code("{}")}
     with pytest.raises(CorruptSessionError, match=ID):
@@ -282,7 +282,7 @@ def test_a_batch_tells_conflicts_from_success(collection, api):
 
 @contextlib.contextmanager
 def written_over(store, *writes):
-    """Has others write, one after the other, when a batch of the store is on the server and before it asks for versions."""
+    """Write sessions, one after the other, after the server has applied a batch and before the store reads the versions."""
     find = store._commits._find
 
     async def find_later(*args):
@@ -309,7 +309,7 @@ def written_over(store, *writes):
     ],
 )
 def test_a_batch_that_others_write_over(collection, api, before, after, outcomes):
-    """Who was first is told from the versions that were replaced; two writers more, and it is told as unknown."""
+    """The replaced versions show which writer was first. After two more writes the outcome is reported as unknown."""
 
     async def body(store):
         sessions = [Session(session_id, {"n": 0}) for session_id in "abc"]
@@ -328,7 +328,7 @@ def test_a_batch_that_others_write_over(collection, api, before, after, outcomes
 
 
 def test_another_unique_index_is_no_conflict(collection, api):
-    """The server tells by which index a document was refused; nobody else has written the session."""
+    """The server names the index that refused a document. No other writer has stored the session."""
     taken = {"index": 0, "code": 11000, "errmsg": "E11000 duplicate key", "keyPattern": {"state.email": 1}}
 
     async def body(store):
@@ -349,7 +349,7 @@ def test_another_unique_index_is_no_conflict(collection, api):
 
 
 class Answers:
-    """A collection that gives such write errors to one call after the other, and then none."""
+    """A collection that fails successive calls with the given write errors, then succeeds."""
 
     def __init__(self, *errors):
         self.errors = list(errors)
@@ -366,7 +366,7 @@ class Answers:
 
 
 def test_what_meets_another_write_is_sent_again(collection, api):
-    """A server with transactions may refuse a write with no effect while another is under way."""
+    """A server with transactions may refuse a write, without effect, while another is in progress."""
     refusals = iter([OperationFailure("WriteConflict", 112), OperationFailure("aborted", 251), None])
 
     def conflicts(*indexes):

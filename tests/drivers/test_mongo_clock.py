@@ -1,4 +1,4 @@
-"""Leases go by the server's clock, whatever the bots' clocks say."""
+"""Leases follow the server's clock, whatever the bots' clocks show."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HOUR = 3600.0
 
 
 class Times:
-    """This machine's clocks, to be set."""
+    """Fake clocks of this machine."""
 
     def __init__(self):
         self.wall = time.time()
@@ -43,7 +43,7 @@ class Times:
 
 
 class Server:
-    """A server with a clock of its own, an answer of which takes a while."""
+    """A server with a clock of its own and slow replies."""
 
     def __init__(self, times, ahead, slow=()):
         self.times = times
@@ -117,7 +117,7 @@ def test_a_clock_that_is_set_or_a_machine_that_slept(times, wall, steady):
 
 @pytest.mark.parametrize("ahead", [HOUR, -HOUR])
 def test_a_bot_whose_clock_is_wrong(collection, api, ahead, monkeypatch):
-    """Killed, it holds a lease no longer than others do; and it takes from nobody a lease that is held."""
+    """If killed, it holds a lease no longer than other bots do. It never takes a lease that another bot holds."""
     wrong = SimpleNamespace(time=lambda: time.time() + ahead, monotonic=lambda: time.monotonic() + 7 * ahead)
 
     async def body(right):
@@ -143,7 +143,7 @@ def test_a_bot_whose_clock_is_wrong(collection, api, ahead, monkeypatch):
 
 
 def test_a_lease_that_has_ended_stores_and_removes_nothing(collection, api):
-    """Nobody else has taken it since."""
+    """No other holder has taken the lease since."""
 
     async def body(store):
         ids = [f"telegram:{number}" for number in range(4)]

@@ -1,4 +1,4 @@
-"""Documents of other programs, and unreadable ones of ours, under the ids of sessions: seen by a bare client."""
+"""Documents of other programs and unreadable sessions under session ids, observed by a bare client."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FOREIGN = {
 
 
 def calls(store, version):
-    """Everything that may change what lies there."""
+    """Return every call that might change the document."""
     restored = Session(ID, version="0" * 16, created_at=PAST, last_activity=PAST, expires_at=None)
     over = Session(ID, version=version, created_at=PAST, last_activity=PAST, expires_at=PAST)
     sessions = Sessions(store)
@@ -119,7 +119,7 @@ def test_another_programs_document_does_not_keep_a_deletion_from_the_rest(collec
             counts = []
             with pytest.raises(CorruptSessionError, match="did not write it") as told:
                 async for count in delete():
-                    counts.append(count)  # noqa: PERF401 - those before the error count
+                    counts.append(count)  # noqa: PERF401 - a comprehension would lose the counts before the error
             assert told.value.session_id == ID
             assert sorted(counts) == [0, 1, 1]
             assert [document["_id"] for document in collection.find()] == [ID]
@@ -140,7 +140,7 @@ def test_another_programs_document_does_not_keep_a_deletion_from_the_rest(collec
     ids=str,
 )
 def test_an_unreadable_session_survives_the_lease_on_it(collection, api, damage):
-    """Also where its deadline has passed: nobody knows what it was."""
+    """This holds even after its deadline, since its content is unknown."""
 
     async def body(store):
         await store.write(ID, Session(ID))

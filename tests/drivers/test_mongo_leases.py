@@ -1,4 +1,4 @@
-"""Leases in the documents of MongoDB, seen by the store and by a bare client."""
+"""Leases in MongoDB documents, observed by the store and by a bare client."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def claim(store, holder, session_id=ID, ttl=LONG, again=LONG):
 
 
 class Commands(CommandListener):
-    """The commands that a client sends, by name and write concern."""
+    """A listener that records the commands that a client sends, by name and write concern."""
 
     def __init__(self):
         self.sent = []
@@ -379,7 +379,7 @@ def test_a_cancelled_claim_is_over_when_it_ends(collection, api):
 @pytest.mark.parametrize("number", [1, 3])
 @pytest.mark.parametrize("there", [False, True], ids=["new", "known"])
 def test_what_is_destroyed_under_a_lease_stays_destroyed(collection, api, there, number):
-    """A write that names the holder arrives after the destruction, or once more after it."""
+    """A write that names the holder arrives after the session was destroyed, or is repeated then."""
     ids = [f"telegram:{number}" for number in range(number)]
 
     async def body(store):
@@ -485,7 +485,7 @@ def test_removals_name_a_version_and_a_holder(collection, api):
 
 
 def test_reads_of_leases_see_what_was_just_written(collection, api):
-    """Whatever the URL says of reads: a majority may not have the lease yet, a secondary may be behind."""
+    """The read options of the URL do not apply: a majority may not have the lease yet, a secondary may lag behind."""
 
     async def body(store):
         reading = store._connection.leases

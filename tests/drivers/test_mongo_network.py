@@ -1,4 +1,4 @@
-"""The MongoDB driver where the server is lost, hangs, refuses or was never there."""
+"""The MongoDB driver when the server is lost, hangs, refuses or never existed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ID = "telegram:42"
 
 @contextlib.asynccontextmanager
 async def proxy():
-    """Gives the URL of a proxy before the server, which swallows the reply to an update, once for each `after`."""
+    """Yield the URL of a proxy to the server, and a dict whose `after` is the number of update replies still to drop."""
     host, port = servers.mongo_url().removeprefix("mongodb://").split(":")
     breaker = {"after": 0}
     tasks = set()
@@ -86,7 +86,7 @@ def test_a_batch_whose_reply_is_lost_after_it_was_stored(collection, api):
             breaker.update({"after": 1})
             outcomes = await store.commit(entries)
             assert breaker == {"after": 0}
-            # A replica set repeats its answer to a write that is sent again.
+            # A replica set repeats its reply to a retried write.
             unknown = SessionConflictError if is_replicated() else StoreUnavailableError
             assert [type(outcome) for outcome in outcomes] == [type(None), unknown, type(None)]
             assert (await store.read("a")).version == sessions[0].version
@@ -142,7 +142,7 @@ def test_nobody_listens(api):
         asyncio.run(store.read(ID))
     del caught
     with warnings.catch_warnings():
-        # PyMongo forgets the socket on which it is connecting when it is closed.
+        # If PyMongo is closed while it connects, it leaks the socket.
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
 
@@ -156,7 +156,7 @@ def test_a_wrong_password(collection, api):
         if getattr(error, "code", None) != 18:
             pytest.skip(f"the server has no authentication: {error}")
     else:
-        pytest.skip("the server lets everybody in")
+        pytest.skip("the server accepts any credentials")
     with pytest.raises(StoreUnavailableError, match=r"refuses access.*Check user, password"):
         run(lambda store: store.ping(), collection, api, url=url)
 

@@ -1,4 +1,4 @@
-"""What a MongoDB store is made of: URLs, options, clients that are handed in."""
+"""The constructor of a MongoDB store: URLs, options, clients of the caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Unreadable documents are put aside, seen by a bare client."""
+"""The quarantine of unreadable documents, observed by a bare client."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def database():
 
 
 class Before(CommandListener):
-    """Does something just before a command reaches the server, once."""
+    """A listener that calls a function once, just before a command reaches the server."""
 
     def __init__(self, name, do):
         self.name = name

@@ -1,4 +1,4 @@
-"""What is special about the Redis driver: how a session is stored, and how few commands that takes."""
+"""Redis specifics: the stored form of a session, and the number of commands."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_what_is_stored_is_readable_json():
 
 
 async def commands(monitor, client):
-    """Return the names of the commands since the last call, without those inside scripts."""
+    """Return the names of the commands since the last call, except those inside scripts."""
     await client.echo("mark")
     names = []
     while True:

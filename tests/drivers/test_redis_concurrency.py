@@ -1,4 +1,4 @@
-"""The Redis driver with many tasks, few connections, several event loops, and a close in between."""
+"""The Redis driver with many tasks, few connections, several event loops, and a close during operations."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_second_event_loop():
         await store.close()
 
     with warnings.catch_warnings():
-        # Python itself warns of a loop that ends before the store is closed.
+        # Python warns if a loop ends before the store is closed.
         warnings.simplefilter("ignore", ResourceWarning)
         asyncio.run(use())
         asyncio.run(forget())

@@ -1,4 +1,4 @@
-"""The Redis driver at the limits of a server and of a client, and with what is no server of its own."""
+"""The Redis driver at the limits of servers and clients, and with cluster nodes and Sentinels."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_a_cluster_client_with_few_connections(cluster_ports):
 
 @contextlib.asynccontextmanager
 async def full_server(*arguments, port=None):
-    """Run a server that has at most one connection for us; yield its URL, and a client that holds the others."""
+    """Run a server with one connection to spare; yield its URL and the client that holds the other connection."""
     with servers.redis_server(*arguments, port=port) as url:
         async with Redis.from_url(url, single_connection_client=True) as admin:
             await admin.config_set("maxclients", 2)
@@ -168,7 +168,7 @@ def test_a_cluster_without_connections_says_so():
 def test_a_server_that_has_no_further_connection_in_the_middle():
     async def main():
         async with full_server() as (url, admin), closing(await RedisSessionStore(url).init()) as store:
-            # It goes on with the connection that it has.
+            # The store continues with its one connection.
             assert await asyncio.gather(*(store.read(f"t:{number}") for number in range(8))) == [None] * 8
             pool = store._connection._transport
             taken = pool.idle.pop()

@@ -1,4 +1,4 @@
-"""The Redis driver when the network fails: every answer is an error within the timeout."""
+"""The Redis driver when the network fails: every call raises an error within the timeout."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_the_name_rediss_means_tls_without_a_url_as_well(driver):
         first_bytes = asyncio.get_running_loop().create_future()
 
         async def serve(reader, writer):
-            if not first_bytes.done():  # else it asks once more, why it was refused
+            if not first_bytes.done():  # the client connects again, to find out why it was refused
                 first_bytes.set_result(await reader.read(1))
             writer.close()
 

@@ -1,4 +1,4 @@
-"""What the Redis driver does with values and leases that it did not write, and with changes during a turn."""
+"""The Redis driver with foreign values and leases, and with changes during a turn."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_lease_that_is_no_text_is_none_and_concerns_no_other_session(when):
                 await spoil()
             outcomes = await asyncio.gather(*map(turn, range(40)), return_exceptions=True)
             if when == "in the turn":
-                # Its lease was taken away, so that another turn might have begun.
+                # The turn lost its lease, so another turn might have begun.
                 assert isinstance(outcomes.pop(20), SessionConflictError)
                 assert await sessions.read("x:20") is None
                 async with sessions.turn("x:20") as session:
@@ -198,7 +198,7 @@ def test_what_happens_to_a_session_while_a_turn_holds_its_lease(happens, is_new)
                 await store.destroy(ID)
             state = await happens(store, client)
             if happens is quarantined and is_new:
-                # Nothing was destroyed, and nothing is there: the turn goes on.
+                # The session was absent before, so nothing was destroyed and the turn is saved.
                 await turn.__aexit__(None, None, None)
                 state = {"late": True}
             else:

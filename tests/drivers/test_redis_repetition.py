@@ -1,4 +1,4 @@
-"""The Redis driver repeats what was lost only if nothing is done twice by it, and nothing destroyed comes back."""
+"""The Redis driver retries a lost command only if that cannot apply it twice or restore a destroyed session."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_lost_connection_neither_loses_nor_doubles_a_replace(mode):
             await store.replace(ID, session, expected=before)
             assert await store.read(ID) == session
             proxy.mode = mode
-            # Refused, both times: but after a lost answer nobody knows that it was refused the first time.
+            # Both attempts are refused, but after a lost reply the client cannot know that the first one was.
             assert "closed the connection" in await fails(lambda: store.replace(ID, Session(ID), expected=before))
             with pytest.raises(SessionConflictError):
                 await store.replace(ID, Session(ID), expected=before)
@@ -43,7 +43,7 @@ def test_a_lost_connection_neither_loses_nor_doubles_a_replace(mode):
 
 
 MUST_BE_ABSENT = {3, 8}
-"""Operations that create sessions which no lease protects."""
+"""Operations that create a session without the protection of a lease."""
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_what_may_be_repeated_is(mode, number):
 
 
 def destroyed(store):
-    """Return a function by which another client destroys the session."""
+    """Return a function that destroys the session through another client."""
 
     async def destroy():
         async with Redis.from_url(servers.redis_url()) as other:

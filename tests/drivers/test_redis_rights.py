@@ -1,4 +1,4 @@
-"""What a Redis user must be allowed: the rule of the page suffices, and a right that is missing is named as such."""
+"""The permissions of a Redis user: the documented rule suffices, and an error names a missing permission."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PAGE = pathlib.Path(__file__).parents[2] / "docs/how-to/redis.md"
 
 
 def documented_user(name="bot", *, cluster=False):
-    """Return the arguments of ACL SETUSER on the page for operators, with a password of these tests."""
+    """Return the arguments of ACL SETUSER from the page for operators, with a test password."""
     [rule] = re.findall(r"redis-cli ACL SETUSER (.*)", PAGE.read_text(encoding="utf-8"))
     _, *rules = shlex.split(rule)
     if cluster:
@@ -43,7 +43,7 @@ def documented_user(name="bot", *, cluster=False):
 
 
 async def exercise_all(store, spoil):
-    """Does with a store whatever turns, operators and the doctor do."""
+    """Call everything on a store that turns, operators and the doctor call."""
     await exercise(store)
     sessions = await Sessions(store).init()
 

@@ -1,4 +1,4 @@
-"""The Redis driver with every kind of server and client: passwords, ACL users, sockets, Cluster, Sentinel, ready clients."""
+"""The Redis driver with every kind of server and client: passwords, ACL users, sockets, Cluster, Sentinel, the caller's client."""
 
 from __future__ import annotations
 

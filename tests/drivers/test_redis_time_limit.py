@@ -1,4 +1,4 @@
-"""The time limit of the redis driver's operations: one timer for all of them, and the answers of `asyncio.timeout`."""
+"""The time limit of Redis operations: one timer for all of them, with the behaviour of `asyncio.timeout`."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Telegram as a bot sees it: updates as the Bot API documents them, and a session that records what the bot calls."""
+"""A fake Telegram: updates as the Bot API documents them, and a client session that records the bot's calls."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _update_ids = itertools.count(700_000_000)
 
 
 class RecordingSession(BaseSession):
-    """Answers every call of the Bot API with what Telegram would answer, and sends nothing."""
+    """A client session that answers every call of the Bot API as Telegram would, without a network."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class RecordingSession(BaseSession):
         self,
         bot: Bot,
         method: TelegramMethod[Any],
-        timeout: int | None = None,  # noqa: ASYNC109 - aiogram names it so
+        timeout: int | None = None,  # noqa: ASYNC109 - aiogram's name for it
     ) -> Any:
         match method:
             case SendMessage():
@@ -63,7 +63,7 @@ class RecordingSession(BaseSession):
             case DeleteWebhook():
                 return True
             case GetUpdates():
-                await asyncio.sleep(0.01)  # Telegram waits for news, and a poll that never waits would block the loop
+                await asyncio.sleep(0.01)  # long polling; a poll that never waits would block the loop
                 updates, self.pending = self.pending, []
                 return [Update.model_validate(update, context={"bot": bot}) for update in updates]
         raise AssertionError(f"the bot called {method.__api_method__}")
@@ -106,7 +106,7 @@ def channel_post(chat_id: int, message_id: int, text: str) -> Json:
 
 
 def button(chat: Json, user_id: int, message_id: int, data: str, *, accessible: bool = True) -> Json:
-    """A button under a message of the bot was pressed; an inaccessible message is an old one: its date is 0."""
+    """Return the update for a pressed button under a message of the bot. An inaccessible (old) message has the date 0."""
     below = _message(chat, None, message_id, "Your order") if accessible else {"message_id": message_id, "date": 0}
     sender = {"id": 123456789, "is_bot": True, "first_name": "Lunch", "username": BOT_NAME}
     return _callback(user_id, data, {"message": {**below, "chat": chat, **({"from": sender} if accessible else {})}})

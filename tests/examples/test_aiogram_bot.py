@@ -1,4 +1,4 @@
-"""The aiogram example: its real dispatcher, fed with updates as Telegram sends them, on each backend."""
+"""The aiogram example: its real dispatcher, given updates as Telegram sends them, on each backend."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def configured(request: pytest.FixtureRequest, tmp_path: pathlib.Path, monkeypat
 
 
 def configure(driver: str, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Chooses the backend as the README says: by `botsession.toml` in the working directory, and nothing else."""
+    """Choose the backend as the README describes: only by `botsession.toml` in the working directory."""
     options: dict[str, Callable[[], str]] = {
         "memory": lambda: "max_size = 500",
         "file": lambda: 'dirname = ".sessions"',
@@ -47,7 +47,7 @@ def configure(driver: str, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 
 
 def example() -> ModuleType:
-    """Loads the example anew, as another process would."""
+    """Load a fresh copy of the example, as another process would."""
     spec = importlib.util.spec_from_file_location("aiogram_bot_example", EXAMPLE)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -56,7 +56,7 @@ def example() -> ModuleType:
 
 
 class Process:
-    """A running bot: what `main` of the example makes, with a recording session in the place of the network."""
+    """A running bot, built as in the example's `main`, with a recording session instead of the network."""
 
     def __init__(self) -> None:
         self.module = example()
@@ -66,7 +66,7 @@ class Process:
         self.bot = Bot(telegram.TOKEN, session=self.telegram)
 
     async def deliver(self, update: Json) -> None:
-        """Handles an update as a webhook does: the answer goes out once the dispatcher has returned it."""
+        """Handle an update as a webhook does: send the answer once the dispatcher has returned it."""
         answer = await self.dispatcher.feed_raw_update(self.bot, update)
         if isinstance(answer, TelegramMethod):
             await self.bot(answer)
@@ -87,7 +87,7 @@ async def running() -> AsyncIterator[Process]:
 
 
 class Expected:
-    """What one person's order should be, worked out without the bot."""
+    """A model of one person's order, computed without the bot."""
 
     def __init__(self, chat: Json, user_id: int) -> None:
         self.chat = chat
@@ -110,7 +110,7 @@ class Expected:
         )
 
     def next_update(self, chance: random.Random) -> Json:
-        """Chooses what the person does next, and works out what follows from it."""
+        """Choose the person's next action, and compute its expected effect."""
         known = [*self.dishes, *([self.asking] if self.asking else [])]
         kind = chance.choice(["dish", "dish", "text", "text", "text", "edit", "place"])
         if kind == "edit" and known:
@@ -232,7 +232,7 @@ def test_updates_of_nobody_leave_no_session(configured: str) -> None:
 
 
 class Failing(BaseMiddleware):
-    """Lets a handler do its work, and fails after it."""
+    """A middleware that fails after the handler has run."""
 
     failures = 1
 

@@ -1,4 +1,4 @@
-"""A whole play through `botsession console`, on each backend, in one process and over several."""
+"""A whole play through `botsession console`, on each backend, in one process and across several."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from botsession import Sessions
 EXAMPLE = pathlib.Path(__file__).parents[2] / "docs/examples/dialogue"
 PLAY = (EXAMPLE / "twelfth_night.txt").read_text(encoding="utf-8").splitlines()
 ACT = PLAY[:300]
-"""Enough where what is asked for is what lies in the backend, or what one process leaves to the next."""
+"""Enough lines for tests of what is stored, and of what one process leaves to the next."""
 
 
 class Listener:
-    """The example's bot in processes of its own, on one backend, for one new session."""
+    """The example's bot in subprocesses, on one backend, with one new session."""
 
     def __init__(self, driver: str, folder: pathlib.Path) -> None:
         urls: dict[str, Callable[[], str]] = {
@@ -44,7 +44,7 @@ class Listener:
         self.environment = {**os.environ, "BOTSESSION_URL": self.url, "PYTHONDONTWRITEBYTECODE": "1"}
 
     def hear(self, lines: Sequence[str]) -> list[str]:
-        """Pipes lines to the bot; returns what it printed."""
+        """Pipe lines to the bot, and return the lines that it printed."""
         done = subprocess.run(
             self.command,
             cwd=EXAMPLE,
@@ -59,7 +59,7 @@ class Listener:
         return done.stdout.splitlines()
 
     def hear_until_killed(self, lines: Sequence[str], answers: int) -> None:
-        """Pipes lines to the bot, and kills it without warning after some answers."""
+        """Pipe lines to the bot, and kill it after a number of answers."""
         with subprocess.Popen(
             self.command, cwd=EXAMPLE, env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as process:
@@ -72,7 +72,7 @@ class Listener:
             process.kill()
 
     def state(self) -> dict[str, Any]:
-        """Opens the store, and reads what is there."""
+        """Open the store, and return the stored state."""
 
         async def read() -> dict[str, Any]:
             async with Sessions(self.url) as sessions:
@@ -84,7 +84,7 @@ class Listener:
 
 
 def heard(lines: Sequence[str]) -> dict[str, Any]:
-    """Works out the state after these lines, without the bot."""
+    """Compute the state after these lines, without the bot."""
     speakers = [line.split(": ", 1)[0] for line in lines]
     spoken = [re.findall(r"[a-z]+(?:'[a-z]+)*", line.split(": ", 1)[1].lower()) for line in lines]
     counts = [len(words) for words in spoken]
@@ -110,13 +110,13 @@ def heard(lines: Sequence[str]) -> dict[str, Any]:
 
 
 def assert_same(state: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Compares two states, the order of their keys included."""
+    """Check that two states are equal, including the order of their keys."""
     assert state == expected
     assert json.dumps(state) == json.dumps(expected)
 
 
 def split(seed: int, parts: int) -> list[list[str]]:
-    """Cuts the act at arbitrary lines."""
+    """Split the act at random lines."""
     cuts = sorted(random.Random(seed).sample(range(1, len(ACT)), parts - 1))
     return [ACT[start:end] for start, end in itertools.pairwise([0, *cuts, len(ACT)])]
 
@@ -128,7 +128,7 @@ def test_one_process(driver: str, tmp_path: pathlib.Path) -> None:
     *answers, shown = listener.hear([*lines, "/state"])
     assert_same(json.loads(shown), heard(lines))
     assert [answer.split(".")[0] for answer in answers] == [f"Bot > {number + 1}" for number in range(len(lines))]
-    if driver != "memory":  # which ended with the process
+    if driver != "memory":  # whose sessions ended with the process
         assert_same(listener.state(), heard(lines))
 
 

@@ -1,4 +1,4 @@
-"""The example of a third-party package: it installs, is found beside the built-in drivers, and passes its own tests."""
+"""The example of a third-party driver: it installs, is found along with the built-in ones, and passes its own tests."""
 
 import os
 import re
@@ -14,7 +14,7 @@ PACKAGE = ROOT / "docs" / "examples" / "botsession-sqlite"
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Runs Python with the package on its path, in a folder of its own; returns what it prints."""
+    """Run Python in a separate folder with the package on its path, and return its output."""
     folder = tmp_path_factory.mktemp("sqlite")
     site = folder / "site"
     environment = {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}

@@ -1,4 +1,4 @@
-"""The distributions as a user gets them: built, installed in clean environments, removed again.
+"""The distributions as a user gets them: built, installed in clean environments, uninstalled.
 
 `nox -s packaging` runs this: it builds them first and names their folder in `BOTSESSION_TEST_DIST`.
 """
@@ -22,7 +22,7 @@ DRIVERS = ["memory", "file", "redis", "mongo"]
 TOOLS = ["operations", "console"]
 DISTRIBUTIONS = ["core", *DRIVERS, *TOOLS]
 WHEELS = sorted(DIST.glob("*.whl"))
-"""Those of the workspace, and that of the example of a third-party driver."""
+"""The wheels of the workspace, and that of the example of a third-party driver."""
 
 
 def wheel_of(name: str) -> pathlib.Path:
@@ -38,7 +38,7 @@ def metadata_of(wheel: pathlib.Path) -> email.message.Message:
 
 
 class Environment:
-    """A clean virtual environment, filled by another one's pip, since installing pip takes longer than the rest."""
+    """A clean virtual environment without pip. Another environment's pip installs into it, which is much faster."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         venv.create(folder)
@@ -64,7 +64,7 @@ class Environment:
         return done.stdout.strip()
 
     def opens(self, driver: str) -> str:
-        """Return the class of the store that a driver opens, or the error."""
+        """Return the name of the store class that a driver opens, or the error."""
         return self.python(
             "import botsession\n"
             f"try: print(type(botsession.open_store({driver!r})).__name__)\n"
@@ -207,7 +207,7 @@ def test_an_old_driver_forced_into_an_environment_with_a_newer_core_works_or_nam
 
 
 def driver_for(folder: pathlib.Path, core: str, *, arguments: str = "options") -> pathlib.Path:
-    """Build the wheel of a driver that requires some version of the core. A wheel is a zip archive of these files."""
+    """Build the wheel, a zip archive, of a driver with some requirement on the core."""
     wheel = folder / "botsession_old-3.2.1-py3-none-any.whl"
     info = "botsession_old-3.2.1.dist-info"
     module = (

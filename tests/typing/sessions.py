@@ -1,4 +1,4 @@
-"""Checked by mypy and never run: what a bot author's editor knows about the state of a session."""
+"""Types of session states as a bot author's editor sees them. Checked by mypy, never run."""
 
 from dataclasses import dataclass
 from typing import Any, assert_type

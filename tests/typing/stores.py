@@ -1,4 +1,4 @@
-"""Checked by mypy and never run: every store has the capabilities it claims, with the protocol's signatures."""
+"""Every store has the capabilities it claims, with the protocol's signatures. Checked by mypy, never run."""
 
 from typing import Protocol
 
@@ -36,11 +36,11 @@ class EveryStore(
     SupportsDiagnosis,
     Protocol,
 ):
-    """What each built-in store is."""
+    """The protocols that every built-in store implements."""
 
 
 class SweepingStore(EveryStore, SupportsPurge, Protocol):
-    """What a store is if its backend does not remove expired sessions."""
+    """The protocols of a store whose backend does not remove expired sessions."""
 
 
 def built_in_stores(

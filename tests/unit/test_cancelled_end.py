@@ -1,4 +1,4 @@
-"""A turn whose block has ended is saved although its task is cancelled; CancelledError then means saved."""
+"""A turn whose block has ended is saved even if its task is cancelled; the `CancelledError` notes that it was saved."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from botsession_memory import MemorySessionStore
 
 
 class Gated:
-    """A store that waits before or after it saves, and may fail then."""
+    """A store that waits before or after it saves, and can be made to fail there."""
 
     methods = ("init", "read", "write", "destroy", "replace", "touch", "lease_many", "renew_leases", "release_leases",
                "read_many", "commit", "commit")  # fmt: skip
@@ -67,7 +67,7 @@ def run(scenario, kind, when):
 
 
 async def saving(store, turn):
-    """Begins a turn, up to where it is being saved."""
+    """Start a turn, and return its task once it is being saved."""
     store.reached.clear()
     store.go.clear()
     task = asyncio.create_task(turn)
@@ -93,7 +93,7 @@ async def error_of(task):
 def test_a_turn_that_is_cancelled_while_it_is_saved_is_saved(kind, lock, when, times):
     async def scenario(store):
         sessions = Sessions(store, lock=lock)
-        for number in (1, 2):  # created, and replaced
+        for number in (1, 2):  # the first turn creates the session, the second replaces it
             task = await saving(store, count(sessions))
             for _ in range(times):
                 task.cancel()
@@ -295,7 +295,7 @@ def test_a_turn_that_is_cancelled_while_its_session_is_destroyed_has_its_say():
         await steps()
         assert not task.done()
         store.failing["destroy"] = StoreUnavailableError("away")
-        destroying.cancel()  # it was not destroyed
+        destroying.cancel()  # the session was not destroyed
         go.set()
         await asyncio.wait([destroying])
         check_saved(await error_of(task))

@@ -186,7 +186,7 @@ def test_an_unreadable_file_is_told(tmp_path):
 
 
 def test_a_directory_in_the_place_of_the_file_is_told(tmp_path):
-    (tmp_path / "botsession.toml").mkdir()  # as Docker makes one for a missing file that is to be mounted
+    (tmp_path / "botsession.toml").mkdir()  # Docker creates a directory if a file to be mounted is missing
     with pytest.raises(ConfigError, match=r"cannot read the configuration file .*botsession\.toml: .*directory"):
         open_store()
 
@@ -357,7 +357,7 @@ def test_a_variable_that_nobody_reads_is_told(monkeypatch, variable, told):
     for use in (Sessions, load_settings, lambda: Sessions("memory")):
         with pytest.raises(ConfigError, match=told):
             use()
-    assert open_store({"driver": "memory"})  # which takes the place of file and environment
+    assert open_store({"driver": "memory"})  # a mapping replaces file and environment
     monkeypatch.setenv(variable, "")
     assert open_store("memory")
 

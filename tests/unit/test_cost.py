@@ -1,4 +1,4 @@
-"""What a turn and a start cost, by counts that no busy machine disturbs: function calls, memory, modules, scans."""
+"""The cost of a turn and of a start, in counts that do not depend on load: function calls, memory, modules, scans."""
 
 import asyncio
 import gc
@@ -35,7 +35,7 @@ def test_function_calls_of_a_turn(lock):
                 sys.setprofile(None)
 
     asyncio.run(scenario())
-    assert calls / 10 <= 67  # measured with Python 3.11: 58, and 65 with the oldest cachetools that is allowed
+    assert calls / 10 <= 67  # 58 with Python 3.11, and 65 with the oldest supported cachetools
 
 
 @pytest.mark.parametrize("lock", ["auto", "local", "none"])
@@ -67,7 +67,7 @@ def test_modules_that_a_start_loads(tmp_path, monkeypatch):
     before = modules_after("import asyncio, msgspec, inspect, importlib.resources, dataclasses, pathlib, cachetools")
     after = modules_after("import botsession; botsession.open_store('memory')") - before
     ours = {name for name in after if name.partition(".")[0] in {"botsession", "botsession_memory"}}
-    assert len(ours) <= 35  # with the packages themselves, of which there are six
+    assert len(ours) <= 35  # including the six packages themselves
     assert len(after - ours) <= 50
     needless = {
         "email.parser",

@@ -1,4 +1,4 @@
-"""What was destroyed stays destroyed, what was written later is not destroyed, and no change is dropped without a word."""
+"""A destroyed session stays destroyed, later writes survive, and no change is dropped silently."""
 
 import asyncio
 import contextlib
@@ -40,7 +40,7 @@ KNOWN = pytest.mark.parametrize("known", [True, False], ids=["known", "new"])
 
 
 async def written(store, state):
-    """Stores a session, passing by locks and leases."""
+    """Store a session, bypassing locks and leases."""
     inner = getattr(store, "inner", store)
     session = await MemorySessionStore.read(inner, ID)
     await Sessions(inner, lock="local").update(ID, lambda session: setattr(session, "state", state))
@@ -179,7 +179,7 @@ def test_what_was_changed_before_the_last_destruction_is_no_error():
             session.state = {"anew": True}
             await sessions.destroy(ID)
         async with sessions.turn(ID) as session:
-            session.state["count"] = object()  # what could not be saved either
+            session.state["count"] = object()  # a state that could not be saved
             await sessions.destroy(ID)
         assert await sessions.read(ID) is None
 
@@ -366,7 +366,7 @@ def test_an_update_never_recreates_what_was_destroyed_while_it_was_at_work(lock,
             if known or len(calls) > 1:
                 session.state["name"] = "Ada"
                 await there.destroy(ID)
-            else:  # created by somebody else, over which this attempt fails
+            else:  # another writer creates the session, so this attempt fails
                 await written(store, {"count": 1})
                 session.state["name"] = "Ada"
 

@@ -1,4 +1,4 @@
-"""In what two states differ."""
+"""The differences between two states."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Discovery under stress: installed packages are laid out on disk, as pip lays them out."""
+"""Discovery under stress, with packages laid out on disk as pip installs them."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ GOOD = """
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Lays out a distribution with one driver module."""
+    """Create an installed distribution with one driver module."""
     monkeypatch.syspath_prepend(str(tmp_path))
     modules = []
 

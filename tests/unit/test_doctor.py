@@ -1,4 +1,4 @@
-"""The examination of a setup, up to the store: configuration, packages, and the probe session."""
+"""The doctor's checks of configuration and packages, and its probe session."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def test_packages_that_do_not_fit(tmp_path, monkeypatch):
 
 
 class Wrapped:
-    """The four methods and no more, over a store in memory."""
+    """A store with only the four required methods, on top of a memory store."""
 
     def __init__(self):
         self.inner = MemorySessionStore()

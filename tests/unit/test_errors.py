@@ -1,4 +1,4 @@
-"""Every error travels: through a process pool, a task queue, a copy."""
+"""Every error survives a process pool, a task queue and a copy."""
 
 import copy
 import importlib
@@ -49,7 +49,7 @@ def kinds(root=BotSessionError):
 
 
 def example(kind):
-    """Return an error of that kind, with a remedy if it takes one and every argument that its constructor requires."""
+    """Return an error of a class, with all required arguments and, if the class accepts one, a remedy."""
     parameters = list(inspect.signature(kind).parameters.values())
     positional = [
         VALUES[each.annotation]

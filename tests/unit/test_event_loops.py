@@ -1,4 +1,4 @@
-"""Turns and event loops: those of a loop that has ended do not come back, and two running loops do not share one line."""
+"""Turns and event loops: turns of a closed loop do not resume, and two running loops do not share a queue."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Expiry as turns see it: the clock is injected and nothing sleeps."""
+"""Expiry as turns see it. The clock is injected, so no test sleeps."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta, timezone
@@ -198,7 +198,7 @@ def test_max_lifetime_ends_a_session_however_active_it_is():
 
 
 class FourMethods:
-    """A store with nothing but the four methods: no versions, no expiry."""
+    """A store with only the four required methods: no versions, no expiry."""
 
     def __init__(self):
         self.kept = {}
@@ -232,7 +232,7 @@ def _copy(session):
 
 
 class AlsoReplaces(FourMethods):
-    """It compares versions, and knows nothing of expiry either."""
+    """A store that compares versions, without expiry."""
 
     async def replace(self, session_id, session, *, expected):
         kept = self.kept.get(session_id)

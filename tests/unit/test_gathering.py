@@ -1,4 +1,4 @@
-"""Group commit: counts instead of clocks."""
+"""Group commit, tested by call counts instead of clocks."""
 
 import asyncio
 from datetime import timedelta
@@ -16,7 +16,7 @@ from botsession.turns.batching import LARGEST, Batcher
 
 
 class Backend:
-    """Answers when it is let; notes what came in each call."""
+    """A backend that answers once `go` is set, and records the entries of each call."""
 
     def __init__(self, *, held=False):
         self.calls = []

@@ -1,4 +1,4 @@
-"""No turn leaves its lease behind, however and whenever it ends."""
+"""No turn leaves its lease behind, no matter how or when it ends."""
 
 import asyncio
 import contextlib
@@ -344,7 +344,7 @@ def test_a_backend_that_is_lost_is_not_waited_for_a_second_time(call):
         sessions = Sessions(store, lease_ttl=LONG)
         store.failing[call] = StoreUnavailableError("away")
         reached, go = store.hold_up("release_leases", "before")
-        for _ in range(2):  # nor does the next turn wait for it
+        for _ in range(2):  # the next turn does not wait for it either
             with pytest.raises(StoreUnavailableError):
                 await count(sessions)
             await reached.wait()

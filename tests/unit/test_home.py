@@ -1,4 +1,4 @@
-"""LoopBinding: what was opened in one thread and event loop is used nowhere else, until that is over."""
+"""`LoopBinding`: a resource is used only in the thread and event loop that opened it, until that loop ends."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ async def _check(home):
 
 @contextlib.contextmanager
 def _thread_with_a_loop(home):
-    """A second thread whose event loop is open and entered, and does not run while the block does."""
+    """Bind `home` to the event loop of a second thread. The loop is open but does not run during the block."""
     entered, end = threading.Event(), threading.Event()
 
     def work():

@@ -1,4 +1,4 @@
-"""Session ids: one rule."""
+"""The rule for session ids."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What an import loads, what a package depends on, and that no modules import each other in a circle."""
+"""The modules that an import loads, the dependencies of each package, and the absence of import cycles."""
 
 import ast
 import graphlib
@@ -15,7 +15,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 PACKAGES = ["core", *sorted(str(path.parent.relative_to(ROOT)) for path in ROOT.glob("plugins/*/*/pyproject.toml"))]
 OFFERED_BY = {"botsession": "botsession-core", "bson": "pymongo"}
-"""Distributions whose names differ from those of their packages."""
+"""Distributions whose names differ from their import names."""
 
 CLIENTS = {"redis", "pymongo", "motor", "aiofiles", "cachetools", "bson", "hiredis"}
 
@@ -61,7 +61,7 @@ def test_the_core_depends_on_three_packages():
 
 
 def imports_of(file):
-    """Yield `(module, name)` for everything that a file imports when it runs, also inside its functions."""
+    """Yield `(module, name)` for every import of a file that is executed at run time, including those in functions."""
     waiting = [ast.parse(file.read_text(encoding="utf-8"))]
     while waiting:
         node = waiting.pop()
@@ -76,7 +76,7 @@ def imports_of(file):
 
 
 def imported_by(folder):
-    """Return the packages that the code in a folder imports when it runs, except the standard library."""
+    """Return the packages, other than the standard library, that the code in a folder imports at run time."""
     found = {module.partition(".")[0] for file in folder.rglob("*.py") for module, _ in imports_of(file)}
     return found - set(sys.stdlib_module_names)
 
@@ -88,7 +88,7 @@ def modules_in(source):
 
 
 def imported_modules(source):
-    """Return for each module in a source folder the modules of the same folder that it imports."""
+    """Return, for each module in a source folder, the modules of the same folder that it imports."""
     modules = modules_in(source)
     graph = {}
     for module, file in modules.items():

@@ -1,4 +1,4 @@
-"""A test that fails leaves nothing behind that makes another one fail."""
+"""A failing test leaves nothing behind that makes another test fail."""
 
 from __future__ import annotations
 

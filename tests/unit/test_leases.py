@@ -1,4 +1,4 @@
-"""The record of one lease: moments are given, and nothing sleeps."""
+"""The record of one lease. Times are passed in, so no test sleeps."""
 
 import msgspec
 import pytest

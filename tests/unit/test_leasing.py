@@ -1,4 +1,4 @@
-"""`Sessions` with leases: who waits, who is let in, and what is renewed."""
+"""`Sessions` with leases: queueing, admission and renewal."""
 
 import asyncio
 import contextlib
@@ -174,7 +174,7 @@ def test_a_lease_that_may_be_free_at_once_is_not_asked_for_without_a_pause():
 
 def test_a_lease_is_renewed_while_its_turn_runs():
     async def scenario(store):
-        for ttl in (0.15, 1.5, 15):  # a machine that stands still for longer than that loses the lease, rightly
+        for ttl in (0.15, 1.5, 15):  # a machine that stalls for longer rightly loses the lease
             store.renewals.clear()
             sessions = Sessions(store, lease_ttl=ttl)
             with contextlib.suppress(SessionConflictError):
@@ -215,7 +215,7 @@ def test_a_renewal_that_fails_is_tried_again(caplog):
 
 
 class Renewing(Watched):
-    """Says that nobody has a lease any more who wants to renew it."""
+    """A store that refuses every renewal, as if the leases were lost."""
 
     async def renew_leases(self, holders, ttl):
         self.renewals += [False] * len(holders)
@@ -248,7 +248,7 @@ def test_a_turn_that_was_paused_beyond_its_lease_saves_nothing_once_another_has_
         await count(sessions)
         with pytest.raises(SessionConflictError):
             async with sessions.turn(ID) as session:
-                time.sleep(0.2)  # noqa: ASYNC251 - the whole process stands still
+                time.sleep(0.2)  # noqa: ASYNC251 - the whole process stalls
                 assert session.lease_lost
                 before = await store.hold()
                 session.state["count"] = 100
@@ -265,7 +265,7 @@ def test_a_turn_that_was_paused_beyond_its_lease_saves_nothing_although_nobody_h
         sessions = Sessions(store, lease_ttl=0.1)
         with pytest.raises(SessionConflictError):
             async with sessions.turn(ID) as session:
-                time.sleep(0.2)  # noqa: ASYNC251 - the whole process stands still
+                time.sleep(0.2)  # noqa: ASYNC251 - the whole process stalls
                 session.state["count"] = 1
         assert await sessions.read(ID) is None
         await count(sessions)
@@ -277,7 +277,7 @@ def test_a_turn_that_was_paused_beyond_its_lease_saves_nothing_although_nobody_h
 
 def test_leases_that_are_due_are_renewed_in_one_call():
     async def scenario(store):
-        for ttl in (0.15, 1.5, 15):  # a machine that stands still for longer than that loses the leases, rightly
+        for ttl in (0.15, 1.5, 15):  # a machine that stalls for longer rightly loses the leases
             store.calls.clear()
             store.renewals.clear()
             sessions = Sessions(store, lease_ttl=ttl)
@@ -294,7 +294,7 @@ def test_leases_that_are_due_are_renewed_in_one_call():
 
 
 class Partial:
-    """A store that has only some of the methods of a `Watched` one."""
+    """A store with only some of the methods of `Watched`."""
 
     methods = ("init", "read", "write", "destroy", "lease_many", "renew_leases", "release_leases")
 

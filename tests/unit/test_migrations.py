@@ -1,4 +1,4 @@
-"""State that outlives deployments: each bot knows one migration more than the one before."""
+"""States that outlive deployments: each bot has one more migration than the previous one."""
 
 import asyncio
 
@@ -146,7 +146,7 @@ def test_a_session_that_is_due_is_renewed_before_it_is_migrated(methods):
         )
         async with sessions.turn("telegram:42") as session:
             assert session.state == Named("Ada")
-            clock.advance(minutes=8)  # it was renewed when the turn began
+            clock.advance(minutes=8)  # the start of the turn renewed the deadline
             session.state.name = "Bob"
         assert (await sessions.read("telegram:42")).state == Named("Bob")
 

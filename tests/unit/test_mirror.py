@@ -1,4 +1,4 @@
-"""The mirror under every mixture of bots that a move goes through, with their steps in random order."""
+"""The mirror under every combination of bots that occurs during a move, with their steps in random order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ID = "t:1"
 
 
 class Jittery:
-    """A store whose calls take place, and come back, some steps later."""
+    """A store whose calls are executed, and return, a random number of steps later."""
 
     def __init__(self, store, chance):
         self.inner = store
@@ -74,9 +74,9 @@ class Jittery:
 
 
 class Surroundings:
-    """Two stores, bots of every kind on them, and a record of the turns that were acknowledged.
+    """Two stores, bots of every kind on them, and a record of the acknowledged turns.
 
-    Each life of the session has a number of its own, so that no two acknowledged turns may say the same.
+    The session gets a new `life` whenever it is created, so that no two acknowledged turns are equal.
     """
 
     def __init__(self, seed):
@@ -99,7 +99,7 @@ class Surroundings:
         return MirrorSessionStore(self.old, self.new, lead=kind.removeprefix("mirror led by "))
 
     async def turn(self, store):
-        """Counts up once by compare-and-set."""
+        """Increment the counter once, by compare-and-set."""
         session = await store.read(ID)
         expected = None if session is None else session.version
         session = session or Session(ID, {"life": self.chance.random(), "count": 0})
@@ -114,18 +114,18 @@ class Surroundings:
             await self.turn(store)
 
     async def renew(self, store):
-        """Renews the deadline now and then."""
+        """Renew the deadline a few times."""
         for _ in range(5):
             await store.touch(ID, None)
 
     async def destroy(self, store):
-        """Destroys the session now and then."""
+        """Destroy the session a few times."""
         for _ in range(2):
             await self.old.pause()
             await store.destroy(ID)
 
     def check(self, session):
-        """Checks what a store has at the end against the record."""
+        """Check the final session of a store against the record."""
         assert len(set(self.acknowledged)) == len(self.acknowledged), "two turns were saved over the same one"
         life = session.state["life"]
         assert session.state["count"] == sum(each == life for each, _ in self.acknowledged)
@@ -143,7 +143,7 @@ SEEDS = 100
 
 
 def surroundings():
-    """Gives a place of its own for each seed, and a runner; a failure tells the seed."""
+    """Yield fresh surroundings and a runner for each seed. A failure names the seed."""
     for seed in range(SEEDS):
         with asyncio.Runner() as runner:
             around = Surroundings(seed)

@@ -23,7 +23,7 @@ def run(scenario):
 
 
 def elsewhere(coroutine):
-    """Run a coroutine in a task that is not inside the turns around."""
+    """Run a coroutine in a task that is not inside the surrounding turns."""
     return asyncio.get_running_loop().create_task(coroutine, context=contextvars.Context())
 
 

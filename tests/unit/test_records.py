@@ -48,7 +48,7 @@ def without_a_deadline(raw):
     "layout", [as_stored, with_blanks, sorted_by_key, on_many_lines, with_another_field, without_a_deadline]
 )
 def test_renewing_keeps_everything_else(layout, expires_at):
-    """However somebody has laid out the record by hand."""
+    """This holds for any layout that a person has given the record by hand."""
     raw = layout(line())
     later = NOW + timedelta(minutes=5)
     before = records.decode(raw, "telegram:42", store="here")

@@ -1,4 +1,4 @@
-"""Resource and WorkerThread: what drivers need to open a client once, in the right place, and to use one that blocks."""
+"""`Resource` opens a driver's client once, in the right event loop; `WorkerThread` runs a client that blocks."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ from botsession.storage.threads import WorkerThread
 
 
 class Client:
-    """Counts how often it is opened and closed."""
+    """A client that counts how often it is opened and closed."""
 
     def __init__(self):
         self.opened = self.closed = 0
@@ -130,7 +130,7 @@ def test_a_forked_process_opens_its_own_and_leaves_the_parents_alone(is_portable
 
 
 class Connection:
-    """Notes in which threads it is used."""
+    """A client that records the threads in which it is used."""
 
     def __init__(self):
         self.threads = {threading.current_thread()}

@@ -1,4 +1,4 @@
-"""A session is plain data, in its turn and after it; after its turn it refuses to be changed."""
+"""A session is plain data during its turn and after it. After its turn it refuses changes."""
 
 import asyncio
 import copy
@@ -50,9 +50,9 @@ CHANGES = {"state": {"count": 2}, "user": {"name": "Ada"}, "expires_in": 5, "id"
 
 
 async def in_a_turn(store, kind, look, *, lock="auto"):
-    """Calls a function with a session in its turn, after it, and as it was read."""
+    """Call a function with a session during its turn, after its turn, and from a read."""
     sessions = Sessions(store, lock=lock, **KINDS[kind])
-    for number in (1, 2):  # a new session, and one that was stored
+    for number in (1, 2):  # a new session, then a stored one
         async with sessions.turn(ID) as session:
             look(session)
             session.state = sessions.initial_state()
@@ -243,7 +243,7 @@ def test_a_copy_of_what_is_being_saved_is_saved_as_it_is_then():
 
 
 class KeepsWhatItIsGiven:
-    """The smallest store there is, as one writes it to try something."""
+    """A minimal store, as written for a quick experiment."""
 
     def __init__(self):
         self.kept = {}

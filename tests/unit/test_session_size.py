@@ -1,4 +1,4 @@
-"""How large a session may be."""
+"""The size limit of sessions."""
 
 import pytest
 from kit.watched import ID, with_store

@@ -1,4 +1,4 @@
-"""A typed state: which types can be used, what they carry, and what is refused."""
+"""Typed states: the supported types, what they hold, and what is refused."""
 
 import asyncio
 import datetime as dt
@@ -52,7 +52,7 @@ class Dish(msgspec.Struct, frozen=True):
 
 
 def takes_enum_keys() -> bool:
-    """Whether this msgspec encodes a mapping whose keys are enumerations, as it does from 0.22 on."""
+    """Return whether this msgspec encodes mappings with enum keys, as versions from 0.22 on do."""
     try:
         return msgspec.json.encode({Colour.RED: 1}) == b'{"red":1}'
     except TypeError:

@@ -1,4 +1,4 @@
-"""State: typed or not, JSON and nothing else."""
+"""States, typed or not, hold JSON values only."""
 
 import asyncio
 from collections import OrderedDict, defaultdict

@@ -1,4 +1,4 @@
-"""Turns: one after the other, all of it or nothing."""
+"""Turns run one after the other, and each is saved completely or not at all."""
 
 import asyncio
 

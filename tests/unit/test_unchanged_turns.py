@@ -32,7 +32,7 @@ class Text(str):
 
 
 async def unchanged_turn(store, lay_out):
-    """Store a session, change the layout of its text, and run a turn that changes nothing; return both texts."""
+    """Store a session, reformat its text and run a turn that changes nothing; return the texts before and after."""
     sessions = Sessions(store, initial_state={"count": 0})
     await sessions.update(ID, lambda session: session.set_state({"count": 1}))
     before = set_text(store, lay_out(text_of(store)))

@@ -1,4 +1,4 @@
-"""A roll-out: fields that a newer version of the bot has written survive the turns of an older one."""
+"""Rollouts: fields that a newer version of the bot has written survive the turns of an older one."""
 
 import asyncio
 import datetime as dt
@@ -64,7 +64,7 @@ NEW = {
 
 
 def turn_of_an_older_bot(change, state_type=Old, initial_state=None, stored=NEW, **settings):
-    """Returns what is stored after a turn of a bot that knows less."""
+    """Return the stored state, and whether it is unchanged, after a turn of a bot that does not know all fields."""
 
     async def scenario():
         async with Sessions("memory") as new:
@@ -213,7 +213,7 @@ def test_a_struct_that_is_stored_as_an_array_keeps_what_follows():
 
 
 class WithoutTouch:
-    """A store that cannot renew a deadline but by a write."""
+    """A store that renews a deadline only by a write."""
 
     def __init__(self):
         self.kept = {}

@@ -1,4 +1,4 @@
-"""Every wait for a turn ends, after one number of seconds at the latest."""
+"""Every wait for a turn ends within one time limit."""
 
 import asyncio
 import contextvars
@@ -16,7 +16,7 @@ OTHER = "telegram:43"
 
 
 def elsewhere(coroutine):
-    """Runs a coroutine in a task that is in none of the turns around."""
+    """Run a coroutine in a task that is not inside the surrounding turns."""
     return asyncio.get_running_loop().create_task(coroutine, context=contextvars.Context())
 
 
@@ -192,7 +192,7 @@ def test_a_turn_that_was_let_in_a_moment_ago_waits_for_nobody():
         async def first():
             async with sessions.turn(ID):
                 await steps()
-            async with sessions.turn(ID):  # the second one is let in, and has not gone on yet
+            async with sessions.turn(ID):  # the other turn is admitted, but its task has not resumed yet
                 return "entered"
 
         assert await asyncio.gather(first(), enter(sessions)) == ["entered", "entered"]
