@@ -14,7 +14,7 @@ from botsession.errors import ConfigError
 from botsession.session import Session
 
 Clock = Callable[[], datetime]
-"""Returns the present moment as an aware `datetime`."""
+"""A function that returns the current time as an aware `datetime`."""
 
 Minutes = float | timedelta
 """A length of time, as a number of minutes (`int` or `float`) or a `timedelta`."""

@@ -35,7 +35,7 @@ class _Lease(Protocol):
 
 
 class InitialState(msgspec.Struct, Generic[StateT], frozen=True):
-    """Makes copies of an initial state.
+    """A factory of copies of an initial state.
 
     Attributes:
         json: The state as JSON.

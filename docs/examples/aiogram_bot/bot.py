@@ -1,4 +1,4 @@
-"""A Telegram bot that takes lunch orders; what each person has ordered is kept by botsession."""
+"""A Telegram bot that takes lunch orders and keeps each person's order in a session."""
 
 import asyncio
 import os
@@ -16,21 +16,21 @@ from botsession import Session, Sessions
 
 class Dish(msgspec.Struct):
     name: str
-    message_id: int  # of the message that named it
+    message_id: int  # the message that named the dish
     quantity: int = 1
 
 
 class Order(msgspec.Struct):
     dishes: list[Dish] = []
-    asking: Dish | None = None  # whose quantity was asked for
+    asking: Dish | None = None  # waiting for its quantity
     placed: int = 0
 
 
 class SessionMiddleware(BaseMiddleware):
-    """Gives handlers and filters the `session` of this person in this chat, and saves it after the handler.
+    """Pass the `session` of a person in a chat to filters and handlers, and save it after the handler.
 
-    Where another process wrote the session meanwhile, the handler runs again on what is stored now. So handlers return
-    their answer instead of sending it: aiogram sends it once, after the session was saved.
+    If another process wrote the session while the handler ran, the handler runs again on the newer session. Handlers
+    therefore return their answer instead of sending it: aiogram sends it once, after the session is saved.
     """
 
     def __init__(self, sessions: Sessions[Order]) -> None:
@@ -43,7 +43,7 @@ class SessionMiddleware(BaseMiddleware):
         data: dict[str, Any],
     ) -> Any:
         chat, user = data.get("event_chat"), data.get("event_from_user")
-        if chat is None or user is None:  # a post in a channel, a poll: nobody's conversation
+        if chat is None or user is None:  # a channel post or a poll, which has no session
             return await handler(event, data)
         answer: Any = None
 
@@ -128,7 +128,7 @@ def make_dispatcher(sessions: Sessions[Order]) -> Dispatcher:
 
 
 async def main() -> None:
-    sessions = Sessions(state_type=Order)  # botsession.toml says where they are kept
+    sessions = Sessions(state_type=Order)  # botsession.toml chooses the store
     await make_dispatcher(sessions).start_polling(Bot(os.environ["BOT_TOKEN"]))
 
 

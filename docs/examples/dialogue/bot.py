@@ -1,4 +1,4 @@
-"""A listener: it remembers who says how much, and what, in a conversation of `NAME: text` lines."""
+"""A listener that keeps statistics of a conversation of `NAME: text` lines: who says how much, and what."""
 
 import hashlib
 import re
@@ -11,11 +11,11 @@ LINES_KEPT = 8
 bot = ConsoleBot(
     initial_state={
         "lines": 0,
-        "words": {},  # how many each speaker has said
+        "words": {},  # word count of each speaker
         "longest": {"line": 0, "speaker": "", "words": 0},
-        "vocabulary": {},  # how often each of the most frequent words was said
+        "vocabulary": {},  # counts of the most frequent words
         "recent": [],  # the last lines
-        "digest": "",  # of all lines in their order
+        "digest": "",  # hash of all lines, in order
     }
 )
 
@@ -42,7 +42,7 @@ async def listen(context: Context) -> None:
 
 
 def most_frequent(counts: dict[str, int], words: list[str]) -> dict[str, int]:
-    """Counts words, and forgets the rarest once there are twice as many as are kept."""
+    """Add words to the counts. Drop the rarest once there are more than twice `WORDS_KEPT`."""
     counts = dict(counts)
     for word in words:
         counts[word] = counts.get(word, 0) + 1

@@ -11,7 +11,7 @@ from botsession.session import Session
 from botsession.states import json_values
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
-"""Takes a state of one shape and returns it in the next one."""
+"""A function that converts a state from one shape to the next."""
 
 
 class Migrations:

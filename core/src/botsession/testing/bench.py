@@ -75,13 +75,13 @@ class Bench:
         self.store: AnyStore
         self._opened: list[AnyStore] = []
 
-    def make(self, beside: str = "", *, clock: Clock | None = None, **options: Any) -> AnyStore:
-        """Return a store that is not open, in the test's namespace or, with `beside`, in one that begins with it."""
-        return cast("AnyStore", self.contract.make_store(clock or self.clock, self.namespace + beside, **options))
+    def make(self, suffix: str = "", *, clock: Clock | None = None, **options: Any) -> AnyStore:
+        """Return a store that is not open, in the test's namespace with `suffix` appended."""
+        return cast("AnyStore", self.contract.make_store(clock or self.clock, self.namespace + suffix, **options))
 
-    async def open(self, beside: str = "", **options: Any) -> AnyStore:
+    async def open(self, suffix: str = "", **options: Any) -> AnyStore:
         """Return an open store. The bench closes it when the test ends."""
-        store = self.adopt(self.make(beside, **options))
+        store = self.adopt(self.make(suffix, **options))
         await store.init()
         return store
 

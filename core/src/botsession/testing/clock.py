@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class ManualClock:
-    """Returns the moment at which it was made, until `advance` moves it.
+    """A clock that stands still at its time of creation until `advance` moves it.
 
     It starts at the real present, so that a server which removes expired sessions by its own clock does not remove live ones.
     """

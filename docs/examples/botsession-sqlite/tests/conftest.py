@@ -1,4 +1,4 @@
-"""What the tests have in common."""
+"""Fixtures that the tests share."""
 
 import contextlib
 import sqlite3
@@ -17,7 +17,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def sql(path: Path) -> Callable[..., list[Any]]:
-    """Runs a statement on the file, behind the store's back."""
+    """Run a statement on the file through a separate connection."""
 
     def run(statement: str, parameters: Any = ()) -> list[Any]:
         with contextlib.closing(sqlite3.connect(path)) as db, db:
@@ -28,7 +28,7 @@ def sql(path: Path) -> Callable[..., list[Any]]:
 
 @pytest.fixture
 def locked(path: Path) -> Callable[[], contextlib.AbstractContextManager[None]]:
-    """Holds SQLite's write lock, so that a transaction of the store begins and waits."""
+    """Hold SQLite's write lock, so that a transaction of the store has to wait."""
 
     @contextlib.contextmanager
     def lock() -> Iterator[None]:
@@ -42,7 +42,7 @@ def locked(path: Path) -> Callable[[], contextlib.AbstractContextManager[None]]:
 
 @pytest.fixture
 def change() -> Callable[[SqliteSessionStore, str], Awaitable[list[Any]]]:
-    """Runs a statement on the store's own connection that writes, in a transaction of its own."""
+    """Run a writing statement on the store's own connection, in a separate transaction."""
 
     async def run(store: SqliteSessionStore, statement: str) -> list[Any]:
         return await store._database.get().change(lambda db: db.execute(statement).fetchall())

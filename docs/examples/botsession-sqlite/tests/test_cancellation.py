@@ -1,4 +1,4 @@
-"""Who is cancelled leaves no transaction behind, neither open nor still to come."""
+"""A cancelled call leaves no transaction behind, neither open nor pending."""
 
 import asyncio
 import contextlib

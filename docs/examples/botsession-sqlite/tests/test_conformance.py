@@ -1,4 +1,4 @@
-"""The conformance suite of botsession."""
+"""The conformance suite of botsession, run on the SQLite store."""
 
 import ast
 import contextlib

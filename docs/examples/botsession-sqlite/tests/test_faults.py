@@ -1,4 +1,4 @@
-"""What goes wrong with a file, and what the store says then."""
+"""Faults of the file, and the errors that the store raises for them."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ async def opened(path: Path, **options: Any) -> AsyncIterator[SqliteSessionStore
 
 
 def refusal(path: Path, error: type[StoreError] = StoreUnavailableError) -> StoreError:
-    """Returns how a store refuses to open."""
+    """Return the error with which a store refuses to open."""
 
     async def main() -> StoreError:
         with pytest.raises(error) as caught:

@@ -1,4 +1,4 @@
-"""Leases and the quarantine: what lies in their tables, and when it goes."""
+"""Leases and the quarantine: the contents of their tables, and when rows are removed."""
 
 import asyncio
 import contextlib

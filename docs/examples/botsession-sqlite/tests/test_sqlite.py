@@ -1,4 +1,4 @@
-"""What is special to SQLite: the file, the table, and who shares them."""
+"""SQLite specifics: the file, the table, and stores that share them."""
 
 import asyncio
 import subprocess

@@ -21,7 +21,7 @@ __all__ = ["MongoSessionStore", "open_store"]
 
 @hookimpl
 def open_store(options: Mapping[str, object], clock: Clock) -> SessionStore:
-    """Makes a `MongoSessionStore`."""
+    """Return a `MongoSessionStore` that is not open yet."""
     from botsession_mongo.store import MongoSessionStore
 
     return construct(MongoSessionStore, options, clock=clock)

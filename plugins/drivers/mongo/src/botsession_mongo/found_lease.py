@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from botsession import Claim, StoredSession
 
     Read = Callable[[RawBSONDocument | None, str], StoredSession | None]
-    """Returns the session of a document, or `None` if there is none or it has expired."""
+    """A function that returns the session of a document, or `None` if it is absent or expired."""
 
 GRACE: Final = timedelta(hours=1)
 """How long a placeholder outlives its lease, however the clocks of several servers differ."""

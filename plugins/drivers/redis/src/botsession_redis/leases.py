@@ -51,7 +51,7 @@ end
 return outcomes
 """
 )
-"""Takes leases and reads: what is stored, or in how many milliseconds the lease may be free and how many others wait longer.
+"""Take leases and read their sessions: the stored text, or the milliseconds until the lease may be free and the number of waiters ahead.
 
 Keys: the session, its lease. Arguments: the holder; for how many milliseconds; within how many it asks again.
 """
@@ -75,7 +75,7 @@ end
 return outcomes
 """
 )
-"""Renews leases: 1, or 0 if the holder no longer has it. Key: the lease. Arguments: the holder; milliseconds."""
+"""Renew leases: 1, or 0 if the holder no longer has it. Key: the lease. Arguments: the holder; milliseconds."""
 
 RELEASE: Final = Script(
     LEASES
@@ -88,7 +88,7 @@ end
 return outcomes
 """
 )
-"""Gives up leases, or places in their queues. Key: the lease. Argument: the holder."""
+"""Release leases, or leave their queues. Key: the lease. Argument: the holder."""
 
 
 class Leases:
