@@ -33,7 +33,7 @@ processes.set_forkserver_preload(
 def run_command(
     arguments: Sequence[str], given: bytes, folder: pathlib.Path, environment: Mapping[str, str], files: pathlib.Path
 ) -> subprocess.CompletedProcess[bytes]:
-    """Runs the command to its end.
+    """Run the command to its end.
 
     Args:
         arguments: What follows `botsession` on the command line.
@@ -57,7 +57,7 @@ def run_command(
 def start_command(
     arguments: Sequence[str], folder: pathlib.Path, environment: Mapping[str, str], streams: Sequence[pathlib.Path]
 ) -> BaseProcess:
-    """Starts the command, with files as its three streams."""
+    """Start the command, with files as its three streams."""
     process = processes.Process(target=_be_the_command, args=(list(arguments), folder, dict(environment), streams))
     process.start()
     return process

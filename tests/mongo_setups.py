@@ -18,7 +18,7 @@ CLIENTS = {"motor": AsyncIOMotorClient, "pymongo": AsyncMongoClient}
 
 @functools.cache
 def keeps_filters():
-    """Tells whether the server knows indexes with a filter; NX-27017 forgets the filter and removes what the index reaches."""
+    """Return whether the server supports partial indexes. NX-27017 drops the filter and removes every indexed document."""
     with MongoClient(servers.mongo_url()) as client:
         probe = client.drivers[f"probe{uuid.uuid4().hex}"]
         probe.create_index("at", partialFilterExpression={"kind": "ours"})
@@ -29,7 +29,7 @@ def keeps_filters():
 
 @contextlib.asynccontextmanager
 async def opened(collection, api, **options):
-    """Gives an open store in a collection."""
+    """Yield an open store on a collection."""
     given = {"url": f"{servers.mongo_url()}/drivers", "api": api, "collection_name": collection.name, **options}
     store = MongoSessionStore(**given)
     try:
@@ -39,7 +39,7 @@ async def opened(collection, api, **options):
 
 
 def run(test, collection, api, **options):
-    """Runs a test with an open store."""
+    """Run a test with an open store."""
 
     async def body():
         async with opened(collection, api, **options) as store:

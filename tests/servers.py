@@ -42,7 +42,7 @@ _PATH = "path"
 
 @functools.cache
 def redis_url() -> str:
-    """Returns the URL of the Redis server of this test run."""
+    """Return the URL of the Redis server of this test run."""
     if url := os.environ.get("BOTSESSION_TEST_REDIS_URL"):
         return url.rstrip("/")
     return _for_this_run(redis_server())
@@ -50,7 +50,7 @@ def redis_url() -> str:
 
 @functools.cache
 def mongo_url() -> str:
-    """Returns the URL of the MongoDB server of this test run, without a database."""
+    """Return the URL of the MongoDB server of this test run, without a database."""
     if url := os.environ.get("BOTSESSION_TEST_MONGO_URL"):
         return url.rstrip("/")
     return _for_this_run(mongo_server())
@@ -58,7 +58,7 @@ def mongo_url() -> str:
 
 @contextlib.contextmanager
 def redis_server(*arguments: str, port: int | None = None) -> Iterator[str]:
-    """Runs a Redis server of one's own, in memory unless the arguments say otherwise; gives its URL."""
+    """Run a separate Redis server, in memory unless the arguments say otherwise, and yield its URL."""
     port = port or free_port()
     with tempfile.TemporaryDirectory(prefix="botsession-redis-") as folder:
         command = [
@@ -79,7 +79,7 @@ def redis_server(*arguments: str, port: int | None = None) -> Iterator[str]:
 
 @contextlib.contextmanager
 def mongo_server(*, port: int | None = None) -> Iterator[str]:
-    """Runs a MongoDB server of one's own, empty; gives its URL."""
+    """Run a separate, empty MongoDB server, and yield its URL."""
     port = port or free_port()
     with (
         tempfile.TemporaryDirectory(prefix="botsession-mongo-") as folder,
@@ -89,7 +89,7 @@ def mongo_server(*, port: int | None = None) -> Iterator[str]:
 
 
 def redis_binary() -> str:
-    """Returns the path of the Redis server that the tests use."""
+    """Return the path of the Redis server that the tests use."""
     package = os.environ.get("BOTSESSION_TEST_REDIS") or next(iter(REDIS))
     if package == _PATH:
         return _on_the_path("redis-server")
@@ -101,7 +101,7 @@ def redis_binary() -> str:
 
 
 def mongo_command(port: int, folder: str, *, durable: bool = False) -> list[str]:
-    """Returns the command that runs the MongoDB server that the tests use.
+    """Return the command that runs the MongoDB server that the tests use.
 
     Args:
         port: Where it listens.
@@ -136,7 +136,7 @@ def _on_the_path(name: str) -> str:
 
 
 def free_port() -> int:
-    """Returns a TCP port on which nothing listens."""
+    """Return a TCP port on which nothing listens."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

@@ -74,7 +74,7 @@ class Plan:
 
 
 def run(plan: Plan) -> None:
-    """Runs the bots of one process; called in that process."""
+    """Run the bots of a plan in this process."""
     warnings.simplefilter("error")
     asyncio.run(_run(plan))
 
@@ -106,7 +106,7 @@ class Journal:
 
 
 class Client:
-    """Takes turns, and writes down each."""
+    """A client that runs turns and records each in the journal."""
 
     def __init__(self, plan: Plan, sessions: Sessions, journal: Journal, name: str) -> None:
         self._plan = plan
@@ -127,7 +127,7 @@ class Client:
                 await asyncio.sleep(self._chance.uniform(0, _PAUSE))
 
     async def _turn(self, token: str, session_id: str) -> bool:
-        """Takes one turn; returns whether it was acknowledged."""
+        """Run one turn, and return whether it was acknowledged."""
         found: Found | None = None
         padding = self._chance.randint(0, self._plan.padding)
 

@@ -123,7 +123,7 @@ class Company:
                 await asyncio.sleep(chance.uniform(0, _PAUSE))
 
     async def _turn(self, name: str, token: str, session_id: str) -> bool:
-        """Takes one turn; returns whether it failed."""
+        """Run one turn, and return whether it failed."""
         turn = Turn(name, token, time.monotonic())
         self._histories[session_id].turns.append(turn)
         try:

@@ -112,7 +112,7 @@ class Crew:
         assert not failed, f"{failed} ended by an exception"
 
     def turns(self, name: str | None = None) -> dict[str, dict[str, Any]]:
-        """Returns what the journals say of each turn so far, by token."""
+        """Return the journal entries of each turn so far, by token."""
         turns: defaultdict[str, dict[str, Any]] = defaultdict(dict)
         for each in [name] if name else self.processes:
             for line in self._lines(each):
@@ -121,15 +121,15 @@ class Crew:
         return turns
 
     def acknowledged(self, name: str | None = None) -> int:
-        """Returns how many turns have been acknowledged so far."""
+        """Return the number of turns acknowledged so far."""
         return sum(turn.get("fate") == "acknowledged" for turn in self.turns(name).values())
 
     def failed(self) -> int:
-        """Returns how many turns have ended because the store was not available."""
+        """Return the number of turns that failed because the store was unavailable."""
         return sum("StoreUnavailable" in (turn.get("error") or "") for turn in self.turns().values())
 
     def has_taken(self, name: str, turns: int) -> bool:
-        """Tells whether so many turns of a process have been acknowledged."""
+        """Return whether at least `turns` turns of a process have been acknowledged."""
         return self.acknowledged(name) >= turns
 
     def account(self, **options: Any) -> Account:
@@ -181,7 +181,7 @@ class Crew:
 
 @contextmanager
 def crew(driver: str, ids: Sequence[str], folder: Path, seed: str, **plan: Any) -> Iterator[Crew]:
-    """Gives a crew without processes on a store of its own; kills in the end what is still running."""
+    """Yield a crew without processes on a new store. At the end, kill the processes that still run."""
     journals = folder / "journals"
     journals.mkdir()
     options = plan.pop("options", None) or store_options(driver, folder)
@@ -196,7 +196,7 @@ def crew(driver: str, ids: Sequence[str], folder: Path, seed: str, **plan: Any) 
 
 
 def store_options(driver: str, folder: Path, url: str | None = None) -> dict[str, Any]:
-    """Returns the options of a store that nobody else uses, on the servers of this run or on another."""
+    """Return the options of a new store, on the server of this run or on the one at `url`."""
     name = f"faults{uuid.uuid4().hex}"
     if driver == "redis":
         return {"url": url or servers.redis_url(), "key_prefix": f"{name}:"}
@@ -215,7 +215,7 @@ def wait_until(is_so: Callable[[], bool], members: Crew) -> None:
 
 
 async def _stored(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Returns the state of every session that is stored, and removes them."""
+    """Return the state of every stored session."""
     async with plan.sessions() as sessions:
         store: Any = sessions.store
         ids: list[str] = []

@@ -21,7 +21,7 @@ class Stored(Protocol):
     """What lies in a backend under an id."""
 
     def get(self, session_id: str) -> bytes | None:
-        """Returns the bytes, as the backend keeps them; `None` where nothing is."""
+        """Return the stored bytes, or `None` if there are none."""
         ...
 
     def put(self, session_id: str, raw: bytes) -> None:
@@ -29,11 +29,11 @@ class Stored(Protocol):
         ...
 
     def plain(self, raw: bytes) -> bytes:
-        """Returns what an error shows without what a turn has put beside it while it ran."""
+        """Return the raw bytes of an error without what a running turn has added to them."""
         ...
 
     def damaged(self, raw: bytes, chance: random.Random) -> list[bytes]:
-        """Returns what a disk, a tool or a careless person makes of it."""
+        """Return versions of the bytes as a disk, a tool or a careless person damages them."""
         ...
 
 
@@ -122,7 +122,7 @@ class _Mongo:
 
 @contextlib.contextmanager
 def stored(driver: str, options: dict[str, Any]) -> Iterator[Stored]:
-    """Gives what is stored in a backend."""
+    """Yield access to the stored bytes of a backend."""
     if driver == "file":
         yield _File(options["dirname"])
     elif driver == "redis":

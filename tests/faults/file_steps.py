@@ -38,7 +38,7 @@ async def destroy(store: FileSessionStore) -> None:
 
 
 async def look(store: FileSessionStore) -> int | None:
-    """Returns the session's `n`; `None` where it is absent."""
+    """Return `n` of the session's state, or `None` if the session is absent."""
     session = await store.read(ID)
     if session is None:
         return None
@@ -47,7 +47,7 @@ async def look(store: FileSessionStore) -> int | None:
 
 
 async def look_and_go_on(store: FileSessionStore) -> int | None:
-    """Returns what `look` does, and looks that the next turn works."""
+    """Return the result of `look`, after checking that the next turn works."""
     found = await look(store)
     await change(store)
     assert await look(store) == (found or 0) + 1
@@ -90,5 +90,5 @@ def done_until_killed(folder: Path, step: Step[Any], place: int) -> None:
 
 
 def _module(function: Any) -> str:
-    """Returns the module of a function, or of the type that it is a method of."""
+    """Return the module of a function, or of the type of a bound method."""
     return str(function.__module__ or type(function.__self__).__module__)

@@ -74,7 +74,7 @@ class History:
 
 
 def violations(history: History) -> list[str]:
-    """Returns everything that must not have happened, each with its kind in front."""
+    """Return all violations, each starting with its kind."""
     return list(_Checker(history).all())
 
 

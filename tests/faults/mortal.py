@@ -74,7 +74,7 @@ class Server:
 
 
 def _lasting_port() -> int:
-    """Returns a free port that the system gives to nobody else while the server is down, as it does with those above."""
+    """Return a free port below the ephemeral range, so that no other process gets it while the server is down."""
     chance = random.SystemRandom()
     while True:
         port = chance.randrange(20_000, 32_000)

@@ -64,7 +64,7 @@ class Interrupted:
 
 
 async def interrupted(coroutine, at, moment):
-    """Runs a coroutine up to its await number `at`; returns whether there was such an await."""
+    """Run a coroutine up to its await number `at`, and return whether it was reached."""
     harness = Interrupted(coroutine, at, moment)
 
     async def run():
@@ -142,7 +142,7 @@ def backend(request, tmp_path):
 
 @contextlib.asynccontextmanager
 async def opened(backend, clock):
-    """Gives two that share a backend as two processes do, or twice the same where nobody can share it."""
+    """Yield two `Sessions` that share a backend as two processes do, or the same one twice if it cannot be shared."""
     async with contextlib.AsyncExitStack() as stack:
         one = await stack.enter_async_context(Sessions(backend, clock=clock, **LEASE))
         lasts = backend["driver"] in backends.LASTING
@@ -150,7 +150,7 @@ async def opened(backend, clock):
 
 
 def bounded(coroutine):
-    """Runs a whole test, closing included, within a bounded time."""
+    """Run a whole test, including its cleanup, with a time limit."""
     return asyncio.run(asyncio.wait_for(coroutine, 5 * SECONDS))
 
 
@@ -325,7 +325,7 @@ def test_an_event_loop_that_ends_in_the_middle_of_turns(backend, same):
 
 
 def clients_of(sessions):
-    """Returns weak references to what PyMongo warns about when it is freed without having been closed."""
+    """Return weak references to the clients for which PyMongo warns if they are freed without being closed."""
     connection = getattr(sessions.store, "_connection", None)
     client = getattr(connection, "_client", None)
     return [] if client is None else [weakref.ref(vars(client).get("delegate", client))]
@@ -365,7 +365,7 @@ except KeyboardInterrupt:
 
 
 def talk_until_ctrl_c(backend, lease_ttl):
-    """Runs bots in a process, and interrupts it; returns which tokens were acknowledged in each session."""
+    """Run bots in a process and interrupt it; return the acknowledged tokens of each session."""
     command = [sys.executable, "-W", "error", "-c", TALKING, json.dumps(backend), str(lease_ttl)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         too_late = threading.Timer(5 * SECONDS, process.kill)

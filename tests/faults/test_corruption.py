@@ -127,7 +127,7 @@ def test_a_session_that_is_damaged_during_its_turn(backend, below, chance, chang
 
 
 async def listed(store):
-    """Returns all ids that are listed; a page may be empty although more follows."""
+    """Return all listed ids. A page may be empty although more pages follow."""
     found, after = set(), None
     while True:
         page = await store.scan(after=after)

@@ -95,7 +95,7 @@ MOUNT = 'mount -t tmpfs -o size=1m none "$1" && shift && exec "$@"'
 
 
 def disturbed(kind, command, folder, seed):
-    """Runs bots whose disk is disturbed in the middle; returns what they tell."""
+    """Run bots, disturb their disk while they work, and return their account."""
     path = os.pathsep.join(["tests", *sys.path])
     arguments = [kind, str(folder), str(seed), path]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=3 * SECONDS, check=False)

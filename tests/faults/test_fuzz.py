@@ -44,7 +44,7 @@ MEANINGFUL = [
 
 
 def relatives(text):
-    """Returns ids that something which folds, normalises or escapes would take for the same one."""
+    """Return ids that are equal after case folding, normalisation or escaping."""
     forms = [unicodedata.normalize(form, text) for form in ("NFC", "NFD", "NFKC", "NFKD")]
     return {text, text.upper(), text.lower(), text.casefold(), text.strip(), text + ".", text + " ", *forms} | {
         urllib.parse.quote(text.encode(errors="replace")),
@@ -68,7 +68,7 @@ def examples(scale, short, long):
 
 @contextlib.contextmanager
 def opened(backend):
-    """Gives sessions, and a function that runs something with them."""
+    """Yield `Sessions`, and a function that runs a coroutine in their event loop."""
     with asyncio.Runner() as runner:
         sessions = runner.run(Sessions(backend).init())
         try:
@@ -194,12 +194,12 @@ def edited(raw, edits):
 
 
 def changed(record, changes):
-    """Returns a record with other values in some of its fields, or (`...`) without them."""
+    """Return a record with some fields changed, or removed where the value is `...`."""
     return {key: value for key, value in {**record, **changes}.items() if value is not ...}
 
 
 def lines(raw):
-    """Returns lines of JSON that were damaged, and such that never were any."""
+    """Return a strategy for damaged lines of JSON and arbitrary bytes."""
     record = json.loads(raw)
     deep = st.integers(1, 3000).map(
         lambda depth: raw.replace(b'"state":{', b'"state":{"deep":' + b"[" * depth + b"]" * depth + b",")

@@ -71,12 +71,12 @@ def examples(scale, short, long):
 
 
 def told_by(error):
-    """Returns everything that a log would show of an error."""
+    """Return everything that a log would show of an error."""
     return "".join(traceback.format_exception(error, limit=0))
 
 
 def store_of(make, *arguments):
-    """Returns a store, or `None` after an error of ours; neither shows a secret."""
+    """Return a store, or `None` after a `BotSessionError`. Check that neither shows the secret."""
     try:
         store = make(*arguments)
     except BotSessionError as error:
@@ -89,7 +89,7 @@ def store_of(make, *arguments):
 
 
 def toml(value):
-    """Returns a value as TOML, which the standard library only reads."""
+    """Return a value as TOML, since the standard library can only read TOML."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict):

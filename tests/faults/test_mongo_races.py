@@ -45,7 +45,7 @@ def backend(request):
 
 @contextlib.contextmanager
 def documents(backend):
-    """Gives the collection as the server's own monitor sees it."""
+    """Yield the collection of a backend through a bare client."""
     with MongoClient(servers.mongo_url(), tz_aware=True) as client:
         yield client.faults[backend["stores"]["mongo"]["collection_name"]]
 

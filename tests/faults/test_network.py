@@ -112,7 +112,7 @@ def test_more_bots_than_connections(*, driver, tmp_path, chance, seed, scale, fi
 
 @contextmanager
 def proxied(url: str, chance: random.Random) -> Iterator[tuple[Proxy, str]]:
-    """Runs a proxy in a thread of its own; gives it, and the URL through it."""
+    """Run a proxy in a separate thread; yield the proxy and the URL that goes through it."""
     port = re.search(r":(\d+)", url)
     assert port is not None
     proxy = Proxy(int(port[1]), chance)

@@ -16,7 +16,7 @@ IDS = [f"limited:{number}" for number in range(200)]
 
 @contextlib.contextmanager
 def at_work(tmp_path, seed, **plan):
-    """Gives a server of one's own, an administrator's client, and bots that are at work there."""
+    """Run a separate server with bots at work; yield an administrator's client and the bots."""
     with (
         servers.redis_server("--maxmemory-policy", "noeviction") as url,
         Redis.from_url(url) as admin,

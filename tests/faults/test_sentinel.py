@@ -31,7 +31,7 @@ def wait_until(is_so):
 
 @contextlib.contextmanager
 def a_primary_and_its_replica():
-    """Gives clients of both, and the port of the Sentinel that watches them."""
+    """Yield a client of each, and the port of the Sentinel that monitors them."""
     with contextlib.ExitStack() as stack:
         primary = stack.enter_context(Redis.from_url(stack.enter_context(servers.redis_server())))
         port = primary.connection_pool.connection_kwargs["port"]

@@ -14,7 +14,7 @@ from botsession import StoreUnavailableError
 
 
 class ForgetsWhatItDid(Served):
-    """Takes a repeated call for a new one."""
+    """A server that treats a repeated call as a new one."""
 
     def is_mine(self, session):
         return False
@@ -69,7 +69,7 @@ class RaisesWhatTheConnectionRaised(Remote):
 
 
 class ServesHoldersByTheirSending(Served):
-    """Takes each repetition of a claim for another holder."""
+    """A server that treats each repetition of a claim as one of another holder."""
 
     sendings = 0
 

@@ -13,7 +13,7 @@ from botsession.session import Session
 
 
 class Miscounting(Reference):
-    """Makes another lifetime of its arguments."""
+    """A store that miscounts the minutes of its lifetime; a subclass defines how."""
 
     def make_lifetime(self, expires_in, max_lifetime, clock):
         expires_in = self.miscount(expires_in)
