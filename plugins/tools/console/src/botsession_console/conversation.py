@@ -9,7 +9,8 @@ import json
 import logging
 import signal
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from botsession import BotSessionError, SupportsClose
 from botsession.ids import check_session_id
@@ -21,15 +22,31 @@ from botsession_console.failures import concerns_one_turn, describe, exit_code
 from botsession_console.terminal import Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from botsession import Session
-    from botsession_console.bot import ConsoleBot
+    from botsession import Session, Sessions
+    from botsession_console.context import Send
 
 _logger = logging.getLogger("botsession.console")
 
 
-def run(bot: ConsoleBot[Any]) -> int:
+class Bot(Protocol):
+    """What a conversation needs of a `ConsoleBot`."""
+
+    @property
+    def session_id(self) -> str: ...
+
+    @property
+    def sessions(self) -> Sessions[Any]: ...
+
+    def check_handler(self) -> Callable[..., object]: ...
+
+    async def handle(
+        self, event: Event | str, *, session_id: str | None = None, send: Send | None = None
+    ) -> list[str]: ...
+
+
+def run(bot: Bot) -> int:
     """Talk to the user until the conversation ends.
 
     Returns:
@@ -48,7 +65,7 @@ def run(bot: ConsoleBot[Any]) -> int:
 
 
 class _Conversation:
-    def __init__(self, bot: ConsoleBot[Any], terminal: Terminal) -> None:
+    def __init__(self, bot: Bot, terminal: Terminal) -> None:
         self._bot = bot
         self._terminal = terminal
         self._awaited: asyncio.Future[Any] | None = None
