@@ -2,17 +2,21 @@
 
 import asyncio
 import contextlib
+import time
 
 import pytest
-from kit.watched import ID, LONG, count, set_text, steps, until, with_store
+from kit.watched import ID, LONG, Watched, count, set_text, steps, until, with_store
 
 from botsession import (
+    Claim,
     SessionConflictError,
     Sessions,
     SessionTooLargeError,
     StateError,
+    StoreError,
     StoreUnavailableError,
 )
+from botsession.turns.leases import LeaseManager
 from botsession_memory import MemorySessionStore
 
 
@@ -227,6 +231,54 @@ def test_close_waits_until_every_lease_is_given_up():
         go.set()
         await closing
         assert store._leases == {}
+
+    with_store(scenario)
+
+
+class Completing(Watched):
+    """Completes a claim whose caller is cancelled, as a client does that works in threads."""
+
+    async def lease_many(self, claims):
+        claiming = asyncio.ensure_future(super().lease_many(claims))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            await asyncio.wait([claiming])
+            raise
+
+
+def test_close_gives_up_no_lease_before_its_claim_has_arrived():
+    async def scenario(store):
+        manager = LeaseManager(store, ttl=LONG, wait=5)
+        manager.use_loop(asyncio.get_running_loop())
+        reached, go = store.hold_up("lease_many", "before")
+        taking = asyncio.create_task(manager.take(ID, time.monotonic() + LONG))
+        await reached.wait()
+        settling = asyncio.create_task(manager.settle(close=True))
+        await steps()
+        taking.cancel()
+        await steps()
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await taking
+        await settling
+        assert store._leases == {}
+
+    with_store(scenario, Completing)
+
+
+def test_a_turn_that_waits_for_a_lease_ends_when_the_store_is_closed():
+    async def scenario(store):
+        await store.lease_many([Claim(ID, "other", LONG, LONG)])
+        manager = LeaseManager(store, ttl=LONG, wait=5)
+        manager.use_loop(asyncio.get_running_loop())
+        taking = asyncio.create_task(manager.take(ID, time.monotonic() + LONG))
+        await until(lambda: store.calls.count("lease_many") > 2)
+        await manager.settle(close=True)
+        with pytest.raises(StoreError, match="was closed"):
+            await taking
+        await manager.settle(close=False)
+        assert store._leases[ID].queue == []
 
     with_store(scenario)
 

@@ -60,6 +60,7 @@ class HeldLease(msgspec.Struct, eq=False):
         holder: The name of the turn as a holder.
         until: When it ends unless it is renewed, by `time.monotonic`.
         failure: The error that the turn ended with, if it ended with one.
+        is_asked_for: Whether a claim is on its way, so that it is not known yet whether the lease is held.
     """
 
     manager: LeaseManager
@@ -67,6 +68,7 @@ class HeldLease(msgspec.Struct, eq=False):
     holder: str
     until: float = -math.inf
     failure: BaseException | None = None
+    is_asked_for: bool = False
 
     @property
     def lost(self) -> bool:
@@ -166,6 +168,7 @@ class LeaseManager:
         self._renewal: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._releasing: dict[str, asyncio.Task[None]] = {}
+        self._is_closing = False
 
     def use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Work in this event loop from now on; turns of one that has ended do not continue."""
@@ -194,9 +197,9 @@ class LeaseManager:
         claim = Claim(session_id, lease.holder, self.ttl, LONGEST_PAUSE + _PLACE_SECONDS)
         asked = time.monotonic()
         try:
-            outcome = await self._claim(claim)
+            outcome = await self._ask(lease, claim)
             if isinstance(outcome, Held):
-                outcome, asked = await self._wait_for(claim, outcome, asked, deadline)
+                outcome, asked = await self._wait_for(lease, claim, outcome, asked, deadline)
         except BaseException as error:
             await lease.abandon(error)
             raise
@@ -223,17 +226,31 @@ class LeaseManager:
         Args:
             close: Whether to give up also the leases that turns still hold or wait for.
         """
+        deadline = time.monotonic() + self.wait
         if close:
+            # A lease that was given up before its claim arrived would stay.
+            self._is_closing = True
+            try:
+                while any(lease.is_asked_for for lease in self.leases) and time.monotonic() < deadline:  # noqa: ASYNC110 - rare
+                    await asyncio.sleep(FIRST_PAUSE)
+            finally:
+                self._is_closing = False
             leases, self.leases = self.leases, set()
             for lease in leases:
                 lease.until = -math.inf
                 self._start(self._give_up(lease))
-        deadline = time.monotonic() + self.wait
         while self._tasks and (left := deadline - time.monotonic()) > 0:
             await asyncio.wait(self._tasks, timeout=left)
 
+    async def _ask(self, lease: HeldLease, claim: Claim) -> StoredSession | Held | None:
+        lease.is_asked_for = True
+        try:
+            return await self._claim(claim)
+        finally:
+            lease.is_asked_for = False
+
     async def _wait_for(
-        self, claim: Claim, outcome: StoredSession | Held | None, started: float, deadline: float
+        self, lease: HeldLease, claim: Claim, outcome: StoredSession | Held | None, started: float, deadline: float
     ) -> tuple[StoredSession | None, float]:
         """Ask again for a lease that another holder has; return the session, and when the lease was asked for."""
         asked = started
@@ -248,8 +265,10 @@ class LeaseManager:
                     remedy="Try again later, or wait longer (`wait`, `lease_wait`).",
                 )
             await asyncio.sleep(min(pauses.next(outcome, now - started), deadline - now))
+            if self._is_closing or lease not in self.leases:
+                raise StoreError(f"the store was closed while a turn waited for session {lease.session_id!r}")
             asked = time.monotonic()
-            outcome = await self._claim(claim)
+            outcome = await self._ask(lease, claim)
         return outcome, asked
 
     async def _release_many(self, leases: Sequence[HeldLease]) -> Sequence[None]:
