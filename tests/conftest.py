@@ -1,4 +1,4 @@
-"""What holds for every test."""
+"""Settings and hooks for every test."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import warnings
 import pytest
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # What a shell runs in the background ignores Ctrl-C, and so would every process that the tests start and interrupt.
+    # A shell's background job ignores Ctrl-C, and so would every process that the tests start and interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item):
-    """Frees what a failed test leaves open: a later one would fail for the warning of a socket that it never had."""
+    """Free what a failed test leaves open; otherwise its unclosed-socket warning would fail a later test."""
     failed_before = item.session.testsfailed
     result = yield
     if item.session.testsfailed > failed_before:

@@ -1,6 +1,6 @@
-"""Processes that are forked from one which has its imports behind it: that takes a tenth of the time.
+"""Processes forked from one that has already done its imports, which takes a tenth of the time.
 
-The command `botsession` can be run in one, and so can any function.
+Such a process can run the command `botsession` or any function.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def run_command(
     """Run the command to its end.
 
     Args:
-        arguments: What follows `botsession` on the command line.
-        given: Its standard input.
-        folder: Its working directory.
-        environment: Its environment; variables of Python itself come too late.
-        files: Where its input and output are kept.
+        arguments: The command-line arguments after `botsession`.
+        given: The standard input.
+        folder: The working directory.
+        environment: The environment; Python's own variables come too late to take effect.
+        files: The directory for its input and output files.
     """
     streams = [files / name for name in ("stdin", "stdout", "stderr")]
     streams[0].write_bytes(given)

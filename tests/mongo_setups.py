@@ -1,4 +1,4 @@
-"""What the tests of the MongoDB driver have in common: its two clients, and a store that is open."""
+"""Common setup for the MongoDB driver's tests: its two clients, and an open store."""
 
 from __future__ import annotations
 

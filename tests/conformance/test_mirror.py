@@ -26,7 +26,7 @@ def mirror(lead, dirname, redis, clock=None, **both):
 
 
 class MirrorSuite(StoreContract):
-    """From files to Redis."""
+    """A mirror from files to Redis."""
 
     shared = True
     lead = "old"

@@ -89,7 +89,7 @@ def _address(url):
 
 
 def _footprint(collection_name):
-    """All sessions, without documents that only carry a lease, which the TTL index removes; and the indexes."""
+    """Return all sessions and indexes, without lease-only documents, which the TTL index removes."""
     with MongoClient(servers.mongo_url(), document_class=RawBSONDocument) as client:
         names = [name for name in client.conformance.list_collection_names() if name.startswith(collection_name)]
         documents = [each.raw for name in names for each in client.conformance[name].find() if "version" in each]

@@ -1,4 +1,4 @@
-"""The kit is tested by stores that are broken on purpose: each must be caught, by the test that is there for it."""
+"""Test the kit with deliberately broken stores: the test written for each fault must catch it."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ MISTAKES_OF_A_MUTANT = (AttributeError, ImportError, NameError)
 
 
 class TestReference(ReferenceSuite):
-    """The unbroken store passes whatever catches a broken one."""
+    """The correct store passes every test that catches a broken one."""
 
     time_limit = 60
 
 
 class PatientRemoteSuite(RemoteSuite):
-    """The unbroken store behind a server has as much time as a loaded machine needs."""
+    """The correct store behind a server, with time limits that suit a loaded machine."""
 
     time_limit = 60
 
@@ -56,12 +56,12 @@ def test_the_reference_behind_a_server_passes(test):
 
 
 class TestBare(BareSuite):
-    """A store of four methods passes, and is skipped where it has no capability."""
+    """A store of four methods passes, and skips tests of capabilities that it lacks."""
 
 
 @pytest.fixture
 def without_shrinking(monkeypatch):
-    """The same examples at every run, and an end at the first that fails."""
+    """Use the same examples in every run, and stop at the first failure."""
     monkeypatch.setenv("CI", "true")
     settings.register_profile("mutants", phases=[Phase.generate])
     before = settings.get_current_profile_name()
@@ -81,7 +81,7 @@ def test_a_mutant_is_caught(mutant, test):
         raise
     except (Exception, pytest.fail.Exception):
         return
-    pytest.fail(f"{test} does not notice what is wrong with {mutant.store_type.__name__}")
+    pytest.fail(f"{test} does not catch the fault in {mutant.store_type.__name__}")
 
 
 def test_every_test_of_the_kit_catches_a_mutant():

@@ -42,7 +42,7 @@ class TestRedis(StoreContract):
         return {"url": url._replace(netloc=f"{user}@{host}:{port}".lstrip("@")).geturl(), "timeout": 0.5}
 
     async def footprint(self, store):
-        """All keys but those of leases, which have an expiry of their own."""
+        """Return all keys except those of leases, which expire on their own."""
         prefix = store._keys.session("x")[:-1]
         with Redis.from_url(servers.redis_url()) as client:
             keys = list(client.scan_iter(prefix + b"*", count=1000))

@@ -1,7 +1,7 @@
-"""Bots in processes of their own, which write down what they are about to do and what came of it.
+"""Bots in separate processes that log each turn and its outcome to a journal.
 
-A process has one `Sessions` and several clients, and each client takes one turn after the other. Its journal is a file to
-which it appends a line before and after each turn, so that the lines of a process that was killed are all there.
+A process has one `Sessions` and several clients, and each client takes turns one after another. A process appends a
+line to its journal file before and after each turn, so a killed process loses none of its lines.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from botsession import (
 INITIAL_STATE: dict[str, Any] = {"tokens": [], "count": 0}
 
 _PAUSE = 0.02
-"""How long, in seconds, a client waits at most before it tries again after an error."""
+"""Maximum delay, in seconds, before a client retries after an error."""
 
 
 @dataclass
 class Plan:
-    """What the bots of one process do.
+    """The workload of one process.
 
     Attributes:
-        name: Begins the names of the clients, and so the tokens.
-        driver: Where the sessions are.
-        options: The options of the driver.
-        ids: The sessions, of which a client chooses one for each turn.
-        folder: Where the journal is; the process begins when a file `go` is there, and ends when `stop` is.
-        seed: Where the choices come from.
-        clients: How many.
-        turns: After how many acknowledged turns a client ends; `None` for never.
-        settings: More arguments of `Sessions`.
-        by_update: Whether turns are taken by `Sessions.update`.
-        padding: By how many characters a state grows and shrinks at most.
-        hold: Within its turns a client waits for a file of this name in the folder.
+        name: Prefix of the client names, and therefore of the tokens.
+        driver: The driver that stores the sessions.
+        options: The driver's options.
+        ids: Session ids; a client picks one for each turn.
+        folder: Holds the journal. The process starts when the file `go` appears there and ends when `stop` does.
+        seed: Seed of the random choices.
+        clients: Number of clients.
+        turns: Acknowledged turns after which a client ends; `None` means never.
+        settings: Additional arguments of `Sessions`.
+        by_update: Whether to take turns with `Sessions.update`.
+        padding: Maximum number of characters by which a state grows or shrinks.
+        hold: Name of a file in the folder that a client waits for inside each turn.
     """
 
     name: str
@@ -96,7 +96,7 @@ def _wait_for(path: Path) -> None:
 
 
 class Journal:
-    """A file to which lines are appended, each at once."""
+    """A file that receives each line immediately."""
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -1,4 +1,4 @@
-"""Bots in this process, all on one `Sessions`, for stores that are made from a ready client."""
+"""Bots in this process that share one `Sessions`, for stores created from an existing client."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from botsession import (
 INITIAL_STATE: dict[str, object] = {"tokens": [], "count": 0}
 SECONDS = 60
 _PAUSE = 0.02
-"""How long, in seconds, a bot waits at most before it tries again after an error."""
+"""Maximum delay, in seconds, before a bot retries after an error."""
 
 
 class Company:
-    """Bots that take one turn after the other while the block runs.
+    """Bots that take turns continuously while the block runs.
 
     Args:
-        sessions: Where they take them; its initial state is `INITIAL_STATE`.
-        ids: The sessions, of which a bot chooses one for each turn.
-        bots: How many.
-        seed: Where the choices come from.
+        sessions: The sessions they use; the initial state must be `INITIAL_STATE`.
+        ids: Session ids; a bot picks one for each turn.
+        bots: Number of bots.
+        seed: Seed of the random choices.
 
     Attributes:
-        acknowledged: How many turns were.
-        errors: How many errors of which kind the bots saw.
+        acknowledged: Number of acknowledged turns.
+        errors: Number of errors that the bots saw, by kind.
     """
 
     def __init__(self, sessions: Sessions, ids: Sequence[str], bots: int, seed: object) -> None:
@@ -61,21 +61,21 @@ class Company:
         await asyncio.wait(self._tasks, timeout=SECONDS)
 
     async def pause(self) -> None:
-        """Lets the turns that are running end, and none begin."""
+        """Let running turns finish and start no new ones."""
         self._at_work.clear()
         await self.until(lambda: not self._in_turns)
 
     def go_on(self) -> None:
-        """Lets turns begin again."""
+        """Resume taking turns."""
         self._at_work.set()
 
     async def until_more(self, turns: int) -> None:
-        """Waits until so many more turns have been acknowledged."""
+        """Wait until the given number of further turns have been acknowledged."""
         wanted = self.acknowledged + turns
         await self.until(lambda: self.acknowledged >= wanted)
 
     async def until(self, is_so: Callable[[], bool]) -> None:
-        """Waits until something is so; fails where a bot fails meanwhile, or it takes too long."""
+        """Wait until a condition holds; fail if a bot fails first or the wait takes too long."""
         deadline = time.monotonic() + SECONDS
         while not is_so():
             for task in self._tasks:
@@ -85,16 +85,16 @@ class Company:
             await asyncio.sleep(0.005)
 
     async def account(self, *, perhaps: tuple[float, float] = (0, 0)) -> str:
-        """Ends all work, and compares what is stored with what the bots were told.
+        """Stop all bots and compare the stored sessions with the results they received.
 
         Args:
-            perhaps: Between which moments an acknowledged turn may yet be lost.
+            perhaps: The interval in which an acknowledged turn may still be lost.
 
         Returns:
-            What they have done, in words.
+            A summary of the bots' turns.
 
         Raises:
-            AssertionError: A turn was lost, or done twice, or stored by nobody.
+            AssertionError: A turn was lost or applied twice, or the stored state contains a turn that no bot took.
         """
         await self.pause()
         first, last = perhaps

@@ -1,7 +1,7 @@
-"""How long the faults go on, from which seed they come, and what they report.
+"""Duration, seed and report of the fault tests.
 
-Every random choice derives from one seed, which the header shows: `pytest tests/faults --seed 42` makes the same choices
-again, although processes may still overtake each other in another way.
+All random choices derive from one seed, which the header shows. `pytest tests/faults --seed 42` repeats the choices,
+but processes may still interleave differently.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ FIGURES = pytest.StashKey[list[dict[str, Any]]]()
 
 
 class Scale(Protocol):
-    """Chooses between the short run and the long one."""
+    """Choose between a value for the short run and one for the long run."""
 
     def __call__(self, short: int, long: int) -> int: ...
 
 
 class Figures(Protocol):
-    """Reports one line, and the numbers in it by name."""
+    """Report a line, and its figures by name."""
 
     def __call__(self, line: str, **numbers: object) -> None: ...
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("faults")
-    group.addoption("--long", action="store_true", help="the long run of the fault suite, of about an hour")
-    group.addoption("--seed", type=int, help="where the random choices of the fault suite come from")
+    group.addoption("--long", action="store_true", help="run the long version of the fault suite, about an hour")
+    group.addoption("--seed", type=int, help="seed of the fault suite's random choices")
     group.addoption("--figures", metavar="FILE", help="append the figures of the fault suite to FILE, as JSON lines")
 
 
@@ -63,26 +63,26 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
-    """The seed of the whole run."""
+    """Return the seed of the whole run."""
     return request.config.stash[SEED]
 
 
 @pytest.fixture
 def chance(request: pytest.FixtureRequest, seed: int) -> random.Random:
-    """The random choices of this test, the same for one seed whatever other tests run."""
+    """Return this test's random generator, which depends on the seed but not on which other tests run."""
     return random.Random(f"{seed} {request.node.nodeid}")
 
 
 @pytest.fixture
 def scale(request: pytest.FixtureRequest) -> Scale:
-    """`scale(40, 1000)` is 40 in the short run and 1000 in the long one."""
+    """Return a function: `scale(40, 1000)` is 40 in the short run and 1000 in the long one."""
     is_long = request.config.getoption("--long", default=False)
     return lambda short, long: long if is_long else short
 
 
 @pytest.fixture
 def figures(request: pytest.FixtureRequest, seed: int) -> Callable[..., None]:
-    """`figures("redis: 40 kills, 0 lost", kills=40, lost=0)` reports at the end of the run."""
+    """Return a function: `figures("redis: 40 kills, 0 lost", kills=40, lost=0)` reports at the end of the run."""
 
     def report(line: str, **numbers: object) -> None:
         request.config.stash[FIGURES].append({"test": request.node.nodeid, "seed": seed, "line": line, **numbers})

@@ -1,4 +1,4 @@
-"""The processes of a test: started, killed, waited for, and held to account by their journals."""
+"""Start, kill and wait for the processes of a test, and check the stored sessions against their journals."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ from faults.histories import Found, History, Turn, violations
 import servers
 
 PATIENCE = 180.0
-"""How many seconds anything is waited for, on a machine that is busy with something else."""
+"""Default time limit for waits, in seconds; generous enough for a busy machine."""
 
 ALLOWED = {
     "redis": {"StoreUnavailableError", "SessionConflictError", "TurnTimeoutError"},
-    # Of a batch MongoDB tells only how many were stored: where two others write over one at once, it may remain unknown which.
+    # MongoDB reports only how many writes of a batch were stored. If two other writers overwrite some of them at once,
+    # it may stay unknown which were.
     "mongo": {"StoreUnavailableError", "SessionConflictError", "TurnTimeoutError", "StoreError"},
     "file": {"StoreUnavailableError", "SessionConflictError", "TurnTimeoutError"},
 }
-"""The errors that say that a turn did not take place, or that nobody knows."""
+"""The errors that mean that a turn was not applied, or that its outcome is unknown."""
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(
@@ -40,13 +41,13 @@ processes.set_forkserver_preload(
 
 @dataclass
 class Account:
-    """What the bots have done.
+    """The outcome of all turns.
 
     Attributes:
-        fates: How many turns had which fate.
-        errors: How many errors of which kind they saw.
-        examples: One message of each kind.
-        seconds: How long it took from the first turn to the last.
+        fates: Number of turns, by fate.
+        errors: Number of errors, by kind.
+        examples: One message for each kind of error.
+        seconds: Time from the first turn to the last.
     """
 
     fates: Counter[str]
@@ -67,12 +68,12 @@ class Account:
 
 @dataclass
 class Crew:
-    """Processes of bots, on sessions of their own.
+    """Bot processes with their own set of sessions.
 
     Attributes:
-        plan: What they have in common.
-        patience: How many seconds its processes are waited for.
-        processes: Those that have been started, by name.
+        plan: The workload that they share.
+        patience: Seconds to wait for the processes.
+        processes: The started processes, by name.
     """
 
     plan: Plan
@@ -80,7 +81,7 @@ class Crew:
     processes: dict[str, Any] = field(default_factory=dict)
 
     def start(self, name: str, **changes: Any) -> Any:
-        """Starts a process; returns it."""
+        """Start a process and return it."""
         plan = replace(self.plan, name=name, seed=f"{self.plan.seed} {name}", **changes)
         process = processes.Process(target=bots.run, args=(plan,), name=name)
         process.start()
@@ -88,18 +89,18 @@ class Crew:
         return process
 
     def go(self) -> None:
-        """Lets all begin, once each is ready."""
+        """Start the turns once every process is ready."""
         for name in self.processes:
             wait_until(partial(self._is_ready, name), self)
         Path(self.plan.folder, "go").touch()
 
     def stop(self) -> None:
-        """Has all end, and waits for them."""
+        """Tell all processes to stop, and wait for them."""
         Path(self.plan.folder, "stop").touch()
         self.join()
 
     def join(self) -> None:
-        """Waits until all have ended by themselves, except those that were killed."""
+        """Wait until every process that was not killed has ended on its own."""
         deadline = time.monotonic() + self.patience
         for name, process in self.processes.items():
             process.join(max(0, deadline - time.monotonic()))
@@ -107,9 +108,9 @@ class Crew:
         self.check_alive()
 
     def check_alive(self) -> None:
-        """Fails where a process ended by an exception, which it has printed."""
+        """Fail if a process ended with an exception, which it has printed."""
         failed = [name for name, process in self.processes.items() if process.exitcode not in (None, 0, -9)]
-        assert not failed, f"{failed} ended by an exception"
+        assert not failed, f"{failed} ended with an exception"
 
     def turns(self, name: str | None = None) -> dict[str, dict[str, Any]]:
         """Return the journal entries of each turn so far, by token."""
@@ -133,14 +134,14 @@ class Crew:
         return self.acknowledged(name) >= turns
 
     def account(self, **options: Any) -> Account:
-        """Compares what is stored with what the bots have written down.
+        """Compare the stored sessions with the bots' journals.
 
         Args:
-            **options: Of the driver, where the sessions are read in another way.
+            **options: Driver options to use instead when reading the sessions.
 
         Raises:
-            AssertionError: A turn was lost, or done twice, or a session is there that nobody stored; or a bot was told
-                something else than that its turn did not take place, or that nobody knows.
+            AssertionError: A turn was lost or applied twice, a session exists that no bot stored, or a bot received an
+                error other than that its turn was not applied or that its outcome is unknown.
         """
         plan = replace(self.plan, options={**self.plan.options, **options})
         turns = self.turns()
@@ -153,7 +154,7 @@ class Crew:
                 noted.ended = noted.ended if noted.fate == "unknown" else turn["ended"]
             histories[turn["id"]].turns.append(noted)
         for session_id, state in asyncio.run(_stored(plan)).items():
-            assert session_id in histories, f"a session that nobody stored: {session_id!r}"
+            assert session_id in histories, f"a session that no bot stored: {session_id!r}"
             histories[session_id].tokens, histories[session_id].count = state["tokens"], state["count"]
         wrong = [f"{key}: {each}" for key, history in histories.items() for each in violations(history)]
         assert not wrong, f"{len(wrong)} violations with the seed {plan.seed!r}: {wrong[:10]}"
@@ -206,11 +207,11 @@ def store_options(driver: str, folder: Path, url: str | None = None) -> dict[str
 
 
 def wait_until(is_so: Callable[[], bool], members: Crew) -> None:
-    """Waits until something is so; fails where a process of the crew fails meanwhile, or it takes too long."""
+    """Wait until a condition holds; fail if a process of the crew fails first or the wait takes too long."""
     deadline = time.monotonic() + members.patience
     while not is_so():
         members.check_alive()
-        assert time.monotonic() < deadline, f"it did not become so within {members.patience} s"
+        assert time.monotonic() < deadline, f"the condition did not hold within {members.patience} s"
         time.sleep(0.005)
 
 
@@ -230,6 +231,6 @@ async def _stored(plan: Plan) -> dict[str, dict[str, Any]]:
         found = {}
         for session_id in ids:
             session = await sessions.read(session_id)
-            assert session is not None, f"{session_id!r} is listed, and absent"
+            assert session is not None, f"{session_id!r} is listed but absent"
             found[session_id] = session.state
         return found

@@ -1,4 +1,4 @@
-"""What is stored, seen and changed behind the back of a store, on each backend that keeps it outside of the process."""
+"""Read and change stored data without going through the store, on each backend outside the process."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from botsession_file.names import place
 
 
 class Stored(Protocol):
-    """What lies in a backend under an id."""
+    """The data that a backend holds under an id."""
 
     def get(self, session_id: str) -> bytes | None:
         """Return the stored bytes, or `None` if there are none."""
         ...
 
     def put(self, session_id: str, raw: bytes) -> None:
-        """Puts bytes there, which `get` then returns, perhaps as the backend has rewritten them."""
+        """Store bytes, which `get` then returns, possibly as rewritten by the backend."""
         ...
 
     def plain(self, raw: bytes) -> bytes:
@@ -38,7 +38,7 @@ class Stored(Protocol):
 
 
 class _Lines:
-    """What all backends have in common that keep lines of JSON."""
+    """The common part of backends that store lines of JSON."""
 
     def plain(self, raw: bytes) -> bytes:
         return raw
@@ -46,7 +46,7 @@ class _Lines:
     def damaged(self, raw: bytes, chance: random.Random) -> list[bytes]:
         cuts = [raw[:length] for length in sorted(chance.sample(range(len(raw) - 1), 6))]
         flipped = []
-        for _ in range(4):  # a quotation mark, without which it is no JSON
+        for _ in range(4):  # a quotation mark; without it, the line is not JSON
             at = chance.choice([index for index, byte in enumerate(raw) if byte == ord('"')])
             flipped.append(raw[:at] + bytes([chance.choice(b"\x00\x80\xff{")]) + raw[at + 1 :])
         noise = [chance.randbytes(length) for length in (1, 40, 4000)]
@@ -86,7 +86,7 @@ class _Redis(_Lines):
 
 
 class _Mongo:
-    """Here nothing but documents can be stored; their fields are what can be wrong."""
+    """MongoDB, which stores only documents, so damage is limited to their fields."""
 
     def __init__(self, client: MongoClient[Any], collection: str) -> None:
         self._documents = client.get_default_database().get_collection(
@@ -110,7 +110,7 @@ class _Mongo:
         required = ["version", "expires_at", "last_activity", "created_at", "user", "state"]
         less = [{key: value for key, value in document.items() if key != missing} for missing in required]
         right = {("version", str), ("user", dict), ("state", dict)}
-        right |= {("expires_at", kind) for kind in (int, float, bool)}  # for NX-27017 a moment that has passed
+        right |= {("expires_at", kind) for kind in (int, float, bool)}  # NX-27017 treats this as a time in the past
         changed = [
             {**document, field: value}
             for field in required

@@ -1,4 +1,4 @@
-"""What is done to one session in files, and a process that kills itself at a chosen place of it."""
+"""Operations on one session of the file driver, and a process that kills itself at a chosen point in one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ID = "killed:1"
 LENGTH = 20_000
 
 _SYSTEM = ("posix", "fcntl", "_io")
-"""The modules through which Python calls the system."""
+"""The modules through which Python makes system calls."""
 
 
 async def change(store: FileSessionStore) -> None:
@@ -55,7 +55,7 @@ async def look_and_go_on(store: FileSessionStore) -> int | None:
 
 
 def done(folder: Path, step: Step[T]) -> T:
-    """Does one step in a store that is opened and closed for it."""
+    """Run one step in a store that is opened and closed for it."""
 
     async def main() -> T:
         async with asyncio.timeout(30):
@@ -69,7 +69,7 @@ def done(folder: Path, step: Step[T]) -> T:
 
 
 def done_until_killed(folder: Path, step: Step[Any], place: int) -> None:
-    """Does one step in a process that kills itself before its n-th call of the system."""
+    """Run one step in a process that kills itself before its n-th system call."""
     count = 0
     is_counted = threading.Event()
 

@@ -1,10 +1,10 @@
-"""Histories of turns, and what is wrong with them.
+"""Histories of turns, and a checker that finds violations in them.
 
-Every turn appends a token of its own to the list `tokens` of its session and adds one to `count`. Since a turn reads before
-it writes, the list is the order of the turns, and what each turn found must be the list up to its own token. So whatever
-clients did at the same time, and whatever failed meanwhile, one look at the list in the end tells whether a turn was lost.
+Every turn appends a unique token to the list `tokens` of its session and increments `count`. Since a turn reads before
+it writes, the list gives the order of the turns, and each turn must have found the list up to its own token. The final
+list therefore shows whether a turn was lost, whatever clients did concurrently and whatever failed while they ran.
 
-Moments come from the monotonic clock, which is the same in all processes of a machine.
+Times come from the monotonic clock, which all processes of a machine share.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Fate = Literal["acknowledged", "refused", "unknown"]
-"""Acknowledged: it took place. Refused: it did not. Unknown: it took place once or not at all."""
+"""Acknowledged: the turn was applied. Refused: it was not. Unknown: it was applied at most once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What somebody found in a session: how many tokens, the last of them, and the counter."""
+    """The content of a session as read: the number of tokens, the last token, and the counter."""
 
     length: int
     last: str | None
@@ -35,7 +35,7 @@ class Found:
 
 @dataclass
 class Turn:
-    """One turn as its client saw it; `ended` is never where it was not answered."""
+    """A turn as its client saw it; `ended` is infinite if no reply came."""
 
     client: str
     token: str
@@ -47,7 +47,7 @@ class Turn:
 
 @dataclass
 class Read:
-    """One look at the session from outside of a turn."""
+    """A read of the session outside a turn."""
 
     began: float
     found: Found
@@ -55,7 +55,7 @@ class Read:
 
 @dataclass
 class Destroy:
-    """One removal of the session."""
+    """A removal of the session."""
 
     began: float
     ended: float = math.inf
@@ -64,7 +64,7 @@ class Destroy:
 
 @dataclass
 class History:
-    """What happened to one session, in no particular order, and what is stored in the end."""
+    """The operations on one session, in no particular order, and its final stored content."""
 
     turns: list[Turn] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
@@ -125,7 +125,7 @@ class _Checker:
         return any(destroy.fate != "refused" and destroy.ended >= turn.began for destroy in self._history.destroys)
 
     def _what_turns_found(self) -> Iterator[str]:
-        """A turn that took place stands right behind what it found; whatever else was read is the list up to there."""
+        """Check that each applied turn directly follows what it found, and that every read saw a prefix of the list."""
         for turn in self._history.turns:
             place = self._place.get(turn.token)
             if place is not None and turn.found is not None:
@@ -138,7 +138,7 @@ class _Checker:
                 yield f"reordered: {read.found} was read, and its last token stands at {place}"
 
     def _order(self) -> Iterator[str]:
-        """Who began after another was acknowledged stands behind it, for one client and for all together."""
+        """Check that a turn started after another was acknowledged follows it, per client and across clients."""
         turns = [self._by_token[token] for token in self._tokens if token in self._by_token]
         soonest: Turn | None = None
         for turn in reversed(turns):
@@ -149,7 +149,7 @@ class _Checker:
                 soonest = turn
 
     def _stale(self) -> Iterator[str]:
-        """Whoever began to read after a turn was acknowledged sees it."""
+        """Check that a read started after a turn was acknowledged sees that turn."""
         if self._history.destroys:
             return
         acknowledged = sorted(
@@ -166,7 +166,7 @@ class _Checker:
                 yield f"stale: {found} was read after {self._tokens[furthest]} at {furthest} had been acknowledged"
 
     def _resurrected(self) -> Iterator[str]:
-        """What was there before an acknowledged removal is not there after it."""
+        """Check that nothing from before an acknowledged removal reappears after it."""
         for destroy in self._history.destroys:
             if destroy.fate != "acknowledged":
                 continue

@@ -1,4 +1,4 @@
-"""Servers of a test's own that are killed, frozen and started again, on the same port and with the same data."""
+"""Dedicated servers that a test can kill, freeze and restart on the same port with the same data."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import servers
 
 
 class Server:
-    """A server that keeps on its disk what it has acknowledged.
+    """A server that persists every acknowledged write.
 
     Args:
         driver: `redis` or `mongo`.
-        folder: Where its data are.
+        folder: The data directory.
     """
 
     def __init__(self, driver: str, folder: Path) -> None:
@@ -41,7 +41,7 @@ class Server:
         self.kill()
 
     def start(self, *arguments: str) -> None:
-        """Starts it, and waits until it listens."""
+        """Start the server and wait until it listens."""
         output = self._folder / "output"
         with output.open("ab") as file:
             command = [*self._command(), *arguments]
@@ -49,7 +49,7 @@ class Server:
         servers._wait_for(self._port, self._process, output)
 
     def kill(self) -> None:
-        """Ends it by SIGKILL."""
+        """Kill the server with SIGKILL."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -57,7 +57,7 @@ class Server:
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """Has it stand still: it takes connections and data, as its system does, and answers nothing."""
+        """Freeze the server: the operating system still accepts connections and data, but nothing is answered."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
         try:

@@ -1,4 +1,4 @@
-"""A process that has opened sessions and forks: what its child does must not harm it. Prints as JSON what went wrong.
+"""Open sessions, fork, and check that the child does not harm the parent. Print all failures as JSON.
 
 python -m faults.parents redis '{"url": "redis://localhost"}'
 """
@@ -62,7 +62,7 @@ async def refused() -> None:
 
 
 def in_child(work: Callable[[], object], end: Callable[[int], object] = os._exit) -> int:
-    """Forks; the child works and ends, in a bounded time."""
+    """Fork; the child does its work and exits within a time limit."""
     pid = os.fork()
     if not pid:
         signal.alarm(CHILD_SECONDS)
@@ -139,9 +139,9 @@ def the_child_has_no_connection_of_it() -> None:
             with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(descriptor.name))) as inherited:
                 assert inherited.family == socket.AF_UNIX, inherited
 
-    gc.collect()  # the connections of an event loop that has ended
+    gc.collect()  # the connections of a closed event loop
     if driver == "redis":
-        gc.collect()  # else what an ended event loop has left open is still there
+        gc.collect()  # otherwise what a closed event loop left open remains
         once(work)
 
 
@@ -243,7 +243,7 @@ def work_of(coroutine: Coroutine[Any, Any, None]) -> None:
 
 
 def what_went_wrong(fork: Callable[[], None]) -> str:
-    """Forks between turns; returns what went wrong, in the child or later in the parent."""
+    """Fork between turns; return the failures in the child and later in the parent."""
     try:
         work_of(sessions.init())
         for number in range(5):

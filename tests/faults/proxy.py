@@ -1,7 +1,7 @@
-"""A TCP proxy that does to connections what networks do.
+"""A TCP proxy that simulates network faults.
 
-Each connection has a trouble of its own, drawn when it is made. Whatever is cut is cut at a chosen byte, in one of the two
-directions: what came before has been passed on, and what comes after is lost.
+Each connection gets its own trouble, drawn when it is made. A cut happens at a chosen byte in one direction: earlier
+bytes have been forwarded, later ones are lost.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _MOMENT = 0.002
 
 @dataclass(frozen=True)
 class Trouble:
-    """What becomes of a connection.
+    """The fault of a connection.
 
-    cut, reset: it ends by a FIN or by a RST. stall: nothing is passed on any more, and it stays open; after 0 bytes it is one
-    that was accepted and is never answered. delay: each piece of data is held back for `seconds`, and in the end the
-    connection is cut. trickle: a few bytes at a time are passed on, and in the end it is cut.
+    cut, reset: the connection ends with a FIN or a RST. stall: it stays open but forwards nothing more; after 0 bytes,
+    it was accepted and is never answered. delay: each chunk is delayed by `seconds`, and the connection is cut at the
+    end. trickle: a few bytes at a time are forwarded, and the connection is cut at the end.
 
     Attributes:
-        kind: Which of these.
-        direction: `up` is from the client to the server.
-        after: After how many bytes in that direction; never where `None`.
-        seconds: For how long data is held back.
+        kind: One of the above.
+        direction: `up` means from the client to the server.
+        after: Number of bytes in that direction before the fault; `None` means never.
+        seconds: Delay of each chunk.
     """
 
     kind: Kind = "none"
@@ -48,24 +48,24 @@ class Trouble:
 
 
 Weather = Callable[[random.Random], Trouble]
-"""Chooses the trouble of a new connection."""
+"""A function that chooses the trouble of a new connection."""
 
 
 def calm(chance: random.Random) -> Trouble:
-    """Chooses no trouble."""
+    """Choose no trouble."""
     return Trouble()
 
 
 class Proxy:
-    """Listens on a port of its own, and passes on to a server; `serve` runs in a thread, the rest is called from another.
+    """A proxy in front of a server; `serve` runs in one thread, the other methods are called from another.
 
     Args:
-        server: The server's port on this machine.
-        chance: Where the troubles come from.
+        server: The server's local port.
+        chance: Random generator that draws the troubles.
 
     Attributes:
-        port: Where it listens.
-        seen: How many connections came to which trouble.
+        port: The port that the proxy listens on.
+        seen: Number of connections, by trouble.
     """
 
     def __init__(self, server: int, chance: random.Random) -> None:
@@ -78,7 +78,7 @@ class Proxy:
         self._listens = threading.Event()
 
     async def serve(self) -> None:
-        """Passes on until it is closed."""
+        """Forward connections until the proxy is closed."""
         self._loop = asyncio.get_running_loop()
         self._closed = asyncio.Event()
         listener = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -92,15 +92,15 @@ class Proxy:
         await asyncio.sleep(0)
 
     def wait_for_it(self) -> None:
-        """Waits until it listens."""
+        """Wait until the proxy listens."""
         assert self._listens.wait(30), "the proxy does not listen"
 
     def close(self) -> None:
-        """Cuts all connections, and takes no more."""
+        """Cut all connections and accept no more."""
         self._loop.call_soon_threadsafe(self._closed.set)
 
     def change(self, weather: Weather) -> None:
-        """Cuts all connections, and chooses the troubles of new ones in another way."""
+        """Cut all connections, and use another function to choose the troubles of new ones."""
         self._weather = weather
         self._loop.call_soon_threadsafe(self._cut)
 
@@ -117,7 +117,7 @@ class Proxy:
     async def _connect(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, trouble: Trouble, ended: asyncio.Event
     ) -> None:
-        """Passes on between a client and the server, until one of the two, or the trouble, ends it."""
+        """Forward between a client and the server until either side, or the trouble, ends the connection."""
         try:
             server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._server)
         except OSError:
@@ -158,7 +158,7 @@ class Proxy:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Ends a connection by a RST."""
+    """End a connection with a RST."""
     at_once = struct.pack("ii", 1, 0)
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
     writer.transport.abort()

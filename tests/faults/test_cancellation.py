@@ -1,4 +1,4 @@
-"""A turn that is cut short at any of its awaits is stored wholly or not at all, and leaves nothing taken."""
+"""A turn cancelled at any await is stored entirely or not at all, and holds no lease or connection afterwards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from botsession.protocol import capabilities
 from botsession.testing import ManualClock
 
 SECONDS = 20
-"""Far longer than anything here takes, far shorter than a lease that nobody gave back would be waited for."""
+"""Far longer than any step here takes, and far shorter than the wait for a lease that was not released."""
 
 LEASE = {"lease_ttl": 20 * SECONDS, "lease_wait": 20 * SECONDS}
 
@@ -31,7 +31,7 @@ WHILE_WAITING, WHEN_ANSWERED = "while waiting", "when answered"
 
 
 class Interrupted:
-    """Awaits a coroutine, and cancels the task at one of its awaits: while it waits, or when its answer has come."""
+    """Await a coroutine and cancel the task at one of its awaits: while it waits, or once the result has arrived."""
 
     def __init__(self, coroutine, at, moment):
         self.coroutine = coroutine
@@ -97,7 +97,7 @@ async def update(sessions, session_id, token):
 
 
 async def among_others(sessions, session_id, token):
-    """A turn while others talk to the store, which must not suffer."""
+    """Take a turn while other tasks use the store; they must not be affected."""
     others = [asyncio.create_task(turn(sessions, f"{session_id}:{number}", token)) for number in range(6)]
     try:
         await asyncio.sleep(0)
@@ -108,7 +108,7 @@ async def among_others(sessions, session_id, token):
 
 
 async def in_line(sessions, session_id, token):
-    """A turn that waits for another one of the same session."""
+    """Take a turn that waits for another turn of the same session."""
     inside, go_on = asyncio.Event(), asyncio.Event()
 
     async def first():
@@ -127,7 +127,7 @@ async def in_line(sessions, session_id, token):
 
 
 async def renewal(sessions, session_id, token):
-    """A turn that changes nothing, so that only the deadline moves."""
+    """Take a turn that changes nothing, so that only the deadline moves."""
     async with sessions.turn(session_id):
         await asyncio.sleep(0)
 
@@ -136,7 +136,7 @@ async def renewal(sessions, session_id, token):
 def backend(request, tmp_path):
     options = backends.options(request.param, tmp_path)
     if request.param == "redis":
-        options["max_connections"] = 3  # so that one which is not given back is missed
+        options["max_connections"] = 3  # so that a connection that is not returned is missed
     return {"driver": request.param, "stores": {request.param: options}, "expires_in": 60}
 
 
@@ -168,7 +168,7 @@ def tokens(*names):
 @pytest.mark.parametrize("known", [True, False], ids=["known", "new"])
 def test_a_turn_cancelled_at_any_await(backend, action, moment, known):
     if action is renewal and not known:
-        pytest.skip("what is new and unchanged is not stored")
+        pytest.skip("a new, unchanged session is not stored")
 
     async def main():
         clock = ManualClock()
@@ -186,7 +186,8 @@ def test_a_turn_cancelled_at_any_await(backend, action, moment, known):
                         tokens(*before) if known else None,
                         tokens(*before, "cut"),
                     )
-                    # What was on its way when the turn was cancelled may still arrive: a conflict, which update repeats.
+                    # A write in flight when the turn was cancelled may still arrive. It then causes a conflict, and
+                    # update retries.
                     await update(here, session_id, "here")
                     await update(there, session_id, "there")
                 assert await state_of(here, session_id) in (
@@ -207,12 +208,12 @@ def test_a_turn_cancelled_at_any_await(backend, action, moment, known):
 @pytest.mark.parametrize("backend", backends.LASTING, indirect=True)
 @pytest.mark.parametrize("moment", [WHILE_WAITING, WHEN_ANSWERED])
 def test_a_turn_that_waits_for_another_process_cancelled_at_any_await(backend, moment):
-    """Who gave up is in nobody's way."""
+    """A waiter that gave up does not block others."""
 
     async def main():
         async with opened(backend, None) as (here, there):
             if "lease" not in capabilities(here.store):
-                pytest.skip("without leases nobody waits for another process")
+                pytest.skip("without leases, no turn waits for another process")
             for at in range(MOST_AWAITS):
                 session_id = f"cancelled:{at}"
                 async with asyncio.timeout(SECONDS):
@@ -257,7 +258,7 @@ def test_destroying_cancelled_at_any_await(backend, moment):
 
 @pytest.mark.parametrize("moment", [WHILE_WAITING, WHEN_ANSWERED])
 def test_opening_cancelled_at_any_await(backend, moment):
-    """What was opened half is closed, and opens again."""
+    """A partly opened store is closed, and can be opened again."""
 
     async def main():
         for at in range(MOST_AWAITS):
@@ -278,9 +279,9 @@ def test_opening_cancelled_at_any_await(backend, moment):
 
 @pytest.mark.parametrize("same", [True, False], ids=["the same sessions", "new ones"])
 def test_an_event_loop_that_ends_in_the_middle_of_turns(backend, same):
-    """Turns that `asyncio.run` cancels at its end leave nothing taken for the next loop."""
+    """Turns that `asyncio.run` cancels on exit leave nothing held for the next loop."""
     if backend["driver"] == "memory" and not same:
-        pytest.skip("nothing outlives the sessions")
+        pytest.skip("this driver keeps no data after its sessions are closed")
     ids = [f"ended:{number}" for number in range(12)]
     running = []
 
@@ -313,7 +314,7 @@ def test_an_event_loop_that_ends_in_the_middle_of_turns(backend, same):
 
     sessions = Sessions(backend, **LEASE)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # Python's own word on a loop that ends before its connections
+        warnings.simplefilter("ignore", ResourceWarning)  # for connections that outlive their loop
         asyncio.run(first(sessions))
         running.clear()
         abandoned = [weakref.ref(sessions), *clients_of(sessions)]
@@ -332,7 +333,7 @@ def clients_of(sessions):
 
 
 def wait_until_freed(abandoned):
-    """Frees what nobody has any more; threads of a client may hold it a little longer than their event loop has run."""
+    """Wait for unreferenced objects to be freed; a client's threads may briefly outlive the event loop."""
     until = time.monotonic() + SECONDS
     while any(each() is not None for each in abandoned):
         assert time.monotonic() < until, [gc.get_referrers(each()) for each in abandoned]
@@ -373,7 +374,8 @@ def talk_until_ctrl_c(backend, lease_ttl):
         lines = [process.stdout.readline() for _ in range(40)]
         process.send_signal(signal.SIGINT)
         lines += process.stdout.readlines()
-        # Not always empty: Python cancels the tasks between any two instructions, also of asyncio, which then complains.
+        # Not always empty: Python may interrupt between any two instructions, including asyncio's own, and asyncio then
+        # complains.
         errors = process.stderr.read()
         too_late.cancel()
     assert lines.pop() == "interrupted\n", errors

@@ -1,4 +1,4 @@
-"""A clock that is stepped back and forth by hours, between turns and inside them: versions decide, not moments."""
+"""A clock stepped back and forth by hours, between and inside turns: versions decide, not timestamps."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def count(session):
 
 
 def step(clock, chance):
-    """Moves the clock by up to six hours, never further than two days from where it began."""
+    """Move the clock by up to six hours, never more than two days away from its start."""
     hours = chance.uniform(-6, 6)
     far = abs(clock.moment + timedelta(hours=hours) - ManualClock().moment) > timedelta(days=2)
     clock.advance(minutes=-60 * hours if far else 60 * hours)
 
 
 def test_steps_between_turns_and_inside_them(backend, chance, scale):
-    """No turn is lost, and each deadline counts from the moment that the clock told when the turn ended."""
+    """No turn is lost, and each deadline counts from the clock's time at the end of the turn."""
     turns = scale(60, 2000)
 
     async def main():
@@ -81,7 +81,7 @@ def test_steps_while_many_tasks_have_turns(backend, chance):
 
 @pytest.mark.parametrize("lock", ["auto", "local"])
 def test_machines_whose_clocks_disagree_by_hours(lasting_backend, lock):
-    """Turns of both are kept, whoever is right about the time."""
+    """Turns of both machines are kept, whichever has the right time."""
 
     async def main():
         fast, slow = ManualClock(), ManualClock()
@@ -103,7 +103,7 @@ def test_machines_whose_clocks_disagree_by_hours(lasting_backend, lock):
 
 
 def test_a_step_over_the_deadline_inside_a_turn(backend):
-    """The session has ended for the turn, which does not bring it back; a step back does not undo that."""
+    """The session has expired for the turn, which does not resurrect it; stepping back does not undo that."""
 
     async def main():
         clock = ManualClock()
@@ -122,7 +122,7 @@ def test_a_step_over_the_deadline_inside_a_turn(backend):
 
 
 def test_a_step_over_the_deadline_and_back_inside_a_turn(backend):
-    """Nobody has looked meanwhile, and nothing has happened."""
+    """Nothing read the session while it was past its deadline, so the turn is stored as usual."""
 
     async def main():
         clock = ManualClock()
@@ -138,7 +138,7 @@ def test_a_step_over_the_deadline_and_back_inside_a_turn(backend):
 
 
 def test_a_session_that_began_anew_stays_when_the_clock_is_stepped_back(backend):
-    """Neither the old session comes back nor a turn that had read it."""
+    """Neither the old session nor a turn that had read it comes back."""
 
     async def main():
         clock = ManualClock()
@@ -177,7 +177,7 @@ def test_an_unchanged_turn_never_shortens_a_life(backend):
 
 
 def test_the_longest_life_counts_from_the_beginning(backend):
-    """Steps back during the life of a session do not make it longer than `max_lifetime` since it was created."""
+    """Stepping back does not extend a session beyond `max_lifetime` after its creation."""
 
     async def main():
         clock = ManualClock()
@@ -196,7 +196,7 @@ def test_the_longest_life_counts_from_the_beginning(backend):
 
 
 def test_leases_do_not_follow_the_clock(lasting_backend):
-    """A lease is a matter of seconds that have really passed."""
+    """A lease depends only on the seconds that have really elapsed."""
 
     async def main():
         clock = ManualClock()

@@ -1,4 +1,4 @@
-"""A cluster of three nodes whose slots move while bots are at work."""
+"""A three-node cluster whose slots move under load."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PREFIX = "botsession:"
 
 
 class Nodes:
-    """The nodes of a cluster, and which of them has which slot."""
+    """The nodes of a cluster and their slots."""
 
     def __init__(self, clients):
         self.clients = clients
@@ -35,10 +35,10 @@ class Nodes:
         for first, last, (_, port, *_), *_ in await client.execute_command("CLUSTER SLOTS"):
             if first <= slot <= last:
                 return port
-        raise AssertionError(f"nobody has slot {slot}")
+        raise AssertionError(f"no node has slot {slot}")
 
     async def move(self, slot, source, target, pause):
-        """Moves a slot as `redis-cli --cluster reshard` does, key by key, with time for others in every state."""
+        """Move a slot key by key as `redis-cli --cluster reshard` does, pausing for other clients in each state."""
         here, there = self.clients[source], self.clients[target]
         await there.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", self.names[source])
         await here.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", self.names[target])

@@ -1,4 +1,4 @@
-"""Many bots in several processes at the same sessions, and nothing fails."""
+"""Many bots in several processes share the same sessions without failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damaged sessions: an error that tells, every byte left where it is, and no other session concerned."""
+"""Damaged sessions raise a clear error, keep every byte in place, and affect no other session."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def backend(request, tmp_path):
 
 @pytest.fixture
 def below(backend):
-    """What is stored, behind the back of the sessions."""
+    """Yield access to the stored data that bypasses the sessions."""
     ((driver, options),) = backend["stores"].items()
     with stored(driver, options) as found:
         yield found
 
 
 def put(below, raw):
-    """Puts damaged bytes in the place of the session; returns what is there then."""
+    """Replace the session with damaged bytes; return what is stored afterwards."""
     below.put(ID, raw)
     return below.get(ID)
 
@@ -38,14 +38,14 @@ def count(session):
 
 
 async def begun(sessions, below, chance):
-    """Stores a session; returns its bytes, and what becomes of them."""
+    """Store a session; return its bytes and a damaged version of them."""
     await sessions.update(ID, lambda session: session.set_state({"cart": ["tea", "mílk"], "note": 'a "quote"'}))
     raw = below.get(ID)
     return raw, below.damaged(raw, chance)
 
 
 def test_a_damaged_session(backend, below, chance, figures):
-    """No turn begins, and nothing is changed, until somebody decides what to do."""
+    """No turn starts and nothing changes until the operator decides what to do."""
 
     async def refused(sessions, raw):
         async def turn():
@@ -77,11 +77,11 @@ def test_a_damaged_session(backend, below, chance, figures):
             return len(damaged)
 
     damages = asyncio.run(main())
-    figures(f"{backend['driver']}, {damages} kinds of damage: each told, each left byte for byte", damages=damages)
+    figures(f"{backend['driver']}, {damages} kinds of damage: each reported, each left byte for byte", damages=damages)
 
 
 def test_other_sessions_go_on(backend, below, chance):
-    """Turns of others that happen at the same time, and are stored in the same steps, do not suffer."""
+    """Concurrent turns of other sessions, stored in the same steps, are not affected."""
     ids = [f"sound:{number}" for number in range(10)]
 
     async def main():
@@ -103,7 +103,7 @@ def test_other_sessions_go_on(backend, below, chance):
 
 @pytest.mark.parametrize("changes", [True, False], ids=["changed", "unchanged"])
 def test_a_session_that_is_damaged_during_its_turn(backend, below, chance, changes):
-    """The turn tells and leaves the damage, or stores all that it had read whole and changed: never a part of it."""
+    """The turn raises and leaves the damage, or stores its complete changed state: never a part of it."""
 
     async def main():
         async with Sessions(backend) as sessions:
@@ -138,7 +138,7 @@ async def listed(store):
 
 
 def test_recovery(backend, below, chance):
-    """Puts aside what is unreadable, once somebody asks for it, and the session begins anew."""
+    """Recovery quarantines unreadable data on request, and the session starts over."""
 
     async def main():
         async with Sessions(backend, initial_state={"count": 0}) as sessions:
@@ -161,7 +161,7 @@ def test_recovery(backend, below, chance):
 
 
 def test_recovery_beside_turns(backend, below, chance):
-    """Whoever recovers while others have turns destroys nothing of theirs."""
+    """Recovery concurrent with turns destroys none of their data."""
 
     async def main():
         async with Sessions(backend) as here, Sessions(backend) as there:

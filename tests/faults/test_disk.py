@@ -1,4 +1,4 @@
-"""The disk fails bots of the file driver in the middle of their conversations: full, read-only, gone, something else there."""
+"""Disk failures in the middle of conversations: full, read-only, missing, or replaced by something else."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def disturbed(kind, command, folder, seed):
 @pytest.mark.parametrize("kind", ["full", "read-only"])
 def test_a_disk_that_takes_nothing_for_a_while(kind, tmp_path, seed, figures):
     if shutil.which("unshare") is None:
-        pytest.skip("no small file system can be mounted here: there is no unshare")
+        pytest.skip("no small file system can be mounted here: unshare is missing")
     python = [sys.executable, "-W", "error", "-c", DISTURBED]
     account = disturbed(kind, [*IN_A_SMALL_FILE_SYSTEM, MOUNT, "sh", str(tmp_path), *python], tmp_path, seed)
     figures(f"file, a disk that is {kind} for a while: {account}")
@@ -122,12 +122,12 @@ def test_a_directory_that_belongs_to_another_for_a_while(seed, figures):
         if os.geteuid() == 0:
             shutil.chown(folder, 65534, 65534)
         account = disturbed("not ours", [sys.executable, "-W", "error", "-c", DISTURBED], folder, seed)
-    figures(f"file, a directory that may not be written for a while: {account}")
+    figures(f"file, a directory that is read-only for a while: {account}")
 
 
 @pytest.mark.parametrize("remains", [False, True], ids=["gone", "an empty one in its place"])
 def test_a_directory_that_is_gone_for_a_while(remains, tmp_path, seed, figures):
-    """As where a volume is unmounted: it is never taken for an empty store, and what comes back is whole."""
+    """A missing directory, such as an unmounted volume, is never taken for an empty store, and returns intact."""
     store, away = tmp_path / "store", tmp_path / "away"
 
     async def main():

@@ -1,4 +1,4 @@
-"""A process that has opened sessions and forks: it goes on unharmed, and its child works or is told at once what to do."""
+"""A process that opens sessions and forks continues unharmed; its child works or fails immediately with advice."""
 
 import json
 import os
@@ -26,7 +26,7 @@ BACKENDS = {
 
 @pytest.fixture(scope="module", params=BACKENDS)
 def wrong(request, tmp_path_factory):
-    """What went wrong with a backend, by the way of forking; a program of its own forks in all of them."""
+    """Return a backend's failures, by way of forking; a separate program tries all of them."""
     driver, options = BACKENDS[request.param](tmp_path_factory.mktemp("sessions"))
     outcome = subprocess.run(
         [sys.executable, "-m", "faults.parents", driver, json.dumps(options)],

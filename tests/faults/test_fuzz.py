@@ -1,4 +1,4 @@
-"""Ids and stored bytes that nobody has thought of: an id stays an id, and what is no session is told and nothing else."""
+"""Arbitrary ids and stored bytes: each id stays distinct, and anything that is not a session raises a clear error."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ async def listed(store, prefix=""):
 
 
 def test_ids(backend, scale, tmp_path):
-    """Whatever an id looks like, it means one session and nothing else."""
+    """Every id refers to exactly one session."""
     outside = tmp_path / "outside"
     outside.write_text("untouched")
     known = {CANARY: "canary"}
@@ -215,7 +215,7 @@ def lines(raw):
 
 
 async def tolerated(sessions):
-    """Tries everything with what is stored."""
+    """Try every operation on the stored data."""
     store = sessions.store
     found = None
     with contextlib.suppress(CorruptSessionError):
@@ -234,7 +234,7 @@ async def tolerated(sessions):
     assert isinstance(outcome, BotSessionError)
     with contextlib.suppress(BotSessionError):
         await store.touch(ID, None)
-    # What says its version twice conflicts with everything; its own lifetime may be none; its shape may be a newer one.
+    # A repeated version conflicts with everything; the lifetime may be none; the format may be newer.
     with contextlib.suppress(BotSessionError):
         async with sessions.turn(ID) as session:
             session.set_state({"fuzzed": True})
@@ -248,7 +248,7 @@ async def tolerated(sessions):
 
 @pytest.mark.parametrize("lasting_backend", ["file", "redis"], indirect=True)
 def test_stored_bytes(lasting_backend, scale):
-    """Only a session comes out as one; of everything else, an error of ours tells, whatever is done with it."""
+    """Only a session is read as one; every operation on anything else raises one of our errors."""
     ((driver, options),) = lasting_backend["stores"].items()
     with opened(lasting_backend) as (sessions, run), stored(driver, options) as below:
         run(sessions.update(ID, lambda session: session.set_state({"a": [1, 2.5, "x"]})))
@@ -296,7 +296,7 @@ BSON = st.recursive(
 
 @pytest.mark.parametrize("lasting_backend", ["mongo"], indirect=True)
 def test_stored_documents(lasting_backend, scale):
-    """As with bytes; a document that the server does not take is none that could be stored."""
+    """The same for documents; one that the server rejects could not have been stored."""
     ((driver, options),) = lasting_backend["stores"].items()
     changes = st.dictionaries(st.sampled_from([*FIELDS, "lease"]), BSON | st.just(...), min_size=1, max_size=3)
     with opened(lasting_backend) as (sessions, run), stored(driver, options) as below:

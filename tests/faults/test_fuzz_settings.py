@@ -1,4 +1,4 @@
-"""Settings and URLs that nobody has thought of: an error of ours or a store, and never a password in it."""
+"""Arbitrary settings and URLs give a store or one of our errors, and never disclose a password."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OPTIONS = [
     "max_connections", "expires_in", "max_lifetime", "clock", "dirname", "max_size", "collection_name", "api", "self",
 ]  # fmt: skip
 
-# What TOML knows: no null, and integers of any size.
+# The values of TOML: no null, and integers of any size.
 VALUES = st.recursive(
     st.booleans()
     | st.integers()
@@ -105,7 +105,7 @@ def toml(value):
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path, monkeypatch):
-    """No configuration but the test's own."""
+    """Isolate the test from any other configuration."""
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("BOTSESSION_")]:
         monkeypatch.delenv(name)
@@ -122,7 +122,7 @@ def test_tables(scale):
 
 
 def test_files(scale, tmp_path):
-    """Of well-formed TOML and of anything else."""
+    """Well-formed TOML and arbitrary text."""
     path = tmp_path / "botsession.toml"
 
     @examples(scale, 200, 10_000)
@@ -186,7 +186,7 @@ URLS = st.tuples(
     st.sampled_from(ENDS) | PARTS,
     PARTS,
 ).map("".join)
-# Not of unix: after an unescaped / or @ the rest of a password is a path like another.
+# Not for unix: after an unescaped / or @ the rest of a password is an ordinary path.
 URLS_WITH_A_PASSWORD = st.tuples(
     st.sampled_from([scheme for scheme in SCHEMES if scheme != "unix"]),
     st.just("://"),
@@ -218,7 +218,7 @@ def test_urls(scale):
 
 
 def test_passwords_in_urls(scale):
-    """However a password is written into a URL, its characters escaped or not, it is not repeated."""
+    """A password in a URL is never repeated, whether or not its characters are escaped."""
 
     @examples(scale, 300, 30_000)
     @given(URLS_WITH_A_PASSWORD)

@@ -1,4 +1,4 @@
-"""The checker of histories finds every kind of violation that is planted, and nothing in a history that is right."""
+"""The history checker finds every kind of planted violation, and none in a correct history."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FATES = ("acknowledged", "acknowledged", "refused", "unknown", "unknown but stor
 
 
 def played(chance: random.Random, turns: int = 40, clients: int = 4, *, destroys: bool = False) -> History:
-    """Plays turns of several clients against a list; each is somewhere between its beginning and its end."""
+    """Play turns of several clients against a list; each takes effect between its start and its end."""
     history, tokens = History(), []
     free = [0.0] * clients
     now = 0.0
@@ -53,7 +53,7 @@ def kinds(history: History) -> set[str]:
 
 
 def one_after_the_other(count: int = 6) -> History:
-    """Acknowledged turns of two clients, each looked at by a read."""
+    """Acknowledged turns of two clients, each followed by a read."""
     history = History(tokens=[f"token{number}" for number in range(count)], count=count)
     for number in range(count):
         before = list(history.tokens[:number])
@@ -65,7 +65,7 @@ def one_after_the_other(count: int = 6) -> History:
 
 
 def lost_update(history: History) -> None:
-    """Two turns found the same, and the second overwrote the first."""
+    """Two turns read the same state, and the second overwrote the first."""
     history.tokens.remove("token2")
     history.count -= 1
 
@@ -113,7 +113,7 @@ def swapped(history: History) -> None:
 
 
 def swapped_and_nobody_looked(history: History) -> None:
-    """Only the moments tell."""
+    """Two turns in the wrong order, visible only in their timestamps."""
     swapped(history)
     history.reads.clear()
     for turn in history.turns:
@@ -137,7 +137,7 @@ def stale_read(history: History) -> None:
 
 
 def empty_read(history: History) -> None:
-    """A failed read that was taken for a new session."""
+    """A failed read mistaken for a new session."""
     history.reads.append(Read(9, Found(0, None, 0)))
 
 

@@ -1,4 +1,4 @@
-"""Processes that are killed while they write: what was acknowledged is there, and nothing is torn."""
+"""Processes killed while they write: acknowledged data survives, and nothing is torn."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from faults.file_steps import change, destroy, done, done_until_killed, look, lo
 from botsession_file import FileSessionStore
 
 SOON_FREE = {"lease_ttl": 0.2}
-"""So that nobody waits long for the lease of a process that was killed."""
+"""A short lease, so that no turn waits long for a killed process."""
 
 
 @pytest.mark.parametrize("driver", ["redis", "mongo", "file"])
@@ -43,12 +43,12 @@ def test_killed_at_any_moment(*, driver, tmp_path, chance, seed, scale, figures)
 
 
 STEPS = {"create": (None, change, 1), "change": (1, change, 2), "renew": (1, renew, 1), "destroy": (1, destroy, None)}
-"""What is there before, what is done, and what is there after it; `n` of the state, `None` for no session."""
+"""The state's `n` before, the step, and `n` afterwards; `None` means no session."""
 
 
 @pytest.mark.parametrize("name", STEPS)
 def test_killed_at_every_call_of_the_system(name, tmp_path, figures):
-    """Counts the calls of the system that one operation makes, and kills a process before each of them."""
+    """Count the system calls of one operation, and kill a process before each of them."""
     before, step, after = STEPS[name]
     model = tmp_path / "model"
     done(model, change if before else look)
@@ -58,16 +58,16 @@ def test_killed_at_every_call_of_the_system(name, tmp_path, figures):
     *killed, undisturbed = [done(folder, look_and_go_on) for folder in folders]
     assert undisturbed == after
     assert {*killed, undisturbed} == {before, after}
-    assert len(killed) >= 5, "not much has been tried; does the profiler see the calls?"
-    assert purge(tmp_path) or name == "destroy", "whoever writes begins with a file of another name"
+    assert len(killed) >= 5, "too few system calls were tried; does the profiler see them?"
+    assert purge(tmp_path) or name == "destroy", "a write must start with a file of another name"
     figures(
-        f"file, {name}: killed at each of its {len(killed)} calls of the system; wholly done or not at all",
+        f"file, {name}: killed at each of its {len(killed)} system calls; applied entirely or not at all",
         kills=len(killed),
     )
 
 
 def was_killed(folder: Path, step, place: int) -> bool:
-    """Does one step in a process that kills itself; tells whether it came to that place."""
+    """Run one step in a process that kills itself; return whether it reached that point."""
     process = processes.Process(target=done_until_killed, args=(folder, step, place))
     process.start()
     process.join(60)
@@ -76,7 +76,7 @@ def was_killed(folder: Path, step, place: int) -> bool:
 
 
 def purge(folder: Path) -> int:
-    """Has the store remove what killed writers left; returns how much there was."""
+    """Purge what killed writers left behind; return how much there was."""
     left = {path.parents[1] for path in folder.rglob("*.tmp")}
     for sessions in left:
         done(sessions, FileSessionStore.purge)

@@ -1,4 +1,4 @@
-"""MongoDB: who is first where many create one session, and what the server removes while a turn is running."""
+"""MongoDB: concurrent creation of one session, and removals by the server during a turn."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PROCESSES = 4
 
 @pytest.fixture(params=["motor", "pymongo"])
 def backend(request):
-    """A collection of one's own, through each client in turn."""
+    """Yield an unshared collection, through each client in turn."""
     name = f"t{uuid.uuid4().hex}"
     yield {
         "driver": "mongo",
@@ -93,7 +93,7 @@ asyncio.run(main())
 
 
 def test_processes_that_create_the_same_sessions(backend, seed, scale, figures):
-    """Every new session has one winner; whoever lost is told so, and an update then goes on from what the winner stored."""
+    """Every new session has one winner; the losers get a conflict, and an update continues from the winner's state."""
     rounds = scale(80, 2000)
     command = [sys.executable, "-W", "error", "-c", RACER, json.dumps(backend)]
     racers = []
@@ -135,7 +135,7 @@ def test_processes_that_create_the_same_sessions(backend, seed, scale, figures):
 
 @pytest.mark.parametrize("many", [False, True], ids=["alone", "among others"])
 def test_a_document_that_the_server_removes_during_a_turn(backend, many):
-    """What the TTL monitor has removed is not brought back with what the turn had read."""
+    """A turn does not resurrect a document that the TTL monitor has removed."""
 
     async def main():
         clock = ManualClock()
@@ -152,7 +152,7 @@ def test_a_document_that_the_server_removes_during_a_turn(backend, many):
                         with documents(backend) as collection:
                             condition = {"_id": session_id, "expires_at": {"$lte": clock()}}
                             assert collection.delete_one(condition).deleted_count == 1
-                        clock.moment -= timedelta(minutes=61)  # so that nothing but the missing document tells
+                        clock.moment -= timedelta(minutes=61)  # so that only the missing document shows it
 
             doomed = turn("telegram:42", True)
             outcomes = await asyncio.gather(doomed, *(turn(each, False) for each in others), return_exceptions=True)
@@ -170,7 +170,7 @@ def test_a_document_that_the_server_removes_during_a_turn(backend, many):
 
 
 def test_a_document_that_the_server_removes_in_an_unchanged_turn(backend):
-    """A touch at the end does not bring it back either."""
+    """A touch at the end of a turn does not resurrect it either."""
 
     async def main():
         clock = ManualClock()
@@ -188,7 +188,7 @@ def test_a_document_that_the_server_removes_in_an_unchanged_turn(backend):
 
 
 def test_a_document_that_is_removed_and_created_again_during_a_turn(backend):
-    """The new session is another one, whatever it looks like."""
+    """The new session is a different one, even if it looks the same."""
 
     async def main():
         async with Sessions(backend) as here, Sessions(backend) as there:
@@ -225,7 +225,7 @@ def test_a_second_event_loop(backend):
         await sessions.close()
 
     with warnings.catch_warnings():
-        # Whoever lets a loop end without closing the store is warned by Python and by PyMongo.
+        # Python and PyMongo warn if a loop ends before the store is closed.
         warnings.simplefilter("ignore", ResourceWarning)
         sessions = Sessions(backend)
         asyncio.run(use(sessions))

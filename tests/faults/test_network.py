@@ -1,7 +1,7 @@
-"""A network between the bots and the server that cuts, delays and holds back, while others reach the server directly.
+"""A network that cuts, delays and stalls some bots' connections while other bots reach the server directly.
 
-What was acknowledged is there, what nobody knows is there once or not at all, and every error says that the store was not
-available, or that the turn was refused.
+Acknowledged turns are stored, turns of unknown outcome are stored at most once, and every error says that the store was
+unavailable or that the turn was refused.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ SOON_FREE = {"lease_ttl": 1.0}
 
 
 def cuts(chance: random.Random) -> Trouble:
-    """Ends every connection at a byte of its first turns."""
+    """Cut every connection at some byte of its first turns."""
     return Trouble(chance.choice(["cut", "reset"]), chance.choice(["up", "down"]), chance.randint(1, 8_000))
 
 
 def stalls(chance: random.Random) -> Trouble:
-    """Has every connection hang at some time, one in five from the beginning."""
+    """Stall every connection at some point, one in five from the start."""
     after = chance.randint(1, 30_000) if chance.random() < 0.8 else 0
     return Trouble("stall", chance.choice(["up", "down"]), after)
 
 
 def slowness(chance: random.Random) -> Trouble:
-    """Holds back every piece, or passes on few bytes at a time, and ends in the end."""
+    """Delay every chunk or forward a few bytes at a time, and finally cut the connection."""
     kind = chance.choice(["delay", "trickle"])
     return Trouble(kind, chance.choice(["up", "down"]), chance.randint(1, 20_000), chance.uniform(0, 0.03))
 
 
 def everything(chance: random.Random) -> Trouble:
-    """Does any of these."""
+    """Choose any of these faults."""
     return chance.choice([cuts, cuts, stalls, slowness])(chance)
 
 
 WITHOUT_LEASES = {"lock": "local"}
-"""So that versions alone decide, also after an answer that was lost."""
+"""No leases, so that only versions decide, even after a lost reply."""
 
 TROUBLES = {cuts: (20, 2_000), stalls: (10, 400), slowness: (10, 400), everything: (20, 1_000)}
-"""How many connections must have come to trouble, in the short run and in the long one."""
+"""Minimum number of connections with trouble, in the short run and in the long one."""
 
 
 @pytest.mark.parametrize("weather", TROUBLES, ids=lambda weather: weather.__name__)
@@ -91,7 +91,7 @@ def test_nothing_is_lost_or_done_twice(*, driver, weather, tmp_path, chance, see
 
 @pytest.mark.parametrize("driver", ["redis", "mongo"])
 def test_more_bots_than_connections(*, driver, tmp_path, chance, seed, scale, figures):
-    """Two connections for 64 bots, each slower than they are: whoever does not get one in time is told."""
+    """With two slow connections for 64 bots, a bot that gets none in time receives an error."""
     options = store_options(driver, tmp_path) | {"timeout": TIMEOUT}
     ids, patience = [f"pool:{number}" for number in range(64)], scale(180, 3_600)
     with (

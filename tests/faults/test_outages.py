@@ -1,4 +1,4 @@
-"""Servers that are killed or stand still under load: callers are told in time, nothing is lost, and work goes on."""
+"""Servers killed or frozen under load: callers get an error in time, nothing is lost, and work resumes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from botsession import StoreUnavailableError, open_store
 TIMEOUT = 0.5
 SOON_FREE = {"lease_ttl": 1.0}
 LATEST = 10.0
-"""When a caller must have been told: far beyond the timeout, for a busy machine, and far before the clients' own defaults."""
+"""Time limit for an error to reach the caller: far above the timeout, and far below the clients' own defaults."""
 
 
 @pytest.mark.parametrize("outage", ["killed", "frozen"])
@@ -71,11 +71,11 @@ def test_other_credentials_after_a_restart(tmp_path, seed, figures):
             account = bots.account()
         runner.run(store.close())
     assert "opensesame" not in str(account.examples)
-    figures(f"redis, started again with a password and without: {account}", **account.numbers())
+    figures(f"redis, restarted with a password and without: {account}", **account.numbers())
 
 
 def is_told_in_time(runner, store) -> str:
-    """Has every call of a store say that the server is not available; returns the last message."""
+    """Check that every call of a store reports an unavailable server; return the last message."""
     for call in (partial(store.read, "outage:0"), store.ping):
         began = time.monotonic()
         with pytest.raises(StoreUnavailableError) as caught:
@@ -86,12 +86,12 @@ def is_told_in_time(runner, store) -> str:
 
 
 def are_told(bots) -> None:
-    """Waits until bots are told as well."""
+    """Wait until the bots get the error as well."""
     before = bots.failed()
     wait_until(lambda: bots.failed() > before, bots)
 
 
 def goes_on(bots) -> None:
-    """Waits until turns are acknowledged again."""
+    """Wait until turns are acknowledged again."""
     before = bots.acknowledged()
     wait_until(lambda: bots.acknowledged() >= before + 20, bots)

@@ -1,4 +1,4 @@
-"""Processes that stand still for longer than their leases: others go on, and who was paused cannot overwrite them."""
+"""Processes paused for longer than their leases: others continue, and the paused process cannot overwrite them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LEASE = 0.5
 
 @pytest.mark.parametrize("driver", ["redis", "mongo", "file"])
 def test_a_holder_that_is_paused_past_its_lease(driver, tmp_path, seed, figures):
-    """It finds `lease_lost`, is refused at the end of its turn, and its next turn works."""
+    """The holder sees `lease_lost`, its turn is refused at the end, and its next turn works."""
     with crew(driver, ["paused:1"], tmp_path, str(seed), clients=1, turns=1, settings={"lease_ttl": LEASE}) as bots:
         paused = bots.start("paused", hold="resume")
         bots.go()

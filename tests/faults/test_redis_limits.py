@@ -1,4 +1,4 @@
-"""A Redis server at its limits while bots are at work: no memory left, no script left."""
+"""A Redis server at its limits under load: out of memory, or with its script cache flushed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def failed(bots):
 
 
 def test_memory_that_is_used_up(tmp_path, seed, scale, figures):
-    """Whoever is refused is told why; nothing that was stored goes, and work goes on once there is room."""
+    """Refused writes say why, stored data stays, and work resumes once there is room."""
     refusals = scale(100, 5000)
     with at_work(tmp_path, seed, clients=8, padding=60_000) as (admin, bots):
         wait_until(partial(bots.has_taken, "p0", 20), bots)
@@ -51,7 +51,7 @@ def test_memory_that_is_used_up(tmp_path, seed, scale, figures):
 
 
 def test_scripts_that_the_server_forgets_all_the_time(tmp_path, seed, scale, figures):
-    """Nobody notices."""
+    """The bots notice nothing."""
     turns, flushes = scale(400, 20_000), 0
     done = threading.Event()
 

@@ -1,4 +1,4 @@
-"""A failover under load: Sentinel makes the replica the primary after the primary was killed."""
+"""A failover under load: Sentinel promotes the replica after the primary is killed."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def a_primary_and_its_replica():
 
 
 def test_a_failover_under_load(seed, scale, figures):
-    """What was replicated stays, what came after the failover as well, and work goes on by itself.
+    """Replicated turns and turns after the failover survive, and work resumes without intervention.
 
-    Replication is asynchronous: what the primary acknowledged between the last replication and its end may be lost, but
-    then it is lost from the end, and nothing comes twice or from nobody.
+    Replication is asynchronous: turns acknowledged between the last replication and the kill may be lost, but only from
+    the end of the list. No turn appears twice, and none appears that no bot took.
     """
 
     async def main(primary, replica, sentinel_port):
@@ -66,7 +66,7 @@ def test_a_failover_under_load(seed, scale, figures):
                 os.kill(primary.info("server")["process_id"], signal.SIGKILL)
                 killed = time.monotonic()
                 await company.until_more(scale(300, 10_000))
-                assert company.errors["StoreUnavailableError"], "nobody noticed the failover"
+                assert company.errors["StoreUnavailableError"], "no bot noticed the failover"
                 assert replica.info("replication")["role"] == "master"
                 account = await company.account(perhaps=(replicated, killed))
             await sessions.close()

@@ -1,4 +1,4 @@
-"""Stores whose batches do something else than one call after the other."""
+"""Stores whose batches do not match the same calls made one after another."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from botsession.session import Session
 
 
 class ChangesInABatch(Reference):
-    """Stores something else than what is in the batch; a subclass says what."""
+    """Stores something other than the content of the batch; subclasses define what."""
 
     def carry_out(self, step):
         super().carry_out(step)
@@ -102,7 +102,7 @@ class ComparesBatchesInTwoSteps(Reference):
 
 
 class LocksOneByOne(Reference):
-    """Locks what is in a batch in the order of its entries, as rows of a table are."""
+    """Locks a batch entry by entry in its own order, as a database locks rows."""
 
     places_locked: ClassVar[defaultdict[str, asyncio.Lock]] = defaultdict(asyncio.Lock)
 
@@ -120,7 +120,7 @@ class LocksOneByOne(Reference):
 
 
 class CommitsInDeadlock(LocksOneByOne):
-    """Locks for steps of one kind; a subclass says which."""
+    """Locks for one kind of step; subclasses define which."""
 
     async def commit(self, steps):
         async with self.locked(*(step.session_id for step in filter(self.is_locked, steps))):
@@ -165,7 +165,7 @@ class RenewsInDeadlock(LocksOneByOne):
 
 @caught_by("test_batches_in_opposite_orders_do_not_block_one_another")
 class GivesUpWhereOthersWrote(LocksOneByOne):
-    """Tries three times, and then no more."""
+    """Gives up after three attempts."""
 
     async def commit(self, steps):
         ids = [step.session_id for step in steps]
@@ -179,7 +179,7 @@ class GivesUpWhereOthersWrote(LocksOneByOne):
 
 @caught_by("test_batches_of_all_kinds_do_not_block_one_another")
 class LocksTablesInTwoOrders(LocksOneByOne):
-    """Each kind of batch locks in an order of its own, and another kind in another one."""
+    """Locks in a different order for each kind of batch."""
 
     async def commit(self, steps):
         async with self.locked("the table of sessions", "the table of leases"):

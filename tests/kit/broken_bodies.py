@@ -1,4 +1,4 @@
-"""Stores that alter, share or lose what they keep, or that open and close wrongly."""
+"""Stores that alter, share or lose their data, or that open and close incorrectly."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class NeverDropsAKey(Reference):
 
 
 class KeepsObjects(Reference):
-    """Keeps the objects themselves instead of copies."""
+    """Stores the objects themselves instead of copies."""
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)

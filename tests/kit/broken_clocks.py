@@ -13,7 +13,7 @@ from botsession import utc_now
 
 @caught_by("test_the_time_zone_of_the_process_changes_nothing")
 class KeepsLocalTime(Reference):
-    """Keeps moments in the local time of the machine that wrote them, without a zone."""
+    """Stores times in the writing machine's local time, without a zone."""
 
     def put(self, session):
         super().put(session)
@@ -59,7 +59,7 @@ class AddsAnHourInSummer(Reference):
 
 @caught_by("test_a_deadline_in_summer_time_is_the_same_moment")
 class ForgetsWhichHourItWas(Reference):
-    """Always takes the repeated hour of autumn for the first one."""
+    """Always interprets the repeated hour in autumn as its first occurrence."""
 
     def put(self, session):
         if session.expires_at is not None:

@@ -1,4 +1,4 @@
-"""Stores whose `commit` mixes up its steps, or carries out some of what it refuses."""
+"""Stores whose `commit` confuses its steps, or applies part of a commit that it refuses."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class RemovesWhateverIsThere(Reference):
 
 @caught_by("test_steps_of_every_kind_mix")
 class AnswersKindByKind(Reference):
-    """Sends the steps of each kind in a batch of their own, and returns the outcomes in the order of the batches."""
+    """Sends each kind of step in a separate batch, and returns the outcomes in batch order."""
 
     async def commit(self, steps):
         kinds = [[step for step in steps if is_kind(step)] for is_kind in (is_removal, is_replacement, is_restoration)]
@@ -99,7 +99,7 @@ class TakesTheFirstKindForAll(Reference):
 
 
 class ExpectsSomethingElse(Reference):
-    """Expects something else than a replacement that expects anything; a subclass says what."""
+    """Changes what a replacement expects if it accepts anything; subclasses define how."""
 
     def is_as_expected(self, step):
         if is_replacement(step) and step.expected is ANYTHING:
@@ -152,7 +152,7 @@ class AsksNoLeaseForAnything(Reference):
 
 
 class RefusesTooLate(Reference):
-    """Carries out some steps before it checks the others; a subclass says which."""
+    """Applies some steps before it checks the others; subclasses define which."""
 
     async def commit(self, steps):
         self.check()

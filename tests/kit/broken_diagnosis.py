@@ -1,4 +1,4 @@
-"""Stores whose diagnosis does not help, or harms."""
+"""Stores whose diagnosis is useless or harmful."""
 
 from __future__ import annotations
 

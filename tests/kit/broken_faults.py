@@ -78,7 +78,7 @@ class PurgesTheCorrupt(Reference):
 
 @caught_by("test_an_expired_corrupt_session_is_not_purged")
 class PurgesByAColumn(Reference):
-    """The deadline has a column of its own, which is readable where the record is not."""
+    """Purges by a separate deadline column, which is readable even if the record is not."""
 
     def put(self, session):
         super().put(session)

@@ -1,4 +1,4 @@
-"""Stores whose calls do not end when they are cancelled or the store is closed, or end wrongly."""
+"""Stores whose calls hang or end incorrectly when they are cancelled or the store is closed."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class CancelsCallsAtClose(Reference):
 
 @caught_by("test_calls_in_progress_at_close_end")
 class WaitsInCloseForItself(Reference):
-    """A call waits for a lock that it holds, once the store is closed."""
+    """Deadlocks in `close`: a call waits for a lock that it holds itself."""
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)

@@ -1,4 +1,4 @@
-"""Stores that grant leases to two holders, to the wrong one or for the wrong time, or whose leases disturb sessions."""
+"""Stores that grant leases to two holders, to the wrong one or for the wrong time, or whose leases alter sessions."""
 
 from __future__ import annotations
 
@@ -338,7 +338,7 @@ class RaisesForTheCorrupt(Reference):
 
 
 class ChangesTheHolder(Reference):
-    """Changes the holder of a replacement; a subclass says how."""
+    """Changes the holder of a replacement; subclasses define how."""
 
     def commit_now(self, step):
         super().commit_now(msgspec.structs.replace(step, holder=self.holder(step)) if is_replacement(step) else step)

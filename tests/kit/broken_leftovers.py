@@ -1,4 +1,4 @@
-"""Stores that keep what nobody needs any more."""
+"""Stores that never remove obsolete data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stores that list or read many sessions wrongly."""
+"""Stores that list sessions or read many of them incorrectly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stores that carry out a repeated call twice, wait for ever, or leak connections."""
+"""Stores that apply a retried call twice, wait forever, or leak connections."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RepeatsADestruction(Remote):
 
 @caught_by("test_a_lost_answer_is_not_a_conflict", suite=RemoteSuite)
 class StampsARepetitionAnew(Remote):
-    """What is stored has another version than the caller received."""
+    """Stores a retried call under a different version than the caller received."""
 
     def may_repeat(self, name, arguments):
         return name != "write" and super().may_repeat(name, arguments)
@@ -87,7 +87,7 @@ class ClaimsUnderANewNameAtEverySending(Remote):
 
 
 class StoresInTwoSteps(Served):
-    """Leaves it to the caller to release the lease."""
+    """Leaves releasing the lease to the caller."""
 
     def commit_now(self, step):
         super().commit_now(msgspec.structs.replace(step, holder=None))
@@ -95,7 +95,7 @@ class StoresInTwoSteps(Served):
 
 @caught_by("test_a_lost_answer_leaves_leases_right", suite=RemoteSuite)
 class ReleasesInASecondCall(Remote):
-    """It forgets the second call if it had to repeat the first one."""
+    """Skips the second call if the first one had to be retried."""
 
     served_type = StoresInTwoSteps
 
@@ -111,7 +111,7 @@ class ReleasesInASecondCall(Remote):
 
 @caught_by("test_a_hung_server_ends_every_call", "test_close_ends_while_the_server_hangs", suite=RemoteSuite)
 class WaitsForEver(Remote):
-    """`close` waits for the calls in progress."""
+    """Waits in `close` for the calls in progress."""
 
     def __init__(self, *arguments, time_limit=None, **options):
         super().__init__(*arguments, **options)
@@ -126,7 +126,7 @@ class WaitsForEver(Remote):
             self.running -= 1
 
     async def close(self):
-        while self.running:  # noqa: ASYNC110 - nobody tells when they have ended
+        while self.running:  # noqa: ASYNC110 - no event signals their end
             await asyncio.sleep(0.01)
         await super().close()
 

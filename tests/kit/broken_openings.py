@@ -1,4 +1,4 @@
-"""Stores that cannot be opened concurrently, again, or when they were made before the event loop."""
+"""Stores that cannot be opened concurrently, reopened, or created before the event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stores that quarantine what they must not, or lose what is there."""
+"""Stores that quarantine the wrong sessions, or lose data."""
 
 from __future__ import annotations
 

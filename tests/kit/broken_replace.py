@@ -1,4 +1,4 @@
-"""Stores that lose updates, resurrect sessions, or stamp them wrongly."""
+"""Stores that lose updates, resurrect sessions, or stamp them incorrectly."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ class ForgetsTheActivityAtAReplace(Reference):
 
 
 class ComparesVersionsLoosely(Reference):
-    """Compares versions loosely; a subclass says how."""
+    """Compares versions loosely; subclasses define how."""
 
     def matches(self, session_id, expected):
         session = self.load(session_id)
@@ -210,7 +210,7 @@ class CutsVersionsAtNul(ComparesVersionsLoosely):
 
 
 class ChangesInAReplace(Reference):
-    """Changes the session in a replace; a subclass says how."""
+    """Changes the session in a replace; subclasses define how."""
 
     async def replace(self, session_id, session, *, expected):
         await super().replace(session_id, session, expected=expected)

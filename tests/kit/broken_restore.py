@@ -1,4 +1,4 @@
-"""Stores that change what they restore, or overwrite what they must not."""
+"""Stores that change restored sessions, or overwrite existing ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from botsession.lifetime import new_version
 
 
 class RestoresSomethingElse(Reference):
-    """Changes what it restores; a subclass says how."""
+    """Changes what it restores; subclasses define how."""
 
     def carry_out(self, step):
         if is_restoration(step):

@@ -1,4 +1,4 @@
-"""Stores that confuse texts, or do not accept some."""
+"""Stores that confuse texts, or reject valid ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from botsession.storage import records
 
 @caught_by("test_64_kilobytes_of_random_text_come_back")
 class IndexesTheBody(Reference):
-    """Like a database whose index holds compressed rows of 8 KB."""
+    """Indexes the body, as a database whose index rows hold at most 8 KB when compressed."""
 
     def put(self, session):
         if len(zlib.compress(records.encode(session))) > 8_191:

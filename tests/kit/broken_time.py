@@ -1,4 +1,4 @@
-"""Stores that count time wrongly, or that find expired sessions."""
+"""Stores that measure time incorrectly, or that find expired sessions."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class KeepsTheBirthdayOfALeftover(Reference):
 
 
 class Forgiving(Reference):
-    """Finds expired sessions; a subclass says when."""
+    """Finds expired sessions; subclasses define when."""
 
     def find_expired(self, session_id):
         raw = self.entries.get(session_id)
@@ -173,7 +173,7 @@ class PurgesTheLiving(Reference):
 
 
 class Touching(Reference):
-    """Changes the deadline or the activity of a touch."""
+    """Changes the deadline or last activity of a touch."""
 
     def deadline(self, session, expires_at):
         return expires_at

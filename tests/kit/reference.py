@@ -1,4 +1,4 @@
-"""A plain store that keeps every rule, with a seam wherever a mutant breaks one."""
+"""A simple store that keeps every rule, with a seam wherever a mutant breaks one."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def is_removal(step):
 
 
 class Client:
-    """Stands in for a connection."""
+    """A stand-in for a connection."""
 
     is_open = False
 
 
 class Reference:
-    """Keeps encoded sessions in a dict; stores of one process with the same `place` share it."""
+    """A store that keeps encoded sessions in a dict, shared by all stores of a process with the same `place`."""
 
     places: ClassVar[dict[str, dict[str, bytes]]] = {}
     leased_places: ClassVar[dict[str, dict[str, Lease]]] = {}

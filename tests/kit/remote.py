@@ -1,4 +1,4 @@
-"""The reference behind a server, which also keeps every rule for networks: time limits, repetition, connections."""
+"""The reference store behind a server, which also keeps the rules for networks: time limits, retries, connections."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HEAD = struct.Struct("!I")
 
 
 class Served(Reference):
-    """The store in the server: sessions arrive stamped, and a step that arrives twice is carried out once."""
+    """The store in the server: sessions arrive stamped, and a step that arrives twice is applied once."""
 
     def stamp(self, session):
         pass
@@ -47,7 +47,7 @@ class Served(Reference):
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """Carries out one request at a time."""
+    """A server that handles one request at a time."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -76,7 +76,7 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 class Handler(socketserver.BaseRequestHandler):
-    """Serves one connection."""
+    """The handler of one connection."""
 
     def handle(self):
         try:
@@ -95,9 +95,9 @@ def server():
 
 
 class Remote:
-    """A store whose sessions are in the server.
+    """A store whose sessions are kept by the server.
 
-    Where a connection broke, what can be repeated is sent once more; where no answer comes in time, nothing is.
+    After a broken connection, a repeatable call is sent once more; after a timeout, nothing is.
     """
 
     served_type: ClassVar[type] = Served
@@ -131,7 +131,7 @@ class Remote:
         writer.transport.abort()
 
     def may_repeat(self, name, arguments):
-        """Return whether the server recognizes the call when it comes twice; it recognizes what is stored, not what is gone."""
+        """Return whether the server recognizes a retry of the call; it recognizes stored sessions, not removed ones."""
         return name not in ("quarantine", "purge") and not (name == "commit" and any(map(is_removal, arguments[0])))
 
     async def connect(self):

@@ -9,11 +9,11 @@ from botsession_memory import MemorySessionStore
 
 ID = "telegram:42"
 LONG = 600.0
-"""Longer than any test takes: a lease that is not given up is held until the end of the test."""
+"""Longer than any test takes: a lease that is not released is held until the end of the test."""
 
 
 class Watched(MemorySessionStore):
-    """Records its calls; can fail in them, and hold them up before or after they are carried out."""
+    """A store that records its calls, and can make them fail or hold them up before or after they are applied."""
 
     in_process = False  # its calls suspend, so turns hold leases
 
@@ -42,7 +42,7 @@ class Watched(MemorySessionStore):
             await go.wait()
 
     def hold_up(self, name, when):
-        """Hold up the calls of a method; return an event that is set when a call arrives, and one that lets it continue."""
+        """Hold up the calls of a method; return one event set when a call arrives, and one that lets it continue."""
         getattr(self, when)[name] = gates = (asyncio.Event(), asyncio.Event())
         return gates
 
